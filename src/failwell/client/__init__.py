@@ -1,0 +1,1 @@
+"""The Python door: standard library and cryptography only."""

@@ -1,0 +1,423 @@
+"""The bodies: one frozen, versioned type for each kind of entry that this release writes.
+
+Read top to bottom it is the life of a workspace: how it began, who may act in it, what they did, what went wrong,
+how it was stopped, and who was told. Numbers are integers, times RFC 3339 UTC, durations integer microseconds
+(`_us`), digests lower-case hex SHA-256, keys and signatures base64. Entries are cited by `seq`; the envelope's
+`refs` carry the leaf as well. People and customers appear only as random tokens.
+"""
+
+from __future__ import annotations
+
+from failwell.core.records import Body, register
+
+# ---- the workspace and its node ------------------------------------------------------------------------------
+
+
+@register("genesis")
+class Genesis(Body):
+    """Entry 0. `mode` is live or backtest; `log_key` the verifier key (C2SP vkey) that checkpoints are signed with."""
+
+    format: int
+    mode: str
+    log_key: str
+    software: str
+
+
+@register("config")
+class Config(Body):
+    """The settings in force from here on: canonical JSON text and its digest. Holds paths of secrets, never secrets."""
+
+    digest: str
+    text: str
+
+
+@register("clock")
+class Clock(Body):
+    """Ledger time was set from the wall clock. `stepped_us` is the difference to where the ledger stood."""
+
+    reason: str
+    wall: str
+    stepped_us: int
+
+
+@register("node.started")
+class NodeStarted(Body):
+    """A node took the workspace. `self_test` holds what was proven about stopping, with figures in microseconds."""
+
+    software: str
+    pid: int
+    separation: str
+    self_test: dict[str, str | int | bool | None]
+    recovered: int
+
+
+@register("node.stopped")
+class NodeStopped(Body):
+    reason: str
+
+
+@register("health")
+class Health(Body):
+    """A part changed its state (ok, degraded, failed); written before the first verdict that it alters."""
+
+    part: str
+    state: str
+    detail: str
+
+
+@register("heads")
+class Heads(Body):
+    """RFC 6962 root over the sorted lines `agent count leaf`, so that leaving out an agent's entry shows."""
+
+    root: str
+    agents: int
+    upto: int
+
+
+# ---- people, agents and what binds them ----------------------------------------------------------------------
+
+
+@register("order")
+class Order(Body):
+    """One signed use of a human power: the canonical order text and its signature. `source` is how it came in."""
+
+    order: str
+    person: str
+    key: str
+    text: str
+    signature: str
+    source: str
+
+
+@register("person.enrolled")
+class PersonEnrolled(Body):
+    """A person and the public key of their orders. The contact address lies in the blob."""
+
+    person: str
+    key: str
+    roles: tuple[str, ...]
+
+
+@register("host.registered")
+class HostRegistered(Body):
+    host: str
+    key: str
+    agents: tuple[str, ...]
+
+
+@register("agent.registered")
+class AgentRegistered(Body):
+    name: str
+    owner: str
+
+
+@register("agent.key")
+class AgentKey(Body):
+    key: str
+    status: str
+
+
+@register("contract.adopted")
+class ContractAdopted(Body):
+    """A contract in force from this entry on. `document` is its canonical text; `mode` is live or backtest."""
+
+    contract: str
+    version: int
+    digest: str
+    owner: str
+    approver: str
+    document: str
+    mode: str
+
+
+@register("posture")
+class Posture(Body):
+    """Digests of everything that governs the agent's next decisions; null is what was not declared."""
+
+    contract: str | None
+    contract_digest: str | None
+    configuration: str
+    baseline: str
+    evaluator: str
+    floors: str | None
+    response: str | None
+    model: str | None
+    prompt: str | None
+    tool_schemas: str | None
+
+
+# ---- what agents do ------------------------------------------------------------------------------------------
+
+
+@register("run.opened")
+class RunOpened(Body):
+    """One task. `principal` is a token, `request` a salted commitment; each says where it comes from.
+
+    `provenance` of each is verified, asserted or absent. `source` names a recorded run (backtests only).
+    """
+
+    host: str | None
+    principal: str | None
+    principal_provenance: str
+    request: str | None
+    request_provenance: str
+    source: str | None
+
+
+@register("run.closed")
+class RunClosed(Body):
+    reason: str
+
+
+class Fact(Body):
+    """One typed value a verdict was judged on: by value where the contract says it is public, else null (blob)."""
+
+    value: int | str | bool | tuple[str, ...] | None
+    public: bool
+    provenance: str
+
+
+class Decided(Body):
+    """A clause or limit that spoke: `then` is deny, escalate or record."""
+
+    id: str
+    then: str
+    severity: str
+
+
+class Use(Body):
+    """How far a limit was used when the verdict was made. `key` is a token for the values it is kept per."""
+
+    limit: str
+    key: str | None
+    used: int
+    at_most: int
+    reserved: bool
+
+
+@register("decision")
+class Decision(Body):
+    """A verdict, made and durable before the act. `arguments` is SHA-256(salt || text); text and salt lie in the blob."""
+
+    call: str
+    tool: str
+    arguments: str
+    arguments_bytes: int
+    verdict: str
+    clauses: tuple[Decided, ...]
+    facts: dict[str, Fact]
+    uses: tuple[Use, ...]
+    customer: str | None
+    resource: str | None
+    reason: str | None
+    reason_provenance: str
+    principal: str | None
+    chain: tuple[str, ...]
+    posture: int | None
+    contract: str | None
+    evaluator: str
+    authority: str
+    epoch: int
+    errors: tuple[str, ...]
+
+
+@register("started")
+class Started(Body):
+    """Written behind, never awaited: which process runs the action. `decision` is the action's decision."""
+
+    decision: int
+    executor: str
+    pid: int
+    start_ticks: int
+
+
+@register("outcome")
+class Outcome(Body):
+    """What came of an action. `by` is who says so: supervisor, agent or recovery. The result lies in the blob."""
+
+    decision: int
+    state: str
+    by: str
+    exit_code: int | None
+    result: str | None
+    result_bytes: int
+    truncated: bool
+    elapsed_us: int | None
+    why: str | None
+
+
+@register("effect.witnessed")
+class EffectWitnessed(Body):
+    """An effect in the tool side's own log. `at_tool` is the tool side's time; `decision` null means no verdict was found."""
+
+    witness: str
+    ref: str
+    tool: str
+    at_tool: str
+    customer: str | None
+    decision: int | None
+    line: str
+
+
+@register("refusals")
+class Refusals(Body):
+    """Callers that proved no identity, counted: one summary per source and second, so a stranger fills no disk."""
+
+    source: str
+    reason: str
+    count: int
+    since: str
+
+
+# ---- what goes wrong, and what follows -----------------------------------------------------------------------
+
+
+@register("signal")
+class Signal(Body):
+    """Something noticed. `response` is what the first matching rule asks for, applied unless `applied` is false."""
+
+    signal: str
+    severity: str
+    about: int
+    count: int
+    rule: str
+    response: tuple[str, ...]
+    applied: bool
+
+
+@register("incident.opened")
+class IncidentOpened(Body):
+    """A case. The onset is the range of entries in which the failure began; `response` what is set in motion."""
+
+    incident: int
+    kind: str
+    severity: str
+    title: str
+    signal: int
+    onset_first: int
+    onset_last: int
+    response: tuple[str, ...]
+
+
+@register("incident.updated")
+class IncidentUpdated(Body):
+    """A further signal, or a change of state or severity (severity only upward)."""
+
+    incident: int
+    state: str
+    severity: str
+    signal: int | None
+    note: str
+
+
+@register("interrupt.ordered")
+class InterruptOrdered(Body):
+    """Stop these running actions (decisions). An empty list says that nothing was running."""
+
+    incident: int | None
+    actions: tuple[int, ...]
+    why: str
+
+
+@register("interrupt.attempted")
+class InterruptAttempted(Body):
+    action: int
+    method: str
+
+
+@register("interrupt.confirmed")
+class InterruptConfirmed(Body):
+    """Nothing of the action is left: `processes` were stopped, the last at `ended_mono_us` of the boot clock."""
+
+    action: int
+    state: str
+    processes: int
+    ended_mono_us: int
+    proven_by: str
+
+
+@register("interrupt.unconfirmed")
+class InterruptUnconfirmed(Body):
+    action: int
+    why: str
+
+
+@register("authority.changed")
+class AuthorityChanged(Body):
+    """What the agent may do now. `epoch` voids every permit of a lower one."""
+
+    was: str
+    now: str
+    epoch: int
+    why: str
+    incident: int | None
+    by: str
+
+
+@register("hold.placed")
+class HoldPlaced(Body):
+    """Nothing of this agent from entry `first` on is altered, erased or expires while the hold stands."""
+
+    hold: int
+    incident: int | None
+    first: int
+    last: int
+    why: str
+
+
+@register("page.queued")
+class PageQueued(Body):
+    """Somebody is to be told: a durable outbox row. `due_us` is ledger time in microseconds since the epoch."""
+
+    page: int
+    incident: int | None
+    person: str
+    channel: str
+    step: int
+    due_us: int
+    why: str
+
+
+@register("page.attempted")
+class PageAttempted(Body):
+    """One try. Accepted is not seen, seen is not acknowledged. `checkpoint` is the tree size that travelled with it."""
+
+    page: int
+    attempt: int
+    accepted: bool
+    detail: str
+    checkpoint: int
+    next_due_us: int | None
+
+
+@register("seen")
+class Seen(Body):
+    incident: int
+    person: str | None
+    what: str
+
+
+@register("acknowledged")
+class Acknowledged(Body):
+    incident: int
+    person: str
+
+
+@register("release.proposed")
+class ReleaseProposed(Body):
+    """A request to give authority back; `digest` binds incident, evidence, contract and conditions."""
+
+    incident: int
+    person: str
+    digest: str
+    conditions: str
+
+
+@register("release.approved")
+class ReleaseApproved(Body):
+    """Signed by a person who neither proposed the release nor suspended the agent."""
+
+    incident: int
+    person: str
+    digest: str
+    authority: str

@@ -1,0 +1,1 @@
+"""Rehearsed failures through the real path; the demo is one."""

@@ -1,0 +1,1 @@
+"""Running tools so that they can be stopped without their cooperation."""

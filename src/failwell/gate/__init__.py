@@ -1,0 +1,1 @@
+"""The verdict before the act."""

@@ -1,0 +1,1 @@
+"""Keys, persons, agents and signed orders."""

@@ -1,0 +1,1 @@
+"""The one writer: submit, number, commit, read back, acknowledge."""

@@ -1,0 +1,1 @@
+"""What the upper floors need from the outside, as Protocols and frozen values."""

@@ -1,0 +1,1 @@
+"""Recorded runs through the real gate."""

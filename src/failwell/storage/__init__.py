@@ -1,0 +1,1 @@
+"""Where entries, blobs and projections are kept (SQLite)."""

@@ -1,0 +1,1 @@
+"""The offline check: takes bytes, needs no workspace."""

@@ -1,0 +1,46 @@
+"""What every test shares: one seed, printed; a deterministic hypothesis; marks that name real sub-claims.
+
+Does not hold fixtures of one room: those stand in that room's folder.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from typing import Any
+
+import hypothesis
+import pytest
+
+STEADY_SEED = 20260101
+_given = os.environ.get("FAILWELL_TEST_SEED", "")
+SEED = int(_given) if _given else STEADY_SEED
+
+# Without a seed the same examples every time, so that a red test is red for everybody; with one, new ground.
+hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
+hypothesis.settings.register_profile("seeded", derandomize=False, deadline=None, database=None)
+hypothesis.settings.load_profile("seeded" if _given else "steady")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _given:
+        config.option.hypothesis_seed = str(SEED)
+
+
+def pytest_report_header() -> list[str]:
+    origin = "FAILWELL_TEST_SEED" if _given else "steady; FAILWELL_TEST_SEED=n for another"
+    return [f"failwell seed: {SEED} ({origin}), python {sys.version.split()[0]}"]
+
+
+@pytest.fixture
+def seed() -> int:
+    """The session's seed, for a test that draws its own randomness."""
+    return SEED
+
+
+@pytest.fixture
+def rng(request: pytest.FixtureRequest) -> random.Random:
+    """A generator of this test's own: the same draws whichever tests run beside it."""
+    node: Any = request.node
+    return random.Random(f"{SEED}:{node.nodeid}")

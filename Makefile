@@ -1,0 +1,70 @@
+# The whole developer interface. Each target sets up what it needs in .venv; nothing else has to be installed
+# than python3 (3.11 or newer, with venv), make and git.
+#
+#   make demo           a failure caught, contained, recorded and explained, on this machine, in minutes
+#   make test           every test, under ten minutes            (ARGS="-k name" for some of them)
+#   make check          format, lint, types, floors, documents that run, a seeded sample of mutants
+#   make bench          figures, as ratios to a probe of this disk   (ARGS="..." for some of them)
+#   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
+#   make campaign       every mutant against the tests that must catch it   (ONLY="R13", SEED=n)
+#   make lock           resolve the lock files anew              (needs uv on the PATH or in .venv)
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+BIN := .venv/bin
+ONLY ?=
+JSON ?=
+SEED ?=
+ARGS ?=
+
+.PHONY: help setup run dev demo test check bench requirements campaign lock clean
+
+help:
+	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
+
+# The stamp in .venv holds the locks' digests, not a time: a touched file does not install again, a changed lock
+# always does, and an installation that was cut off is done again.
+setup: dev
+
+run:
+	@$(PYTHON) requirements/install.py run
+
+dev:
+	@$(PYTHON) requirements/install.py run dev
+
+demo: run
+	@$(BIN)/failwell demo $(ARGS)
+
+test: dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest -q tests/architecture tests/docs
+	$(BIN)/python -m tests.claims sample --seed "$(SEED)"
+
+bench: dev
+	@$(BIN)/python -m bench $(ARGS)
+
+requirements: dev
+	@$(BIN)/python -m tests.claims requirements --only "$(ONLY)" $(if $(JSON),--json)
+
+campaign: dev
+	@$(BIN)/python -m tests.claims campaign --only "$(ONLY)" --seed "$(SEED)" $(if $(JSON),--json)
+
+lock:
+	@uv=$$(command -v uv || echo $(BIN)/uv); test -x "$$uv" || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }; \
+	compile="$$uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	  --no-annotate --no-emit-index-url --no-emit-find-links"; \
+	$$compile pyproject.toml requirements/build.in --extra demo -o requirements/run.txt; \
+	$$compile requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+
+clean:
+	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,363 @@
+"""The order: one signed use of a human power, and the closed table of powers (I7, I8, D31).
+
+A person signs `b"failwell/order/1\\n"` followed by the order's canonical JSON (RFC 8785 under the profile),
+which names the ledger it is for, the person, a single-use nonce and the digest of what was shown. Text is
+accepted only if encoding what was decoded gives it back: one order has one spelling, one signature covers
+one meaning.
+
+This module does not sign, verify signatures (`identity.persons`), remember nonces or carry anything out.
+Whether the person holds the role, and whether two keys are two people's, is judged where enrolled persons
+are known.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Annotated, Any, Generic, TypeVar
+
+import msgspec
+from msgspec import Meta
+
+from failwell.core.errors import InputError, Refused
+from failwell.core.instants import parse_at
+
+SIGNED_PREFIX = b"failwell/order/1\n"
+MAX_ORDER_BYTES = 16_384
+
+# A permitting order that was signed and kept is a loaded gun, so each is good for a while only, by the
+# person's own clock. A restricting order never grows stale (I8); its nonce alone keeps it from being played
+# twice.
+MINUTE_US = 60_000_000
+HOUR_US = 60 * MINUTE_US
+MONTH_US = 30 * 24 * HOUR_US
+MAX_AHEAD_US = 5 * MINUTE_US
+
+# Look-alike letters of other scripts never reach a signature: names are lower-case ASCII. `\Z`, because `$`
+# would let a trailing line feed through. The structure of names is judged in `identity.names`.
+Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?\Z", max_length=63)]
+AgentId = Annotated[
+    str, Meta(pattern=r"^(spiffe://[a-z0-9][a-z0-9._/-]*|[a-z0-9][a-z0-9._-]*)\Z", max_length=255)
+]
+Origin = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._/-]*\Z", max_length=255)]
+Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
+Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
+KeyId = Annotated[str, Meta(pattern=r"^[0-9a-f]{16}\Z")]
+# Base64 with its unused bits zero: a second spelling of the same bytes would be a second order.
+PublicKey = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=\Z")]
+Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==\Z")]
+# No control characters and no bidirectional overrides: what a person signs reads as it is.
+Text = Annotated[
+    str, Meta(pattern="^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\\Z", min_length=1, max_length=1000)
+]
+Count = Annotated[int, Meta(ge=1, lt=2**53)]
+Seq = Annotated[int, Meta(ge=0, lt=2**53)]
+At = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z")]
+
+
+class Details(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Root of what an order of one kind says beyond its envelope."""
+
+
+class Init(Details, frozen=True):
+    """A new workspace: the first person's own key and roles, and the digest of the settings in force."""
+
+    key: PublicKey
+    roles: tuple[Name, ...]
+    contact: Digest | None
+    settings: Digest
+
+
+class PersonEnrol(Details, frozen=True):
+    """A further person. `proof` is the new key's own signature (`identity.persons`)."""
+
+    person: Name
+    key: PublicKey
+    proof: Signature
+    roles: tuple[Name, ...]
+    contact: Digest | None
+
+
+class HostRegister(Details, frozen=True):
+    """An application that opens runs, and the agents that it may open them for."""
+
+    host: Name
+    key: PublicKey
+    agents: tuple[AgentId, ...]
+
+
+class AgentRegister(Details, frozen=True):
+    """An agent, its public key and its one accountable person."""
+
+    agent: AgentId
+    key: PublicKey
+    owner: Name
+
+
+class ContractSign(Details, frozen=True):
+    """The owner stands for this version of a contract; `digest` is over its canonical JSON."""
+
+    contract: Name
+    version: Count
+    digest: Digest
+
+
+class ContractAdopt(Details, frozen=True):
+    """The approver puts it in force. `signed` is the digest of the owner's order (`order_digest`)."""
+
+    contract: Name
+    version: Count
+    digest: Digest
+    signed: Digest
+
+
+class ConfigApply(Details, frozen=True):
+    """New settings in force, over exactly those that the person saw in force (`previous`)."""
+
+    settings: Digest
+    previous: Digest
+
+
+class AgentSuspend(Details, frozen=True):
+    """Stop what runs and allow nothing more."""
+
+    agent: AgentId
+    reason: Text
+
+
+class IncidentAcknowledge(Details, frozen=True):
+    """A named person took the incident."""
+
+    incident: Count
+
+
+class ReleasePropose(Details, frozen=True):
+    """Give authority back: the entries it rests on, the conditions, and the authority to return to."""
+
+    incident: Count
+    agent: AgentId
+    authority: Annotated[str, Meta(pattern=r"^(PROBATION|RESTRICTED|ACTIVE)\Z")]
+    conditions: Text
+    evidence: Annotated[tuple[Seq, ...], Meta(min_length=1, max_length=256)]
+
+
+class ReleaseApprove(Details, frozen=True):
+    """A second person agrees. `proposal` is the digest of the proposing order (`order_digest`)."""
+
+    incident: Count
+    agent: AgentId
+    proposal: Digest
+
+
+class NodeStop(Details, frozen=True):
+    """End the node; everything that runs is stopped first."""
+
+    reason: Text
+
+
+class Power(msgspec.Struct, frozen=True, kw_only=True):
+    """What an order of one kind may do.
+
+    `restricts`: takes effect at once, in any state of health. `persons_needed` counts the person of the
+    order that this one must follow (`follows`). `good_for_us`: how long after signing it may be used.
+    """
+
+    details: type[Details]
+    restricts: bool = False
+    persons_needed: int = 1
+    follows: str | None = None
+    good_for_us: int = HOUR_US
+
+
+# INVARIANT (I7): the closed set of human powers. A kind that is not here cannot be spelled, signed or
+# accepted.
+POWERS: MappingProxyType[str, Power] = MappingProxyType(
+    {
+        "init": Power(details=Init),
+        "person.enrol": Power(details=PersonEnrol),
+        "host.register": Power(details=HostRegister),
+        "agent.register": Power(details=AgentRegister),
+        "contract.sign": Power(details=ContractSign, good_for_us=MONTH_US),
+        "contract.adopt": Power(details=ContractAdopt, persons_needed=2, follows="contract.sign"),
+        "config.apply": Power(details=ConfigApply),
+        "agent.suspend": Power(details=AgentSuspend, restricts=True),
+        "incident.acknowledge": Power(details=IncidentAcknowledge),
+        "release.propose": Power(details=ReleasePropose),
+        "release.approve": Power(details=ReleaseApprove, persons_needed=2, follows="release.propose"),
+        "node.stop": Power(details=NodeStop, restricts=True),
+    }
+)
+
+D = TypeVar("D", bound=Details)
+
+
+class Order(msgspec.Struct, Generic[D], frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """One order for ledger `origin`, signed `at` (the person's clock) over `shown` (digest of the sight)."""
+
+    order: str
+    origin: Origin
+    person: Name
+    nonce: Nonce
+    at: At
+    shown: Digest
+    details: D
+
+    def __post_init__(self) -> None:
+        power = POWERS.get(self.order)
+        if power is None:
+            raise ValueError(f"there is no order of kind {self.order!r}")
+        if type(self.details) is not power.details:
+            raise ValueError(f"an order {self.order} carries {power.details.__name__} and nothing else")
+        parse_at(self.at)
+
+    @property
+    def power(self) -> Power:
+        """The row of the table of powers that this order uses."""
+        return POWERS[self.order]
+
+
+class SignedOrder(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """An order's canonical text, the signing key's id (first 16 hex of its SHA-256) and the signature."""
+
+    order: str
+    key: KeyId
+    signature: Signature
+
+
+_ENCODER = msgspec.json.Encoder(order="sorted")
+_SIGNED = msgspec.json.Decoder(SignedOrder)
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    kind: msgspec.json.Decoder(Order[power.details])  # type: ignore[name-defined]
+    for kind, power in POWERS.items()
+}
+
+
+class _Peek(msgspec.Struct):
+    order: str
+
+
+_PEEK = msgspec.json.Decoder(_Peek)
+
+
+def parse_order(text: str | bytes) -> Order[Any]:
+    """The order that `text` (canonical JSON) is the one spelling of.
+
+    Raises InputError for unknown kinds, unknown, missing, duplicate or malformed fields, or another spelling.
+    """
+    data = _bytes(text, MAX_ORDER_BYTES)
+    try:
+        kind = _PEEK.decode(data).order
+        decoder = _DECODERS.get(kind)
+        if decoder is None:
+            raise InputError(f"there is no order of kind {kind[:64]!r}")
+        order: Order[Any] = decoder.decode(data)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InputError(f"the order does not decode: {error}") from error
+    # One order, one spelling: refuses duplicate keys (a reader that takes the other one sees another order).
+    _same(_ENCODER.encode(order), data, "order")
+    return order
+
+
+def order_bytes(order: Order[Any]) -> bytes:
+    """Canonical JSON of an order, proved to be accepted by `parse_order` and to say the same.
+
+    Raises InputError when a field is malformed: an order that would be refused is never signed.
+    """
+    try:
+        data = _ENCODER.encode(order)
+    except (msgspec.MsgspecError, UnicodeError, TypeError) as error:
+        raise InputError(f"the order does not encode: {error}") from error
+    if parse_order(data) != order:
+        raise InputError("the order does not say the same once encoded")
+    return data
+
+
+def order_digest(order: Order[Any]) -> str:
+    """Hex SHA-256 of the canonical order: how a later order cites this one."""
+    return hashlib.sha256(order_bytes(order)).hexdigest()
+
+
+def shown_digest(shown: bytes) -> str:
+    """Hex SHA-256 of the canonical bytes of what the person was shown."""
+    return hashlib.sha256(shown).hexdigest()
+
+
+def encode_signed(signed: SignedOrder) -> bytes:
+    """Canonical JSON of a signed order, for the socket and for the files in `orders/`."""
+    return _ENCODER.encode(signed)
+
+
+def parse_signed(data: str | bytes) -> SignedOrder:
+    """The signed order that `data` is the one spelling of; the signature is not yet verified.
+
+    Raises InputError for anything but the three well-formed fields.
+    """
+    raw = _bytes(data, 2 * MAX_ORDER_BYTES)
+    try:
+        signed = _SIGNED.decode(raw)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+        raise InputError(f"the signed order does not decode: {error}") from error
+    _same(_ENCODER.encode(signed), raw, "signed order")
+    return signed
+
+
+def check_order(
+    order: Order[Any], *, origin: str, shown: str | None, now_us: int, used: Callable[[str], bool]
+) -> None:
+    """Hold a verified order against where and when it is used.
+
+    `origin` is this ledger's; `shown` the digest of what this ledger shows for it (an order that permits is
+    refused where there is none); `now_us` is UTC in microseconds since the epoch; `used` says whether a nonce
+    was seen. An order that restricts is held only against its ledger and its nonce.
+
+    Raises Refused: another ledger's order, a replay, something else than was shown, a stale permission.
+    """
+    if order.origin != origin:
+        raise Refused(f"the order is for ledger {order.origin}, this is {origin}")
+    if used(order.nonce):
+        raise Refused(f"the order {order.order} of {order.person} was used before", hint="Sign a new one.")
+    if order.power.restricts:
+        return  # I8: neither a changed sight nor a wrong clock delays a stop
+    if order.shown != shown:
+        raise Refused("the order was signed over something else than stands now", hint="Look and sign again.")
+    age_us = now_us - parse_at(order.at)
+    if age_us > order.power.good_for_us or -age_us > MAX_AHEAD_US:
+        minutes = order.power.good_for_us // MINUTE_US
+        raise Refused(
+            f"the order {order.order} was signed at {order.at} and is good for {minutes} minutes from then",
+            hint="Compare the clocks of the person's machine and of the node, and sign a new one.",
+        )
+
+
+def check_pair(first: Order[Any], second: Order[Any]) -> None:
+    """Hold the second person's order against the one it follows: same ledger, same thing, another person.
+
+    Raises Refused. That the two persons use two keys is checked where keys are known.
+    """
+    wanted = second.power.follows
+    if wanted is None or first.order != wanted:
+        raise Refused(f"an order {second.order} does not follow an order {first.order}")
+    cited = second.details.proposal if isinstance(second.details, ReleaseApprove) else second.details.signed
+    if first.origin != second.origin or cited != order_digest(first):
+        raise Refused(f"the order {second.order} cites another order than this {first.order}")
+    for field in ("incident", "agent", "contract", "version", "digest"):
+        if getattr(first.details, field, None) != getattr(second.details, field, None):
+            raise Refused(f"the two orders differ in {field}")
+    if first.person == second.person:
+        raise Refused(f"{second.order} needs a second person; {second.person} gave both orders")
+
+
+def _bytes(text: str | bytes, limit: int) -> bytes:
+    try:
+        data = text.encode() if isinstance(text, str) else text
+    except UnicodeEncodeError as error:
+        raise InputError("the order holds a lone surrogate") from error
+    if len(data) > limit:
+        raise InputError(f"the order takes {len(data)} bytes, at most {limit} are allowed")
+    return data
+
+
+def _same(encoded: bytes, given: bytes, what: str) -> None:
+    if encoded != given:
+        raise InputError(f"the {what} is not spelled canonically")

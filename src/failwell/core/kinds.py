@@ -274,8 +274,12 @@ class Refusals(Body):
 
 @register("signal")
 class Signal(Body):
-    """Something noticed. `response` is what the first matching rule asks for, applied unless `applied` is false."""
+    """Something noticed. `response` is what the first matching rule asks for, applied unless `applied` is false.
 
+    `by` is who asks for the response: the rules (`response`) or a person (`person:NAME`).
+    """
+
+    by: str
     signal: str
     severity: str
     about: int
@@ -289,6 +293,7 @@ class Signal(Body):
 class IncidentOpened(Body):
     """A case. The onset is the range of entries in which the failure began; `response` what is set in motion."""
 
+    by: str
     incident: int
     kind: str
     severity: str

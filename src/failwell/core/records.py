@@ -132,3 +132,17 @@ def decode_entry(data: bytes) -> Entry[Any]:
     if _ENCODER.encode(entry) != data:
         raise Corrupt(f"entry {entry.seq} is not spelled canonically")
     return entry
+
+
+class Draft(msgspec.Struct, frozen=True, kw_only=True):
+    """An entry before it is numbered: what a job or a reaction asks the ledger to write.
+
+    `refs` are the seqs it cites. `secret` goes to the entry's encrypted blob as JSON.
+    """
+
+    body: Body
+    actor: str
+    agent: str | None = None
+    run: int | None = None
+    refs: tuple[int, ...] = ()
+    secret: dict[str, Any] | None = None

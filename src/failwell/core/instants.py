@@ -1,0 +1,30 @@
+"""Instants as the ledger writes them: RFC 3339 UTC with microseconds, `2026-11-23T05:11:18.000123Z`.
+
+Pure conversion between that text and integer microseconds since the Unix epoch; the clock itself is a port.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from failwell.core.errors import InputError
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
+
+
+def format_at(at_us: int) -> str:
+    """Microseconds since the Unix epoch (UTC) as RFC 3339 with six decimals and `Z`."""
+    seconds, micros = divmod(at_us, 1_000_000)
+    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{micros:06d}Z"
+
+
+def parse_at(text: str) -> int:
+    """Microseconds since the Unix epoch of an RFC 3339 instant as `format_at` writes it; InputError otherwise."""
+    if len(text) != 27 or text[26] != "Z":
+        raise InputError(f"{text!r} is not an instant like 2026-11-23T05:11:18.000123Z")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InputError(f"{text!r} is not an instant like 2026-11-23T05:11:18.000123Z") from error
+    return (moment - _EPOCH) // _MICROSECOND

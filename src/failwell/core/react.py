@@ -1,0 +1,202 @@
+"""Reactions: `react(state, entry) -> drafts`, run by the writer in that entry's own transaction (D4).
+
+A verdict and the suspension that it causes are one commit: no crash point lies between "decided" and "suspended".
+Pure, so that a replay of the ledger gives the same reactions (I6). Which response a signal asks for is decided by
+the contract's `response` rules (first match wins) and below them by the default ladder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from failwell.core import kinds
+from failwell.core.contract import Rule
+from failwell.core.machines import worse
+from failwell.core.records import Draft, Entry
+from failwell.core.state import State
+
+ACTOR = "response"
+
+#: signal prefix -> (at least, within, response) by severity: what happens when no rule of the contract matches.
+#: A denial had no effect: one is worth a record, a burst of them means an agent that no longer knows its bounds.
+_MINUTE_US = 60 * 1_000_000
+CONTAIN: tuple[str, ...] = ("interrupt", "suspend", "hold", "notify")
+DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ...]] = {
+    ("denied", "critical"): ((1, 0, CONTAIN),),
+    ("denied", "major"): ((3, 10 * _MINUTE_US, CONTAIN),),
+    ("denied", "minor"): ((20, 10 * _MINUTE_US, CONTAIN),),
+    ("executor.unconfirmed", "critical"): ((1, 0, CONTAIN),),
+    ("bypass", "critical"): ((1, 0, CONTAIN),),
+}
+
+_SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
+
+
+def react(state: State, entry: Entry[Any]) -> tuple[Draft, ...]:
+    """What follows from `entry`, which `state` already includes. Called for every entry, reactions included."""
+    reaction = _REACTIONS.get(type(entry.body))
+    return () if reaction is None else reaction(state, entry, entry.body)
+
+
+# ---- noticing ------------------------------------------------------------------------------------------------
+
+
+def _after_decision(state: State, entry: Entry[Any], body: kinds.Decision) -> tuple[Draft, ...]:
+    return tuple(
+        draft_signal(state, entry, f"{_SIGNAL_OF_THEN[clause.then]}({clause.id})", clause.severity)
+        for clause in body.clauses
+    )
+
+
+def _after_unconfirmed(state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed) -> tuple[Draft, ...]:
+    return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
+
+
+def _after_effect(state: State, entry: Entry[Any], body: kinds.EffectWitnessed) -> tuple[Draft, ...]:
+    """An effect without a verdict went round the gate: the hard form of silent failure (R5)."""
+    if body.decision is not None or entry.agent not in state.agent:
+        return ()
+    return (draft_signal(state, entry, "bypass", "critical"),)
+
+
+def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Draft, ...]:
+    """A person's suspension takes the same road as a rule's: a signal, a case, containment (I8: it never waits)."""
+    if body.order != "agent.suspend" or entry.agent not in state.agent:
+        return ()
+    signal = kinds.Signal(
+        by=f"person:{body.person}", signal="order(agent.suspend)", severity="major", about=entry.seq, count=1,
+        rule="order", response=CONTAIN, applied=True,
+    )  # fmt: skip
+    return (Draft(body=signal, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
+
+
+def draft_signal(state: State, about: Entry[Any], signal: str, severity: str) -> Draft:
+    """The signal that `about` raises, with the response that the rules ask for."""
+    agent = str(about.agent)
+    now_us = state.last_at_us
+    row = state.agent.get(agent)
+    rule, at_least, response = _respond(state, agent, signal, severity, now_us)
+    governed = row is not None and state.mode == "live"
+    applied = governed and bool(set(response) - {"record"})
+    body = kinds.Signal(
+        by=ACTOR, signal=signal, severity=severity, about=about.seq, count=at_least, rule=rule, response=response,
+        applied=applied,
+    )  # fmt: skip
+    return Draft(body=body, actor=ACTOR, agent=agent, run=about.run, refs=(about.seq,))
+
+
+def _respond(
+    state: State, agent: str, signal: str, severity: str, now_us: int
+) -> tuple[str, int, tuple[str, ...]]:  # fmt: skip
+    """(which rule, how many of the signal so far with this one, response): contract rules, then the default ladder."""
+    contract = state.contract_of(agent)
+    rules: tuple[Rule, ...] = () if contract is None else contract.response
+    seen = 0
+    for number, rule in enumerate(rules, 1):
+        if rule.signal != signal:
+            continue
+        seen = 1 + state.signals_within(agent, signal, now_us, rule.within_us)
+        if seen >= rule.at_least:
+            return f"response[{number}]", seen, rule.do
+    if any(rule.signal == signal for rule in rules):
+        return "response: below its count", seen, ("record",)
+    for at_least, within_us, response in DEFAULT_LADDER.get((signal.split("(", maxsplit=1)[0], severity), ()):
+        seen = 1 + state.signals_within(agent, signal, now_us, within_us)
+        if seen >= at_least:
+            return "default ladder", seen, response
+    return "default ladder", max(seen, 1), ("record",)
+
+
+# ---- the case ------------------------------------------------------------------------------------------------
+
+
+def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[Draft, ...]:
+    if not body.applied:
+        return ()
+    agent = state.agent[str(entry.agent)]
+    if agent.incident is None:
+        return (_open(state, entry, body),)
+    row = state.incident[agent.incident]
+    update = kinds.IncidentUpdated(
+        incident=agent.incident, state=row.state, severity=worse(row.severity, body.severity), signal=entry.seq,
+        note=f"further signal {body.signal}",
+    )  # fmt: skip
+    return (
+        Draft(body=update, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,)),
+        *_contain(state, str(entry.agent), agent.incident, body.response, by=body.by, why=body.signal, cause=entry.seq),
+    )
+
+
+def _open(state: State, entry: Entry[Any], signal: kinds.Signal) -> Draft:
+    first, last = _onset(state, str(entry.agent), signal.about)
+    name = state.agent[str(entry.agent)].name
+    body = kinds.IncidentOpened(
+        by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
+        title=f"{name}: {signal.signal}", signal=entry.seq, onset_first=first, onset_last=last,
+        response=signal.response,
+    )  # fmt: skip
+    return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
+
+
+def _onset(state: State, agent: str, about: int) -> tuple[int, int]:
+    """The range in which it began: from the first signal that no earlier incident answers for, to what caused this."""
+    floor = max((row.opened for row in state.incident.values() if row.agent == agent), default=-1)
+    candidates = [row.about for seq, row in state.signal.items() if row.agent == agent and seq > floor]
+    return min([*candidates, about]), about
+
+
+def _after_opened(state: State, entry: Entry[Any], body: kinds.IncidentOpened) -> tuple[Draft, ...]:
+    return _contain(
+        state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq
+    )
+
+
+def _contain(
+    state: State, agent: str, incident: int, response: tuple[str, ...], *, by: str, why: str, cause: int
+) -> tuple[Draft, ...]:  # fmt: skip
+    """Interrupt, authority, hold and page as the response asks, each once per incident, in one commit (D5)."""
+    row = state.agent[agent]
+    case = state.incident[incident]
+
+    def draft(body: Any) -> Draft:
+        return Draft(body=body, actor=ACTOR, agent=agent, refs=(cause,))
+
+    drafts: list[Draft] = []
+    if "interrupt" in response or "suspend" in response:
+        running = tuple(seq for seq in state.running(agent) if seq not in case.waiting)
+        if running or "ORDERED" not in case.marks:
+            drafts.append(draft(kinds.InterruptOrdered(incident=incident, actions=running, why=why)))
+    now = "SUSPENDED" if "suspend" in response else "RESTRICTED" if "restrict" in response else None
+    if now is not None and row.authority not in (now, "SUSPENDED", "RETIRED"):
+        drafts.append(
+            draft(
+                kinds.AuthorityChanged(
+                    was=row.authority, now=now, epoch=row.epoch + 1, why=why, incident=incident, by=by
+                )
+            )
+        )
+    if "hold" in response and "HELD" not in case.marks:
+        first = min(case.onset_first, case.opened)
+        drafts.append(
+            draft(kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why))
+        )
+    paged = any(page.incident == incident for page in state.page.values()) or "NOTIFIED" in case.marks
+    if ("notify" in response or "ask" in response) and not paged:
+        page = kinds.PageQueued(
+            page=state.pages + 1, incident=incident, person=row.owner, channel="email", step=1,
+            due_us=state.last_at_us, why=why,
+        )  # fmt: skip
+        drafts.append(draft(page))
+    return tuple(drafts)
+
+
+_Reaction = Callable[[State, Entry[Any], Any], tuple[Draft, ...]]
+_REACTIONS: dict[type, _Reaction] = {
+    kinds.Order: _after_order,
+    kinds.Decision: _after_decision,
+    kinds.InterruptUnconfirmed: _after_unconfirmed,
+    kinds.EffectWitnessed: _after_effect,
+    kinds.Signal: _after_signal,
+    kinds.IncidentOpened: _after_opened,
+}

@@ -1,0 +1,236 @@
+"""The book: numbers, encodes, hashes and folds drafts into the next batch. Used by one thread at a time.
+
+It holds what a batch has changed but not yet committed; `recover` throws that away and loads what is really stored.
+It does not queue, wait or acknowledge (`writer`), and does not know what a verdict is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from failwell.core import kinds, merkle, note, rows
+from failwell.core.errors import Corrupt, FailwellError
+from failwell.core.instants import format_at
+from failwell.core.records import Draft, Entry, Ref, decode_entry, encode_entry, kind_of
+from failwell.core.state import State
+from failwell.ledger.jobs import Job, Turn
+from failwell.ledger.vault import Minted, Vault, token_digest
+from failwell.ports.clock import Clock
+from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredToken
+
+#: A chain of reactions longer than this is a fault of ours, not of an agent.
+MAX_REACTIONS = 256
+#: Leaf hashes kept at hand for citations; older ones are read from the store.
+RECENT_LEAVES = 65_536
+
+
+class Signer(NamedTuple):
+    """The checkpoint key: C2SP key name (the ledger's origin), raw public key, and what signs with it."""
+
+    name: str
+    public_key: bytes
+    sign: Callable[[bytes], bytes]
+
+
+React = Callable[[State, Entry[Any]], tuple[Draft, ...]]
+
+
+class Book:
+    """The ledger's head in memory. All times come from `clock`, all randomness from `entropy`."""
+
+    def __init__(
+        self,
+        storage: Storage,
+        vault: Vault,
+        clock: Clock,
+        signer: Signer,
+        react: React,
+        entropy: Callable[[int], bytes] = secrets.token_bytes,
+    ) -> None:
+        self.storage = storage
+        self.vault = vault
+        self._clock = clock
+        self._signer = signer
+        self._react = react
+        self._entropy = entropy
+        self.load()
+
+    # -- what is stored ----------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Take the stored state into memory. Raises Corrupt when it does not hang together."""
+        size = self.storage.size()
+        self.state = State()
+        self._leaves: dict[int, str] = {}
+        self._recent: deque[int] = deque()
+        self._clear()
+        self.frontier = merkle.Frontier.read(size, self.subtree)
+        self.vault.load(self.storage.tokens())
+        self._boot, self._mono_us = "", 0
+        if size:
+            last = decode_entry(self._stored(size - 1).data)
+            self._boot, self._mono_us = last.boot, last.mono_us
+            self.state.resume(size, last.at)
+        for table in rows.TABLES:
+            self.state.load(table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table)))
+
+    def recover(self) -> None:
+        """After a failed commit: fresh handles, and the state as it is really stored."""
+        self.storage.reopen()
+        self.load()
+
+    def subtree(self, level: int, index: int) -> bytes:
+        """Hash of a perfect subtree, from the row of the entry that completed it (`merkle.Get`)."""
+        last = (index + 1 << level) - 1
+        row = self._stored(last)
+        return row.leaf if level == 0 else row.nodes[(level - 1) * 32 : level * 32]
+
+    def _stored(self, seq: int) -> StoredEntry:
+        row = self.storage.entry(seq)
+        if row is None:
+            raise Corrupt(f"entry {seq} is missing")
+        return row
+
+    def _clear(self) -> None:
+        self._entries: list[StoredEntry] = []
+        self._blobs: list[StoredBlob] = []
+        self._tokens: list[StoredToken] = []
+        self._minted: list[Minted] = []
+        self.written: list[Entry[Any]] = []
+
+    # -- time --------------------------------------------------------------------------------------------------
+
+    def now_us(self) -> int:
+        """Ledger time: the previous entry's plus what the boot clock says has passed (D7)."""
+        mono_us = self._clock.mono_us()
+        return self.state.last_at_us + max(0, mono_us - self._mono_us)
+
+    def clock_draft(self) -> Draft | None:
+        """The `clock` entry that must come first after a boot: the boot clock of another boot tells no time."""
+        boot = self._clock.boot()
+        if boot == self._boot:
+            return None
+        wall_us = self._clock.wall_us()
+        self._boot, self._mono_us = boot, self._clock.mono_us()
+        stepped_us = wall_us - self.state.last_at_us if self.state.size else 0
+        body = kinds.Clock(reason="boot", wall=format_at(wall_us), stepped_us=max(0, stepped_us))
+        # A wall clock behind the ledger never turns time back: the ledger goes on from where it stood.
+        self._rebase_us = max(wall_us, self.state.last_at_us)
+        return Draft(body=body, actor="node")
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def run(
+        self, job: Job[Any], before: Callable[[Entry[Any]], None]
+    ) -> tuple[Callable[[tuple[Entry[Any], ...]], Any], tuple[Entry[Any], ...]]:
+        """Run one job into the open batch; returns what makes its answer, and the entries of its drafts.
+
+        Errors of the job itself change nothing. An entry that does not fold raises Corrupt: the batch is lost and
+        `recover` must be called.
+        """
+        turn = Turn(self.state, self.now_us(), self.vault, self.storage, self._entropy)
+        plan = job(turn)
+        if not plan.drafts:
+            return plan.answer, ()
+        try:
+            return plan.answer, self._write(plan.drafts, turn, before)
+        except FailwellError as error:
+            raise Corrupt(f"the batch was dropped: {error.message}") from error
+
+    def _write(
+        self, drafts: Sequence[Draft], turn: Turn, before: Callable[[Entry[Any]], None]
+    ) -> tuple[Entry[Any], ...]:  # fmt: skip
+        minted = tuple(turn.minted.values())
+        entries = tuple(
+            self._append(draft, turn.now_us, minted if number == 0 else ()) for number, draft in enumerate(drafts)
+        )
+        self.vault.learn(minted)
+        self._minted += minted
+        waiting = deque(entries)
+        for _ in range(MAX_REACTIONS):
+            if not waiting:
+                return entries
+            entry = waiting.popleft()
+            before(entry)
+            waiting.extend(self._append(draft, turn.now_us, ()) for draft in self._react(self.state, entry))
+        raise Corrupt(f"entry {entries[0].seq} sets off more than {MAX_REACTIONS} reactions")
+
+    def _append(self, draft: Draft, at_us: int, minted: Sequence[Minted]) -> Entry[Any]:
+        state = self.state
+        seq = state.size
+        kind, v = kind_of(draft.body)
+        head = state.head.get(draft.agent) if draft.agent is not None else None
+        blob = None
+        if draft.secret is not None:
+            stored, blob = self.vault.seal(seq, draft.secret)
+            self._blobs.append(stored)
+        if isinstance(draft.body, kinds.Clock):
+            at_us = self._rebase_us
+        entry: Entry[Any] = Entry(
+            actor=draft.actor,
+            agent=draft.agent,
+            aprev=None if head is None else head.last,
+            aseq=None if draft.agent is None else (0 if head is None else head.count),
+            at=format_at(max(at_us, state.last_at_us)),
+            blob=blob,
+            body=draft.body,
+            boot=self._boot,
+            kind=kind,
+            mono_us=self._clock.mono_us(),
+            origin=self._signer.name,
+            refs=tuple(Ref(self._signer.name, cited, self.leaf(cited)) for cited in draft.refs),
+            run=draft.run,
+            seq=seq,
+            tokens=tuple(token_digest(*item) for item in minted),
+            v=v,
+        )
+        data = encode_entry(entry)
+        leaf = merkle.leaf_hash(data)
+        text = leaf.hex()
+        state.apply(entry, text)
+        self._mono_us = entry.mono_us
+        self._entries.append(StoredEntry(seq, data, leaf, b"".join(self.frontier.append(leaf))))
+        self._tokens += [StoredToken(seq * 16 + place, *item) for place, item in enumerate(minted)]
+        self._remember(seq, text)
+        self.written.append(entry)
+        return entry
+
+    def leaf(self, seq: int) -> str:
+        """Leaf hash (hex) of an entry, for a citation."""
+        found = self._leaves.get(seq)
+        return self._stored(seq).leaf.hex() if found is None else found
+
+    def _remember(self, seq: int, leaf: str) -> None:
+        self._leaves[seq] = leaf
+        self._recent.append(seq)
+        if len(self._recent) > RECENT_LEAVES:
+            del self._leaves[self._recent.popleft()]
+
+    def commit(self) -> list[Entry[Any]]:
+        """Write the batch durably with its checkpoint, read it back, and return its entries.
+
+        Raises StorageFull, StorageFailed; what was read back differently is StorageFailed too (a lying disk).
+        """
+        if not self._entries:
+            return []
+        size = self.state.size
+        checkpoint = note.Checkpoint(self._signer.name, size, self.frontier.root())
+        signed = note.sign(checkpoint.text(), self._signer.name, self._signer.public_key, self._signer.sign)
+        changed = {place: rows.encode_row(row) for place, row in self.state.drain().items()}
+        self.storage.commit(Batch(self._entries, self._blobs, self._tokens, changed, size, signed))
+        first = self._entries[0].seq
+        stored = self.storage.read_back(first, len(self._entries))
+        sha256 = hashlib.sha256
+        # Hash what came back, do not compare with what we hold in memory alone: the leaf must be over the file's bytes.
+        if len(stored) != len(self._entries) or any(
+            sha256(b"\0" + data).digest() != row.leaf or leaf != row.leaf
+            for (data, leaf), row in zip(stored, self._entries, strict=True)
+        ):
+            raise StorageFailed(f"entries from {first} on were not read back as written")
+        written = self.written
+        self._clear()
+        return written

@@ -1,0 +1,271 @@
+"""The one writer of a workspace (D3, D4): takes what is queued, runs it, commits once, reads back, acknowledges.
+
+One thread numbers, encodes and hashes; it is the only one that touches the state. A batch is capped by time, so that
+an order of the containment lane waits for at most one batch. Reactions run in the transaction of the entry that
+caused them. Nothing is acknowledged that was not committed with a full sync and read back through another
+connection. After a failure the handles are dropped, the state is loaded from what is really stored, and only
+containment is tried again, from the reserved disk space; a failed sync is never retried on the same handle.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
+from typing import Any, TypeVar
+
+from failwell.core import kinds
+from failwell.core.errors import Corrupt, FailwellError, Unhealthy
+from failwell.core.records import Draft, Entry
+from failwell.ledger.book import Book
+from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan
+from failwell.ports.storage import StorageFailed
+
+T = TypeVar("T")
+
+#: Work gathered before a commit: long enough to share a sync among many callers, short enough for an order to wait.
+BATCH_US = 4_000
+BATCH_JOBS = 512
+QUEUE_JOBS = 50_000
+#: How often a failed store is asked whether it works again.
+MEND_US = 1_000_000
+
+_WAKE = None
+
+
+class _Pending:
+    """A queued job and where its answer goes: a thread's future, or a future of one asyncio loop."""
+
+    __slots__ = ("answer", "entries", "error", "future", "job", "lane", "loop", "make")
+
+    def __init__(self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None) -> None:
+        self.job = job
+        self.lane = lane
+        self.loop = loop
+        self.future: Any = Future() if loop is None else loop.create_future()
+        self.make: Callable[[tuple[Entry[Any], ...]], Any] | None = None
+        self.entries: tuple[Entry[Any], ...] = ()
+        self.answer: Any = None
+        self.error: FailwellError | None = None
+
+
+def _nothing(_: Any = None) -> None:
+    """The observer of a ledger that nobody observes (tests, backtests)."""
+
+
+class Writer:
+    """Runs jobs on a `Book` in its own thread.
+
+    `before(entry)` is called for each entry before its commit (raising a fence may not wait), `after(entries)` for
+    each batch once it is durable and read back, `urgent()` before each batch (orders left in the workspace); all
+    from the writer's thread, all must be quick.
+    """
+
+    def __init__(
+        self,
+        book: Book,
+        *,
+        before: Callable[[Entry[Any]], None] = _nothing,
+        after: Callable[[list[Entry[Any]]], None] = _nothing,
+        urgent: Callable[[], None] = _nothing,
+        paused: bool = False,
+    ) -> None:
+        self.book = book
+        self.failure: FailwellError | None = None
+        self._before = before
+        self._after = after
+        self._urgent = urgent
+        self._normal: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
+        self._containment: deque[_Pending] = deque()
+        self._closing = False
+        self._mend_at_us = 0
+        self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
+        if not paused:
+            self.start()
+
+    def start(self) -> None:
+        self._thread.start()
+
+    # -- doors -------------------------------------------------------------------------------------------------
+
+    def submit(self, job: Job[T], lane: int = NORMAL) -> Future[T]:
+        """Queue a job from a thread; the future is resolved when its entries are durable and read back.
+
+        Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed.
+        """
+        pending = _Pending(job, lane, None)
+        self._enqueue(pending)
+        future: Future[T] = pending.future
+        return future
+
+    def submit_async(self, job: Job[T], lane: int = NORMAL) -> asyncio.Future[T]:
+        """The same for callers in an asyncio loop: one wake-up of the loop per batch (D8)."""
+        pending = _Pending(job, lane, asyncio.get_running_loop())
+        self._enqueue(pending)
+        future: asyncio.Future[T] = pending.future
+        return future
+
+    def _enqueue(self, pending: _Pending) -> None:
+        if self._closing:
+            raise Unhealthy("the ledger is closed", hint="connect again: a node starts on demand")
+        if pending.lane == CONTAINMENT:
+            self._containment.append(pending)
+            self._normal.put(_WAKE)
+        elif self._normal.qsize() >= QUEUE_JOBS:
+            raise Unhealthy(f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy")
+        else:
+            self._normal.put(pending)
+
+    def close(self) -> None:
+        """Finish what is queued, then close the store."""
+        if not self._closing:
+            self._closing = True
+            self._normal.put(_WAKE)
+        self._thread.join()
+        self.book.storage.close()
+
+    # -- the loop ----------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            first = self._take(wait=True)
+            if first is not None:
+                self._urgent()
+                self._batch(first)
+            elif self._closing and not self._containment and self._normal.empty():
+                return
+
+    def _take(self, *, wait: bool) -> _Pending | None:
+        """The next job, containment first; None when there is none (or when woken for nothing)."""
+        if self._containment:
+            return self._containment.popleft()
+        try:
+            item = self._normal.get(wait)
+        except queue.Empty:
+            return None
+        if item is _WAKE and self._containment:
+            return self._containment.popleft()
+        return item
+
+    def _batch(self, first: _Pending) -> None:
+        batch: list[_Pending] = []
+        self._mend()
+        try:
+            self._gather(first, batch)
+            self._commit(batch)
+        except StorageFailed as error:
+            self._distrust(error)
+            for pending in batch:
+                if pending.lane == CONTAINMENT:
+                    self._alone(pending)
+                else:
+                    pending.error = error
+        except Corrupt:
+            self._recover()
+            for pending in batch:  # one of them is at fault: each alone, so that the others do not pay for it
+                self._alone(pending)
+        self._acknowledge(batch)
+
+    def _gather(self, first: _Pending, batch: list[_Pending]) -> None:
+        """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
+        deadline_ns = time.monotonic_ns() + BATCH_US * 1000
+        pending: _Pending | None = first
+        while pending is not None:
+            batch.append(pending)
+            self._run_job(pending)
+            if pending.lane == CONTAINMENT or len(batch) >= BATCH_JOBS or time.monotonic_ns() >= deadline_ns:
+                return
+            pending = self._take(wait=False)
+
+    def _run_job(self, pending: _Pending) -> None:
+        pending.make, pending.error = None, None
+        if self.failure is not None and pending.lane != CONTAINMENT:
+            pending.error = self.failure
+            return
+        try:
+            pending.make, pending.entries = self.book.run(pending.job, self._before)
+        except Corrupt:
+            raise
+        except FailwellError as error:
+            pending.error = error
+        except Exception as error:  # a job that fails denies its caller; it never stops the writer
+            pending.error = Unhealthy(f"the request could not be judged: {type(error).__name__}: {error}")
+
+    def _commit(self, batch: Iterable[_Pending]) -> None:
+        written = self.book.commit()
+        for pending in batch:
+            if pending.make is not None:
+                pending.answer = pending.make(pending.entries)
+        if written:
+            self._after(written)
+
+    def _alone(self, pending: _Pending) -> None:
+        """Run and commit one job by itself; whatever fails is its answer."""
+        try:
+            self._run_job(pending)
+            self._commit([pending])
+        except FailwellError as error:
+            pending.make, pending.error = None, error
+            self._recover()
+
+    def _acknowledge(self, batch: Iterable[_Pending]) -> None:
+        loops: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
+        for pending in batch:
+            if pending.loop is None:
+                _resolve(pending)
+            else:
+                loops.setdefault(pending.loop, []).append(pending)
+        for loop, waiting in loops.items():
+            try:
+                loop.call_soon_threadsafe(_resolve_all, waiting)
+            except RuntimeError:
+                continue  # the loop is gone, and with it everyone who waited
+
+    # -- failure -----------------------------------------------------------------------------------------------
+
+    def _recover(self) -> None:
+        """Back to what is stored. If even that fails, everything but the fence is closed (I8)."""
+        try:
+            self.book.recover()
+        except FailwellError as error:
+            self.failure = error
+
+    def _distrust(self, error: StorageFailed) -> None:
+        """The store failed: permit nothing, free the reserved space, and say so in the record while it still can."""
+        self._recover()
+        self.failure = error
+        self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
+        self.book.storage.spend_reserve()
+        self._health("failed", error.message)
+
+    def _mend(self) -> None:
+        """Ask a failed store, once a second, whether it works again: reserve refilled and a health entry written."""
+        if self.failure is None or time.monotonic_ns() // 1000 < self._mend_at_us:
+            return
+        self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
+        if self.book.storage.refill_reserve() and self._health("ok", "writes succeed again"):
+            self.failure = None
+
+    def _health(self, state: str, detail: str) -> bool:
+        body = kinds.Health(part="storage", state=state, detail=detail[:500])
+        pending = _Pending(lambda turn: Plan((Draft(body=body, actor="node"),), _nothing), CONTAINMENT, None)
+        self._alone(pending)
+        return pending.error is None
+
+
+def _resolve(pending: _Pending) -> None:
+    if pending.future.done():  # a caller that no longer waits (cancelled)
+        return
+    if pending.error is not None:
+        pending.future.set_exception(pending.error)
+    else:
+        pending.future.set_result(pending.answer)
+
+
+def _resolve_all(waiting: list[_Pending]) -> None:
+    for pending in waiting:
+        _resolve(pending)

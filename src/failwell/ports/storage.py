@@ -1,0 +1,105 @@
+"""What the ledger needs from a store: one durable commit, exact read-back, and rows by key. Not what tables look like.
+
+A store holds bytes and never interprets them. Every failure is typed: `StorageFull` (room must be made, nothing was
+written) and `StorageFailed` (the handle is not trusted any more; a failed sync is never retried on it).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, Protocol
+
+from failwell.core.errors import Unhealthy
+
+
+class StorageFailed(Unhealthy):
+    code = "storage-failed"
+
+
+class StorageFull(StorageFailed):
+    code = "storage-full"
+
+
+class StoredEntry(NamedTuple):
+    """Row of an entry: canonical bytes, RFC 6962 leaf hash, and the hashes of the perfect subtrees it completes."""
+
+    seq: int
+    data: bytes
+    leaf: bytes
+    nodes: bytes
+
+
+class StoredBlob(NamedTuple):
+    seq: int
+    ciphertext: bytes
+    wrapped: bytes
+
+
+class StoredToken(NamedTuple):
+    """`id` = entry seq * 16 + position in that entry's `tokens`; `lookup` finds it, `sealed` holds what it stands for."""
+
+    id: int
+    token: str
+    lookup: bytes
+    sealed: bytes
+
+
+class Batch(NamedTuple):
+    """Everything of one commit. `rows` maps (table, key) to canonical JSON text; `note` is the signed checkpoint."""
+
+    entries: Sequence[StoredEntry]
+    blobs: Sequence[StoredBlob]
+    tokens: Sequence[StoredToken]
+    rows: Mapping[tuple[str, Any], str]
+    size: int
+    note: bytes
+
+
+class Storage(Protocol):
+    """One workspace's ledger file. `commit` is called by one thread; the readers may be called by any."""
+
+    def commit(self, batch: Batch) -> None:
+        """Write all of `batch` durably or nothing. Raises StorageFull or StorageFailed."""
+        ...
+
+    def read_back(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
+        """(data, leaf) of entries first .. first+count-1 through a second connection: what the file really holds."""
+        ...
+
+    def size(self) -> int:
+        """Number of entries."""
+        ...
+
+    def entry(self, seq: int) -> StoredEntry | None: ...
+
+    def entries(self, first: int, limit: int) -> list[StoredEntry]:
+        """Up to `limit` entries from `first` on, in one short transaction."""
+        ...
+
+    def blob(self, seq: int) -> StoredBlob | None: ...
+
+    def tokens(self) -> Iterator[StoredToken]: ...
+
+    def row(self, table: str, key: Any) -> str | None: ...
+
+    def rows(self, table: str) -> Iterator[tuple[Any, str]]: ...
+
+    def checkpoint(self) -> bytes | None:
+        """The newest signed checkpoint (C2SP signed note)."""
+        ...
+
+    def spend_reserve(self) -> None:
+        """Give the reserved disk space back to the file system, so that containment can still be written."""
+        ...
+
+    def refill_reserve(self) -> bool:
+        """Reserve the space again; False while there is no room for it."""
+        ...
+
+    def reopen(self) -> None:
+        """Drop both handles and open the file afresh: the only way on after a failure."""
+        ...
+
+    def close(self) -> None:
+        """Truncate the write-ahead log and close."""
+        ...

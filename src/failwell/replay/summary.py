@@ -70,7 +70,7 @@ class Summary:
             self.clauses.setdefault(f"{contract}/{clause}", 0)
 
     def add(self, run: RecordedRun, contract: str, judgements: Sequence[Judgement]) -> RunRow:
-        """Add one run and return its row; InputError unless each call has one judgement of a known verdict."""
+        """Add one run and return its row; InputError unless each call has a judgement of known verdict."""
         if len(judgements) != len(run.calls):
             place = f"{run.file_name}, run {run.ordinal}"
             raise InputError(f"{place}: {len(run.calls)} recorded calls, {len(judgements)} judged")

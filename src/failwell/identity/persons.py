@@ -135,7 +135,7 @@ class Separation:
 
 
 def sign_order(signer: Signer, order: Order[Any]) -> SignedOrder:
-    """Sign an order with the person's own key; Refused for another person's order, InputError if malformed."""
+    """Sign an order with its own person's key; Refused for another person's, InputError if malformed."""
     if order.person != signer.person:
         raise Refused(f"{signer.person} cannot sign an order of {order.person}")
     text = order_bytes(order)

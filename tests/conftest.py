@@ -8,10 +8,16 @@ from __future__ import annotations
 import os
 import random
 import sys
+from collections.abc import Generator
+from pathlib import Path
 from typing import Any
 
 import hypothesis
 import pytest
+
+from tests.claims import table
+
+ROOT = Path(__file__).resolve().parent.parent
 
 STEADY_SEED = 20260101
 _given = os.environ.get("FAILWELL_TEST_SEED", "")
@@ -44,3 +50,24 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
     """A generator of this test's own: the same draws whichever tests run beside it."""
     node: Any = request.node
     return random.Random(f"{SEED}:{node.nodeid}")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """A mark that names no sub-claim shows nothing: it is a typing error, said at once."""
+    known = {claim.id for requirement in table.load(ROOT) for claim in requirement.claims}
+    for item in items:
+        for mark in item.iter_markers("requirement"):
+            if not mark.args or set(mark.args) - known:
+                raise pytest.UsageError(f"{item.nodeid}: {mark.args} is not in docs/requirements.toml")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI a test that must run does not pass by being skipped."""
+    report = yield
+    if report.skipped and os.environ.get("CI") and item.get_closest_marker("ci_must_run"):
+        report.outcome = "failed"
+        report.longrepr = f"{item.nodeid} is marked ci_must_run and was skipped: {report.longrepr}"
+    return report

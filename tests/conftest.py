@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import hypothesis
+import hypothesis.core
 import pytest
 
 from tests.claims import table
@@ -27,11 +28,8 @@ SEED = int(_given) if _given else STEADY_SEED
 hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, database=None)
 hypothesis.settings.register_profile("seeded", derandomize=False, deadline=None, database=None)
 hypothesis.settings.load_profile("seeded" if _given else "steady")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if _given:
-        config.option.hypothesis_seed = str(SEED)
+if _given:
+    hypothesis.core.global_force_seed = SEED
 
 
 def pytest_report_header() -> list[str]:

@@ -29,7 +29,7 @@ hypothesis.settings.register_profile("steady", derandomize=True, deadline=None, 
 hypothesis.settings.register_profile("seeded", derandomize=False, deadline=None, database=None)
 hypothesis.settings.load_profile("seeded" if _given else "steady")
 if _given:
-    hypothesis.core.global_force_seed = SEED
+    hypothesis.core.global_force_seed = SEED  # type: ignore[assignment]
 
 
 def pytest_report_header() -> list[str]:

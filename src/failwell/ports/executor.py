@@ -22,12 +22,14 @@ State = Literal[
 """How a launch came to its end.
 
 `blocked` is said only where it is proved that the tool's first instruction never ran; `interrupted_confirmed`
-only where it is proved that nothing of the tool is alive; `completed_after_interrupt` where the tool had ended
-by itself (see `exit_code`) when the order reached it.
+only where it is proved that nothing of the tool is alive; `completed_after_interrupt` where the tool had
+ended by itself (see `exit_code`) when the order reached it.
 """
 
 MARKER_VARIABLE = "FAILWELL_ACTION"
-"""Environment variable that carries `Launch.marker`, by which leftovers are found when everything else died."""
+"""Environment variable that carries `Launch.marker`, by which leftovers are found when everything else
+died.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,9 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process for ever: a pid alone may be reused, a pid with its start time (clock ticks since boot) not."""
+    """One process for ever: a pid alone may be reused, a pid with its start time (clock ticks since boot)
+    not.
+    """
 
     pid: int
     start_ticks: int
@@ -56,11 +60,12 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What came of one launch; times are CLOCK_BOOTTIME microseconds, `swept` counts processes that were stopped.
+    """What came of one launch; times are CLOCK_BOOTTIME microseconds, `swept` counts processes that were
+    stopped.
 
     `proven_by` says what shows the state, `why` what brought it about (None for a plain completion).
-    `output` is the tool's standard output up to the cap (`truncated` says if there was more), `errors` the tail
-    of its standard error.
+    `output` is the tool's standard output up to the cap (`truncated` says if there was more), `errors` the
+    tail of its standard error.
     """
 
     action: int
@@ -121,11 +126,14 @@ class Executor(Protocol):
     def launch(self, launch: Launch, ended: Callable[[Ended], None]) -> Process:
         """Start one tool; `ended` is called exactly once, from the executor's own thread.
 
-        Raises a FailwellError when nothing was started (the outcome is then `blocked`, and `ended` is not called).
+        Raises a FailwellError when nothing was started (the outcome is then `blocked`, and `ended` is not
+        called).
         """
 
     def freeze(self, actions: Iterable[int]) -> None:
-        """Send the order to stop the named actions where they stand; sent, not awaited; the unknown are ignored."""
+        """Send the order to stop the named actions where they stand; sent, not awaited; the unknown are
+        ignored.
+        """
 
     def interrupt(self, action: int) -> None:
         """Order one action to be killed; what came of it arrives through its `ended`."""

@@ -1,0 +1,368 @@
+"""Argument types: what a tool call's argument must be, and the fact that it becomes.
+
+    string  string(1..40)  id  int  int(0..100)  bool  money(2)  money(2, 0..10000)  decimal(3, -1..1)
+    date  enum(a, b, c)  email  url  path  iban  list(TYPE, max n)  any  object
+
+`money(places, range)` and `decimal(places, range)` take a JSON number or string whose decimal text has at most that
+many places; the range is in major units, the fact an integer of the smallest unit. `id` is ASCII, so that no
+look-alike passes for another one. A fact is what clauses and limits see: e-mail addresses and the scheme and host of
+a URL in lower case, IBANs without spaces. `any` and `object` are opaque: passed on, never a fact.
+It does not fetch, resolve or normalise anything else, and takes no patterns from a contract: each check here is
+linear in the length of the value (no regular expression backtracks over unbounded parts).
+"""
+
+from __future__ import annotations
+
+import re
+from abc import abstractmethod
+from datetime import date
+from typing import Any, Literal
+
+from failwell.core import canonical
+from failwell.core.errors import InputError
+
+Value = int | str | bool | tuple[str, ...]
+CedarType = Literal["Long", "String", "Bool", "datetime", "Set<String>", "Set<datetime>"]
+
+_SAFE = canonical.SAFE_INTEGER_LIMIT
+_DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:\.([0-9]{1,9}))?")
+_ID = re.compile(r"[A-Za-z0-9#][A-Za-z0-9._:@+#-]{0,127}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
+_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+# No "@" before the path and no backslash: https://shop.example@evil.example and https://shop.example\@evil.example
+# are read as two different hosts by two different readers.
+_URL = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
+
+
+class Mismatch(InputError):
+    """A value that is not of the declared type; the message never shows the value (it may be personal)."""
+
+
+class Type:
+    """One argument type. `text` is its canonical spelling; `cedar` None means opaque: never a fact."""
+
+    __slots__ = ("bounds", "cedar", "longest", "name", "text")
+
+    def __init__(
+        self,
+        text: str,
+        cedar: CedarType | None,
+        *,
+        bounds: tuple[int, int] | None = None,
+        longest: int | None = None,
+    ) -> None:
+        self.text = text
+        self.name = text.partition("(")[0]
+        self.cedar = cedar
+        #: Declared range of the fact, smallest units; None: none declared.
+        self.bounds = bounds
+        #: Most characters that the fact can have; None: as many as the arguments may.
+        self.longest = longest
+
+    @abstractmethod
+    def read(self, value: Any) -> Value | None:
+        """Return the fact of a JSON value (None for an opaque one); Mismatch if the value is not of this type."""
+
+
+class _Number(Type):
+    """`int` has no places and takes JSON numbers only; `money` and `decimal` take decimal text too."""
+
+    __slots__ = ("_places", "_range", "_unit")
+
+    def __init__(self, name: str, places: int, declared: tuple[str, str] | None) -> None:
+        shown = [] if name == "int" else [str(places)]
+        bounds = None
+        if declared is not None:
+            bounds = (_scaled(declared[0], places), _scaled(declared[1], places))
+            if bounds[0] > bounds[1]:
+                raise InputError(f"the range {declared[0]}..{declared[1]} is empty", hint="Write the lower end first.")
+            shown.append(f"{declared[0]}..{declared[1]}")
+        text = f"{name}({', '.join(shown)})" if shown else name
+        super().__init__(text, "Long", bounds=bounds, longest=20)
+        self._places = places
+        self._range = bounds or (1 - _SAFE, _SAFE - 1)
+        self._unit = 10**places
+
+    def read(self, value: Any) -> int:
+        if type(value) is int:
+            number = value * self._unit if -_SAFE < value < _SAFE else _SAFE
+        else:
+            number = self._from_text(value)
+        low, high = self._range
+        if not low <= number <= high:
+            raise Mismatch(f"outside {self.text}")
+        return number
+
+    def _from_text(self, value: Any) -> int:
+        if type(value) is float:
+            text = canonical.number_text(value)
+        elif type(value) is str and self.name != "int":
+            text = value
+        else:
+            raise Mismatch(f"not {_an(self.name)}")
+        # By decimal text, never by binary value: 98.7 is 9870 cents, and 0.1 + 0.2 has seventeen places.
+        try:
+            return _scaled(text, self._places)
+        except InputError:
+            raise Mismatch(f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}") from None
+
+
+class _Text(Type):
+    """Text between two lengths, in characters."""
+
+    __slots__ = ("_high", "_low")
+
+    def __init__(self, declared: tuple[int, int] | None) -> None:
+        low, high = declared or (0, canonical.MAX_ARGUMENT_BYTES)
+        text = "string" if declared is None else f"string({low}..{high})"
+        super().__init__(text, "String", longest=None if declared is None else high)
+        self._low, self._high = low, high
+
+    def read(self, value: Any) -> str:
+        if type(value) is not str:
+            raise Mismatch("not a string")
+        if not self._low <= len(value) <= self._high:
+            raise Mismatch(f"outside {self.text}")
+        return value
+
+
+class _Formatted(Type):
+    """Text of one of the fixed formats in `_FORMATS`."""
+
+    __slots__ = ("_normal",)
+
+    def __init__(self, name: str) -> None:
+        cedar: CedarType = "datetime" if name == "date" else "String"
+        normal, longest = _FORMATS[name]
+        super().__init__(name, cedar, longest=longest)
+        self._normal = normal
+
+    def read(self, value: Any) -> str:
+        if type(value) is not str or len(value) > (self.longest or 0):
+            raise Mismatch(f"not {_an(self.name)}")
+        normal: str | None = self._normal(value)
+        if normal is None:
+            raise Mismatch(f"not {_an(self.name)}")
+        return normal
+
+
+class _Boolean(Type):
+    __slots__ = ()
+
+    def __init__(self) -> None:
+        super().__init__("bool", "Bool", longest=5)
+
+    def read(self, value: Any) -> bool:
+        if type(value) is not bool:
+            raise Mismatch("not true or false")
+        return value
+
+
+class Choice(Type):
+    """One of the listed words."""
+
+    __slots__ = ("words",)
+
+    def __init__(self, words: tuple[str, ...]) -> None:
+        super().__init__(f"enum({', '.join(words)})", "String", longest=max(map(len, words)))
+        self.words = frozenset(words)
+
+    def read(self, value: Any) -> str:
+        if type(value) is not str or value not in self.words:
+            raise Mismatch(f"not one of {self.text}")
+        return value
+
+
+class _Opaque(Type):
+    __slots__ = ()
+
+    def __init__(self, name: Literal["any", "object"]) -> None:
+        super().__init__(name, None)
+
+    def read(self, value: Any) -> None:
+        if self.name == "object" and type(value) is not dict:
+            raise Mismatch("not an object")
+
+
+class Listed(Type):
+    """At most `most` values of one type; opaque if they are."""
+
+    __slots__ = ("_most", "of")
+
+    def __init__(self, of: Type, most: int) -> None:
+        cedar: CedarType | None = {"String": "Set<String>", "datetime": "Set<datetime>"}.get(str(of.cedar))  # type: ignore[assignment]
+        longest = None if of.longest is None else of.longest * most
+        super().__init__(f"list({of.text}, max {most})", cedar, longest=longest)
+        self.of = of
+        self._most = most
+
+    def read(self, value: Any) -> tuple[str, ...] | None:
+        if type(value) is not list:
+            raise Mismatch("not a list")
+        if len(value) > self._most:
+            raise Mismatch(f"more than {self._most} values")
+        read = self.of.read
+        facts = tuple([read(item) for item in value])
+        return None if self.cedar is None else facts  # type: ignore[return-value]
+
+
+# ---- the grammar ---------------------------------------------------------------------------------------------
+
+_CALL = re.compile(r"([a-z]+)(?:\((.*)\))?", re.DOTALL)
+_RANGE = re.compile(r"(-?[0-9][0-9.]{0,25})\.\.(-?[0-9][0-9.]{0,25})")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,6}")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+-]{0,63}")
+_MOST_PLACES = {"money": 6, "decimal": 9}
+TYPE_NAMES = (
+    "any", "bool", "date", "decimal", "email", "enum", "iban", "id", "int", "list", "money", "object", "path",
+    "string", "url",
+)  # fmt: skip
+
+
+def parse_type(text: str) -> Type:
+    """Return the type that `text` spells; InputError (with what to write instead) if it spells none."""
+    match = _CALL.fullmatch(text.strip())
+    if match is None or match[1] not in TYPE_NAMES:
+        raise InputError(f"{text!r} is not a type", hint=f"Types are: {', '.join(TYPE_NAMES)}.")
+    name, inside = match[1], match[2]
+    if name == "list":
+        return _parse_list(text, inside)
+    parts = [] if inside is None else [part.strip() for part in inside.split(",")]
+    if name == "enum":
+        return _parse_enum(parts)
+    if name in _MOST_PLACES:
+        return _parse_scaled(name, parts)
+    if name in ("int", "string"):
+        return _parse_ranged(name, inside)
+    if inside is not None:
+        raise InputError(f"{name} takes nothing in brackets", hint=f"Write {name}.")
+    if name == "bool":
+        return _Boolean()
+    return _Opaque(name) if name in ("any", "object") else _Formatted(name)  # type: ignore[arg-type]
+
+
+def _parse_list(text: str, inside: str | None) -> Type:
+    of_text, _, most = (inside or "").rpartition(",")
+    most = most.strip()
+    if not of_text.strip() or not most.startswith("max ") or not _COUNT.fullmatch(most[4:]) or most[4:] == "0":
+        raise InputError(f"{text!r} is not a list type", hint='Write "list(TYPE, max n)", such as list(email, max 20).')
+    of = None if of_text.lstrip().startswith("list") else parse_type(of_text)  # no recursion on a stranger's text
+    if of is None or of.cedar in ("Long", "Bool"):
+        raise InputError(f"{text!r} is not a fact", hint="Write list(any, max n) to pass it on unread.")
+    return Listed(of, int(most[4:]))
+
+
+def _parse_enum(parts: list[str]) -> Type:
+    if not parts or not all(map(_WORD.fullmatch, parts)) or len(set(parts)) != len(parts):
+        raise InputError("an enum lists different words", hint='Write "enum(low, normal, high)".')
+    return Choice(tuple(parts))
+
+
+def _parse_scaled(name: str, parts: list[str]) -> Type:
+    places = int(parts[0]) if parts and re.fullmatch(r"[0-9]", parts[0]) else -1
+    if not 0 <= places <= _MOST_PLACES[name] or len(parts) > 2:
+        raise InputError(
+            f"{name} needs its decimal places, 0 to {_MOST_PLACES[name]}", hint=f'Write "{name}(2, 0..10000)".'
+        )
+    return _Number(name, places, _parse_range(parts[1]) if len(parts) == 2 else None)
+
+
+def _parse_ranged(name: str, inside: str | None) -> Type:
+    declared = None if inside is None else _parse_range(inside.strip())
+    if name == "int":
+        return _Number("int", 0, declared)
+    if declared is None:
+        return _Text(None)
+    if not all(map(_COUNT.fullmatch, declared)) or int(declared[0]) > int(declared[1]) or declared[1] == "0":
+        raise InputError(f"{inside!r} are not lengths", hint='Write "string(1..40)".')
+    return _Text((int(declared[0]), int(declared[1])))
+
+
+def _parse_range(text: str) -> tuple[str, str]:
+    match = _RANGE.fullmatch(text)
+    if match is None:
+        raise InputError(f"{text!r} is not a range", hint="Write lowest and highest with two dots: 0..10000.")
+    return match[1], match[2]
+
+
+def _scaled(text: str, places: int) -> int:
+    match = _DECIMAL.fullmatch(text)
+    if match is None or len(match[1] or "") > places:
+        raise InputError(f"{text!r} is not exact at {places} places", hint="Write it with fewer decimals.")
+    number = int(text.replace(".", "") + "0" * (places - len(match[1] or "")))
+    if not -_SAFE < number < _SAFE:
+        raise InputError(f"{text!r} is too large at {places} places", hint="Keep below 2^53 of the smallest unit.")
+    return number
+
+
+# ---- the fixed formats ---------------------------------------------------------------------------------------
+
+
+def _an(name: str) -> str:
+    shown = {"int": "whole number", "money": "amount", "decimal": "decimal number"}.get(name, name)
+    return f"an {shown}" if shown[0] in "aeiou" and not shown.startswith("url") else f"a {shown}"
+
+
+def _normal_id(text: str) -> str | None:
+    return text if _ID.fullmatch(text) else None
+
+
+def _normal_date(text: str) -> str | None:
+    if not _DATE.fullmatch(text):
+        return None
+    try:
+        date.fromisoformat(text)
+    except ValueError:
+        return None
+    return text
+
+
+def _is_host(text: str) -> bool:
+    return all(map(_HOST_LABEL.fullmatch, text.split(".")))
+
+
+def _normal_email(text: str) -> str | None:
+    local, _, domain = text.partition("@")
+    if not _EMAIL_LOCAL.fullmatch(local) or local[0] == "." or local[-1] == "." or ".." in local:
+        return None
+    # One mailbox, one fact: no mail system in use tells A@shop.example from a@shop.example, and limits must not.
+    return text.lower() if "." in domain and _is_host(domain) else None
+
+
+def _normal_url(text: str) -> str | None:
+    match = _URL.fullmatch(text)
+    if match is None or not _is_host(match[2]):
+        return None
+    return f"{match[1].lower()}://{match[2].lower()}{match[3] or ''}{match[4] or ''}"
+
+
+def _normal_path(text: str) -> str | None:
+    if not text or text[0] == "~" or "\\" in text or _CONTROL.search(text):
+        return None
+    segments = text.removeprefix("/").removesuffix("/").split("/")
+    # Attack: /srv/public/../secret passes `like "/srv/public/*"`.
+    if any(segment in ("", ".", "..") for segment in segments) and text != "/":
+        return None
+    return text
+
+
+def _normal_iban(text: str) -> str | None:
+    """ISO 13616: the letters as numbers from 10, the first four characters last, modulo 97 is 1."""
+    compact = text.replace(" ", "").upper()
+    if not compact.isascii() or not _IBAN.fullmatch(compact):
+        return None
+    digits = "".join(str(int(letter, 36)) for letter in compact[4:] + compact[:4])
+    return compact if int(digits) % 97 == 1 else None
+
+
+_FORMATS: dict[str, tuple[Any, int]] = {
+    "id": (_normal_id, 128),
+    "date": (_normal_date, 10),
+    "email": (_normal_email, 254),
+    "url": (_normal_url, 2048),
+    "path": (_normal_path, 4096),
+    "iban": (_normal_iban, 42),
+}

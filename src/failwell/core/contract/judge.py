@@ -1,0 +1,289 @@
+"""Judging a proposed action: `compile` once per contract, `Compiled.judge` for every action, both pure.
+
+The order: who may act at all (authority, validity, tool listed), what the arguments are (typed facts), what the
+clauses say (Cedar), how far the limits are used. The strictest word wins; what was not reached because something
+before it denied is not judged. `Compiled` never changes; reservations are the caller's (`usage` in, `reserve` out).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from difflib import get_close_matches
+from typing import Any
+
+from failwell.core import canonical
+from failwell.core.contract.argument import Mismatch, Type, Value, parse_type
+from failwell.core.contract.checks import check
+from failwell.core.contract.duration import format_duration
+from failwell.core.contract.finding import BrokenContract, errors_of
+from failwell.core.contract.judgment import (
+    RESERVED,
+    Decided,
+    Fact,
+    Judgment,
+    Proposal,
+    Reserve,
+    Situation,
+    Use,
+    Verdict,
+)
+
+from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
+from failwell.core.contract.policy import EvaluationError, Policy, compile_policy
+from failwell.core.errors import InputError
+
+_ACTING = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
+_TIGHTENED = frozenset({"RESTRICTED", "PROBATION"})
+_MAX_ERRORS = 10
+_MAX_LISTED = 8
+
+
+class _Plan:
+    """One tool, ready to judge."""
+
+    __slots__ = ("affects", "arguments", "clauses", "limits", "names", "policy", "tool")
+
+    def __init__(self, contract: Contract, tool: Tool) -> None:
+        types = {argument.name: (parse_type(argument.type), argument.optional) for argument in tool.arguments}
+        clauses = tuple(clause for clause in contract.clauses if tool.tool in clause.tools)
+        self.tool = tool
+        self.arguments = tuple(
+            (name, of, optional, name in tool.public) for name, (of, optional) in types.items()
+        )
+        self.names = frozenset(types)
+        self.policy: Policy | None = compile_policy(contract.agent, tool.tool, clauses, types)[0]
+        self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
+        self.limits = tuple((limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools)
+        affects = tool.affects
+        self.affects = () if affects is None else tuple(
+            (name, argument)
+            for name, argument in (
+                ("customer", affects.customer), ("resource", affects.resource), ("amount", affects.amount)
+            )
+            if argument is not None
+        )  # fmt: skip
+
+    def read(self, value: Any) -> tuple[dict[str, Fact], list[str]]:
+        """Return the facts of the parsed arguments and what is wrong with them."""
+        facts: dict[str, Fact] = {}
+        if type(value) is not dict:
+            return facts, ["the arguments are not an object"]
+        errors = []
+        for name, of, optional, public in self.arguments:
+            given = value.get(name)
+            if given is None and (optional or name not in value):
+                if optional:
+                    facts[name] = Fact(type=of.text, value=None, public=public, provenance="absent")
+                else:
+                    errors.append(f"{name} is missing")
+                continue
+            try:
+                fact = of.read(given)
+            except Mismatch as mismatch:
+                errors.append(f"{name} is {mismatch.message}")
+                continue
+            if of.cedar is not None:
+                facts[name] = Fact(type=of.text, value=fact, public=public, provenance="asserted")
+        if not value.keys() <= self.names:
+            errors.append(self._unknown(sorted(value.keys() - self.names)))
+        return facts, errors[:_MAX_ERRORS]
+
+    def _unknown(self, names: list[str]) -> str:
+        # The name itself is the agent's text and may be anything; only declared names are shown.
+        close = get_close_matches(names[0][:64], self.names, 1, 0.6)
+        meant = f", was {close[0]} meant?" if close else ""
+        return f"{len(names)} of the arguments are not in the contract{meant}"
+
+
+def compile(contract: Contract) -> Compiled:
+    """Return the contract ready to judge; BrokenContract (a ContractError with `findings`) if it is not sound."""
+    findings = errors_of(check(contract))
+    if findings:
+        raise BrokenContract(f"contract {contract.contract} v{contract.version}", findings)
+    return Compiled(contract)
+
+
+class Compiled:
+    """A contract ready to judge. Made by `compile`; immutable, and safe to share between threads."""
+
+    __slots__ = ("_plans", "_since_us", "_until_us", "contract")
+
+    def __init__(self, contract: Contract) -> None:
+        self.contract = contract
+        self._plans = {tool.tool: _Plan(contract, tool) for tool in contract.tools}
+        valid = contract.valid
+        self._since_us = None if valid is None or valid.since is None else day_us(valid.since)
+        self._until_us = None if valid is None or valid.until is None else day_us(valid.until)
+
+    def judge(self, proposal: Proposal, situation: Situation) -> Judgment:
+        """Return the verdict on `proposal` in `situation`, with everything it was judged on."""
+        plan = self._plans.get(proposal.tool)
+        barred = self._barred(proposal.tool, plan, situation)
+        facts: dict[str, Fact] = {}
+        text: bytes | None = None
+        errors: list[str] = []
+        try:
+            value = canonical.parse(proposal.arguments)
+            text = canonical.jcs(value)
+            if plan is not None:
+                facts, errors = plan.read(value)
+        except InputError as error:
+            errors = [f"the arguments are unreadable: {error.message}"]
+        if errors:
+            barred.append(_reserved("arguments", "deny", "The arguments are not what the contract declares."))
+        if barred or plan is None:
+            return _barred_judgment(barred, facts, text, errors, plan)
+        return self._weigh(plan, facts, text, situation)
+
+    def _barred(self, tool: str, plan: _Plan | None, situation: Situation) -> list[Decided]:
+        barred = []
+        if situation.authority not in _ACTING:
+            barred.append(_no_authority(situation.authority))
+        now_us = situation.now_us
+        if (self._since_us is not None and now_us < self._since_us) or (
+            self._until_us is not None and now_us >= self._until_us
+        ):
+            valid = self.contract.valid
+            since, until = (valid.since, valid.until) if valid is not None else (None, None)
+            barred.append(
+                _reserved(
+                    "contract.valid", "deny", f"The contract is valid from {since or 'ever'} until {until or 'ever'}."
+                )
+            )
+        if plan is None:
+            known = sorted(self._plans)
+            meant = get_close_matches(tool[:128], known, 1, 0.7)
+            listed = f"Did you mean {meant[0]}?" if meant else f"Listed are: {', '.join(known[:_MAX_LISTED])}."
+            barred.append(_reserved("tool.unlisted", "deny", f"The tool is not in the contract. {listed}"))
+        return barred
+
+    def _weigh(self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation) -> Judgment:
+        clauses: list[Decided] = []
+        errors: tuple[str, ...] = ()
+        tightened = situation.authority in _TIGHTENED
+        if tightened and plan.tool.effect == "irreversible":
+            asked = self.contract.restricted.irreversible
+            if asked != "allow":
+                clauses.append(
+                    _reserved(
+                        "authority.restricted", asked,
+                        f"The agent is {situation.authority.lower()}: irreversible actions wait for a person.",
+                    )
+                )  # fmt: skip
+        if plan.policy is not None:
+            try:
+                fired = plan.policy.evaluate(
+                    {name: fact.value for name, fact in facts.items() if fact.value is not None},
+                    {"novel": situation.novel, "baseline": situation.baseline, "request": situation.request},
+                )
+            except EvaluationError as error:
+                # INVARIANT: never ALLOW when a rule could not be evaluated: it may be the one that forbids.
+                errors = (error.message,)
+                clauses.append(_reserved("evaluation.error", "deny", "A clause could not be evaluated."))
+            else:
+                clauses.extend(decided for key, decided in plan.clauses.items() if key in fired)
+        halved = tightened and self.contract.restricted.limits == "half"
+        uses, reserve = _measure(plan, facts, situation, clauses, halved=halved)
+        verdict = _strictest(clauses)
+        return Judgment(
+            verdict=verdict,
+            clauses=tuple(clauses),
+            facts=facts,
+            arguments=text,
+            affects=_affected(plan, facts),
+            reserve=reserve if verdict == "ALLOW" else (),
+            uses=uses,
+            hint=None if verdict == "ALLOW" else _hint(clauses),
+            errors=errors,
+        )
+
+
+def day_us(day: str) -> int:
+    """Return the start of a UTC day `YYYY-MM-DD` in microseconds since the epoch; ValueError for anything else."""
+    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
+
+
+def _measure(
+    plan: _Plan, facts: Mapping[str, Fact], situation: Situation, clauses: list[Decided], *, halved: bool
+) -> tuple[tuple[Use, ...], tuple[Reserve, ...]]:
+    """Ask how far each limit is used, add those that are reached to `clauses`, and say what an ALLOW reserves."""
+    if not plan.limits:
+        return (), ()
+    uses, reserve = [], []
+    for limit, decided in plan.limits:
+        key = tuple([_key_text(facts[name].value) for name in limit.keys if name in facts])
+        at_most = limit.at_most // 2 if halved and limit.kind == "count" else limit.at_most
+        used = situation.usage(limit.id, key, limit.per_us)
+        uses.append(Use(limit=limit.id, at_most=at_most, used=used, key=key))
+        reserve.append(Reserve(limit=limit.id, key=key))
+        if used >= at_most:
+            clauses.append(decided)
+    return tuple(uses), tuple(reserve)
+
+
+def _key_text(value: Value | None) -> str:
+    """The RFC 8785 text of a key value: null and the text "null" are different keys."""
+    # A list is a set of values here: another order must not make another key.
+    return canonical.jcs(sorted(set(value)) if isinstance(value, tuple) else value).decode()
+
+
+def _barred_judgment(
+    barred: list[Decided], facts: dict[str, Fact], text: bytes | None, errors: list[str], plan: _Plan | None
+) -> Judgment:
+    hint = "; ".join([_hint(barred), *errors]) if errors else _hint(barred)
+    return Judgment(
+        verdict="DENY",
+        clauses=tuple(barred),
+        facts=facts,
+        arguments=text,
+        affects={} if plan is None else _affected(plan, facts),
+        reserve=(),
+        uses=(),
+        hint=hint,
+        errors=tuple(errors),
+    )
+
+
+def _affected(plan: _Plan, facts: Mapping[str, Fact]) -> dict[str, Value]:
+    affected = {}
+    for name, argument in plan.affects:
+        fact = facts.get(argument)
+        if fact is not None and fact.value is not None:
+            affected[name] = fact.value
+    return affected
+
+
+def _strictest(clauses: list[Decided]) -> Verdict:
+    words = {decided.then for decided in clauses}
+    return "DENY" if "deny" in words else "ESCALATE" if "escalate" in words else "ALLOW"
+
+
+def _hint(clauses: list[Decided]) -> str:
+    return " ".join(decided.because for decided in clauses if decided.then != "record")
+
+
+def _no_authority(authority: str) -> Decided:
+    known = f"authority.{authority.lower()}"
+    if known not in RESERVED or known == "authority.restricted":
+        return _reserved("authority.unknown", "deny", "The agent's authority is unknown.")
+    mend = {"authority.suspended": " Two people release it."}.get(known, "")
+    return _reserved(known, "deny", f"The agent is {authority.lower()}.{mend}")
+
+
+def _reserved(key: str, then: Then, because: str) -> Decided:
+    return Decided(id=key, then=then, severity=RESERVED[key], because=because)
+
+
+def _decided_by(rule: Clause | Limit) -> Decided:
+    return Decided(id=rule.id, then=rule.then, severity=rule.severity, because=rule.because or _reason(rule))
+
+
+def _reason(rule: Clause | Limit) -> str:
+    if isinstance(rule, Clause):
+        word = "denied" if rule.then == "deny" else "for a person to decide"
+        return f"This is {word}." if rule.when is None else f"This is {word} when {rule.when}"
+    per = f" in {format_duration(rule.per_us)}" if rule.per_us else ""
+    if rule.kind == "count":
+        return f"At most {rule.at_most}{per}; wait until earlier ones are older."
+    return f"Only once for the same {', '.join(rule.keys)}{per}."

@@ -1,0 +1,168 @@
+"""The contract as frozen records, and its canonical bytes: what owner and approver sign (DESIGN section 6).
+
+A record here has the right shape; whether it makes sense (ids, types, clauses) is `check` in `lint.py`, which both
+`load` and `compile` ask. Canonical bytes follow the profile of `core.canonical`: absent fields are left out, so that
+a field that a later version adds changes no digest of an older contract.
+"""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from typing import Literal
+
+import msgspec
+
+from failwell.core import canonical
+from failwell.core.errors import ContractError, InputError
+
+Effect = Literal["read", "reversible", "irreversible"]
+Executor = Literal["fenced", "supervised", "transactional", "cooperative", "unstoppable"]
+Custody = Literal["broker", "network", "none"]
+Then = Literal["deny", "escalate", "record"]
+Severity = Literal["minor", "major", "critical"]
+WhenRestricted = Literal["escalate", "deny", "allow"]
+LimitsRestricted = Literal["half", "same"]
+Do = Literal["record", "ask", "restrict", "interrupt", "suspend", "hold", "notify"]
+
+MAX_CANONICAL_BYTES = 49_152
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    pass
+
+
+class Validity(_Record, frozen=True):
+    """UTC days `YYYY-MM-DD`: valid from the start of `since`, no longer valid from the start of `until` on."""
+
+    since: str | None = None
+    until: str | None = None
+
+
+class Argument(_Record, frozen=True):
+    """One declared argument; `type` as in `money(2, 0..10000)`. Optional: null and absent mean the same."""
+
+    name: str
+    type: str
+    optional: bool = False
+
+
+class Affects(_Record, frozen=True):
+    """Which arguments name the customer, the resource and the amount that an action touches."""
+
+    customer: str | None = None
+    resource: str | None = None
+    amount: str | None = None
+
+
+class Tool(_Record, frozen=True):
+    """One tool that the agent may use, and how far it can be stopped. `deadline_us` None: containment is unbounded."""
+
+    tool: str
+    effect: Effect
+    custody: Custody
+    arguments: tuple[Argument, ...] = ()
+    executor: Executor | None = None
+    deadline_us: int | None = None
+    idempotent: bool = False
+    affects: Affects | None = None
+    public: tuple[str, ...] = ()
+    witness: str | None = None
+
+
+class Clause(_Record, frozen=True):
+    """One stateless rule: deny or escalate `tools` when the Cedar expression holds (None: always)."""
+
+    id: str
+    then: Literal["deny", "escalate"]
+    tools: tuple[str, ...]
+    severity: Severity
+    when: str | None = None
+    because: str | None = None
+
+
+class Limit(_Record, frozen=True):
+    """One stateful bound on allowed actions of `tools`.
+
+    `count`: at most `at_most` in any window of `per_us`. `once_per`: at most one for the same values of `keys`, ever
+    (`per_us` 0) or in any window of `per_us`.
+    """
+
+    id: str
+    kind: Literal["count", "once_per"]
+    tools: tuple[str, ...]
+    at_most: int
+    per_us: int
+    then: Then
+    severity: Severity
+    keys: tuple[str, ...] = ()
+    because: str | None = None
+
+
+class Rule(_Record, frozen=True):
+    """`signal` seen at least `at_least` times within `within_us` (0: at least once, ever) asks for `do`."""
+
+    signal: str
+    at_least: int
+    within_us: int
+    do: tuple[Do, ...]
+
+
+class Restricted(_Record, frozen=True):
+    """What RESTRICTED and PROBATION mean for irreversible tools and for `count` limits (half, rounded down)."""
+
+    irreversible: WhenRestricted
+    limits: LimitsRestricted
+
+
+class Step(_Record, frozen=True):
+    """One step of the escalation path: who is told, by which channel."""
+
+    notify: str
+    by: tuple[str, ...]
+
+
+class Contract(_Record, frozen=True):
+    """One version of what bounds one agent; immutable once adopted."""
+
+    contract: str
+    version: int
+    agent: str
+    owner: str
+    purpose: str
+    tools: tuple[Tool, ...]
+    restricted: Restricted
+    valid: Validity | None = None
+    applies_to: dict[str, str] = {}
+    clauses: tuple[Clause, ...] = ()
+    limits: tuple[Limit, ...] = ()
+    response: tuple[Rule, ...] = ()
+    unfinished_runs: str | None = None
+    escalation: tuple[Step, ...] = ()
+
+
+def to_canonical(contract: Contract) -> bytes:
+    """Return the canonical JSON of a contract: the bytes that are signed, adopted and digested.
+
+    Raises ContractError if they exceed 48 KiB.
+    """
+    try:
+        return canonical.encode(msgspec.to_builtins(contract), max_bytes=MAX_CANONICAL_BYTES)
+    except InputError as error:
+        raise ContractError(f"contract {contract.contract}: {error.message}", hint=error.hint) from error
+
+
+def from_canonical(data: bytes) -> Contract:
+    """Return the contract of canonical bytes; ContractError unless `to_canonical` gives exactly these bytes back."""
+    try:
+        contract = msgspec.convert(canonical.decode(data, max_bytes=MAX_CANONICAL_BYTES), Contract, strict=True)
+    except (InputError, msgspec.ValidationError) as error:
+        raise ContractError(f"not a canonical contract: {error}") from error
+    if to_canonical(contract) != data:
+        # A second spelling (a default written out) would give one contract two digests.
+        raise ContractError("not a canonical contract: a field is written that stands for nothing")
+    return contract
+
+
+def digest(contract: Contract) -> str:
+    """Return the lower-case hex SHA-256 of the contract's canonical bytes."""
+    return sha256(to_canonical(contract)).hexdigest()

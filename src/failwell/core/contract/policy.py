@@ -1,0 +1,144 @@
+"""The clauses of one tool as one Cedar policy set with its schema, and their evaluation (D22).
+
+Every clause is a `forbid`; which of them fired, and whether they deny or escalate, is read from the policy ids that
+Cedar returns, so that one evaluation per action is enough. Cedar skips a policy that errors: INVARIANT: any
+diagnostic error, any decision but Allow or Deny, any unknown reason is an EvaluationError, which means DENY.
+It keeps no state and judges no limits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import cedarpy
+import msgspec
+from cedarpy import PolicySet, Schema, pst
+
+from failwell.core.contract.argument import Type, Value
+from failwell.core.contract.expression import CONTEXT_TYPES, Reads, Unsound, analyze, parse_when
+from failwell.core.contract.model import Clause
+from failwell.core.errors import FailwellError
+
+_LISTED = "tool.listed"
+_CALL = pst.EntityUid(pst.EntityType("Action"), "call")
+_NO_ENTITIES = cedarpy.Entities.from_json_str("[]")
+_ENCODE = msgspec.json.Encoder().encode
+_MAX_SHOWN_ERROR_LENGTH = 300
+
+
+class EvaluationError(FailwellError):
+    """Cedar did not decide cleanly."""
+
+    code = "evaluation"
+
+
+class Policy:
+    """Compiled clauses of one tool. Immutable; evaluation is pure."""
+
+    __slots__ = ("_context", "_ids", "_policies", "_request", "_schema", "arguments")
+
+    def __init__(
+        self, *, agent: str, tool: str, expressions: Mapping[str, pst.Expr], schema: Schema, reads: Reads
+    ) -> None:
+        self._policies = PolicySet.from_pst(_policy_set(tool, expressions))
+        self._schema = schema
+        self._ids = frozenset(expressions)
+        self._context = reads.context
+        #: Names of the arguments that the clauses read: nothing else is handed over.
+        self.arguments = tuple(sorted(reads.arguments))
+        self._request = {
+            "principal": {"type": "Agent", "id": agent},
+            "action": {"type": "Action", "id": "call"},
+            "resource": {"type": "Tool", "id": tool},
+        }
+
+    def evaluate(self, args: Mapping[str, Value], context: Mapping[str, object]) -> frozenset[str]:
+        """Return the ids of the clauses that hold for `args` (present arguments only); EvaluationError otherwise."""
+        handed: dict[str, object] = {name: context[name] for name in self._context}
+        if self.arguments:
+            handed["args"] = {name: args[name] for name in self.arguments if name in args}
+        try:
+            result = cedarpy.is_authorized(
+                {**self._request, "context": _ENCODE(handed).decode()}, self._policies, _NO_ENTITIES, self._schema
+            )
+        except ValueError as error:
+            raise EvaluationError(_shown(str(error))) from error
+        diagnostics = result.diagnostics
+        if diagnostics.errors:
+            raise EvaluationError(_shown("; ".join(diagnostics.errors)))
+        reasons = frozenset(diagnostics.reasons)
+        if result.decision is cedarpy.Decision.Allow and reasons == {_LISTED}:
+            return frozenset()
+        if result.decision is cedarpy.Decision.Deny and reasons and reasons <= self._ids:
+            return reasons
+        raise EvaluationError(f"no clean decision: {result.decision.name} with {len(reasons)} reasons")
+
+
+def compile_policy(
+    agent: str, tool: str, clauses: tuple[Clause, ...], arguments: Mapping[str, tuple[Type, bool]]
+) -> tuple[Policy | None, dict[str, Reads], dict[str, Unsound]]:
+    """Return the policy of one tool (None if a clause is unsound, or there are none), and per clause id what it
+    reads or why it is unsound. `arguments`: name -> (type, optional)."""
+    expressions: dict[str, pst.Expr] = {}
+    reads: dict[str, Reads] = {}
+    unsound: dict[str, Unsound] = {}
+    for clause in clauses:
+        try:
+            expr = parse_when("true" if clause.when is None else clause.when)
+            found = analyze(expr, arguments)
+            _validate(tool, expr, _schema(found, arguments))
+        except Unsound as error:
+            unsound[clause.id] = error
+        else:
+            expressions[clause.id], reads[clause.id] = expr, found
+    if unsound or not clauses:
+        return None, reads, unsound
+    union = Reads(
+        frozenset().union(*(found.arguments for found in reads.values())),
+        frozenset().union(*(found.context for found in reads.values())),
+        next(iter(reads.values())).holds,
+    )
+    schema = _schema(union, arguments)
+    return Policy(agent=agent, tool=tool, expressions=expressions, schema=schema, reads=union), reads, unsound
+
+
+def _policy_set(tool: str, expressions: Mapping[str, pst.Expr]) -> pst.PolicySet:
+    def template(key: str, effect: pst.Effect, clauses: tuple[pst.Clause, ...]) -> pst.Template:
+        return pst.Template(
+            id=key, effect=effect, principal=pst.ScopeAny(), action=pst.ActionEq(_CALL),
+            resource=pst.ScopeEq(pst.EntityUid(pst.EntityType("Tool"), tool)), clauses=clauses, annotations={},
+        )  # fmt: skip
+
+    policies = {key: template(key, "forbid", (pst.When(expr),)) for key, expr in expressions.items()}
+    policies[_LISTED] = template(_LISTED, "permit", ())
+    return pst.PolicySet(templates={}, static_policies=policies, template_links=())
+
+
+def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]]) -> Schema:
+    fields = [f'"{name}": {CONTEXT_TYPES[name]}' for name in sorted(reads.context)]
+    if reads.arguments:
+        args = (
+            f'"{name}"{"?" if arguments[name][1] else ""}: {arguments[name][0].cedar}'
+            for name in sorted(reads.arguments)
+        )
+        fields.append(f'"args": {{{", ".join(args)}}}')
+    return Schema.from_str(
+        'entity Agent; entity Tool; action "call" appliesTo '
+        f"{{ principal: Agent, resource: Tool, context: {{{', '.join(fields)}}} }};"
+    )
+
+
+def _validate(tool: str, expr: pst.Expr, schema: Schema) -> None:
+    """Strict validation of the very tree that will be evaluated, written out again by Cedar."""
+    result = cedarpy.validate_policies(str(PolicySet.from_pst(_policy_set(tool, {"clause": expr}))), schema)
+    if result.validation_passed and not result.errors:
+        return
+    message = str(result.errors[0].error if result.errors else "not valid")
+    message = message.partition("`, ")[2] if message.startswith("for policy `") else message
+    optional = "optional attribute" in message
+    mend = "Ask first: context.args has NAME && ..." if optional else "Compare values of the same type."
+    raise Unsound(message, hint=mend)
+
+
+def _shown(message: str) -> str:
+    return message[:_MAX_SHOWN_ERROR_LENGTH]

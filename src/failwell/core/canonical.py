@@ -106,8 +106,8 @@ def number_text(number: float | int) -> str:
     """Return the shortest decimal text of a number, as ECMAScript's Number::toString (RFC 8785, 3.2.2.3).
 
     A double has exactly one such text. An integer of 2^53 or more is taken only if it is a double *and* that
-    text denotes the same integer (10^20 is, 2^60 is not: its text is 1152921504606847000). Writing it "as the
-    double would" would seal another number than the one that a tool with exact integers gets. Raises
+    text denotes the same integer (10^20 passes; 2^60 does not: its text is 1152921504606847000). To write it
+    "as the double would" would seal another number than a tool with exact integers gets. Raises
     InputError (code "json") for NaN, infinities, such integers, and other types, booleans included.
     """
     if type(number) is float:
@@ -142,13 +142,13 @@ def _float_text(number: float) -> str:
 def _integer_text(number: int) -> str:
     if -SAFE_INTEGER_LIMIT < number < SAFE_INTEGER_LIMIT:
         return int.__repr__(number)
-    if number.bit_length() <= 1024:
-        try:
-            text = _float_text(float(number))
-        except OverflowError:
-            text = ""
-        if text and _exact_integer(text) == number:
-            return text
+    try:
+        double = float(number)
+    except OverflowError:
+        raise _inexact("json") from None
+    text = _float_text(double)
+    if int(double) == number == _exact_integer(text):
+        return text
     raise _inexact("json")
 
 

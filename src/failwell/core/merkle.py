@@ -165,7 +165,7 @@ def inclusion_path(index: int, size: int, get: Get) -> list[bytes]:
 def consistency_path(old: int, new: int, get: Get) -> list[bytes]:
     """Return the proof that the tree of `old` leaves is a prefix of the one of `new`.
 
-    RFC 9162, 2.1.4.1 (PROOF). Empty when `old` is 0 or equals `new`. Raises InputError unless 0 <= old <= new.
+    RFC 9162, 2.1.4.1 (PROOF). Empty if `old` is 0 or equals `new`. Raises InputError unless 0 <= old <= new.
     """
     if not 0 <= old <= new:
         raise InputError(f"a tree of {old} leaves cannot be a prefix of one of {new}")

@@ -23,6 +23,7 @@ from failwell.execute.reports import read_json
 from failwell.ports.executor import Ended, Executor, Launch, SelfTest
 
 RESISTING = str(Path(__file__).with_name("resisting.py"))
+CONFIRMED = "confirmed"
 ACTION = 1
 STANDING = 3
 BOUND_US = 3_000_000
@@ -48,33 +49,33 @@ def make_launch(interpreter: str, marker: str) -> Launch:
 
 
 def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
-    """Run both tests, with a pid namespace if one is usable here, else without; `make` makes an executor."""
+    """Show that the sweep alone stops a resisting tool, then whether a pid namespace can be added to it.
+
+    `make(runtime_dir, report_dir, pid_namespace)` makes an executor; it is closed again here.
+    """
     began = boottime_us()
-    marker = f"self-test-{os.urandom(8).hex()}"
+    token = os.urandom(8).hex()
+
+    def prove(directory: Path, namespace: bool) -> list[tuple[str, int, int]]:
+        kind = "namespace" if namespace else "sweep"
+        first = _interrupt(directory / f"{kind}-order", interpreter, make, namespace,
+        f"self-{token}-{kind}-order") if first[0] != CONFIRMED and namespace:
+            return [first, first]  # not usable here: no need to ask a second time
+        return [first, _kill_node(directory / f"{kind}-node", interpreter, namespace,
+        f"self-{token}-{kind}-node")]
+
     with tempfile.TemporaryDirectory(prefix="failwell-self-test-") as name:
-        directory = Path(name)
-        namespace, why_not = True, None
-        interrupt, us, processes = _interrupt(directory / "a", interpreter, make, True, f"{marker}-a")
-        if interrupt != "confirmed":
-            namespace, why_not = False, interrupt
-            interrupt, us, processes = _interrupt(directory / "b", interpreter, make, False, f"{marker}-b")
-        killed, killed_us, killed_processes = _kill_node(
-            directory / "c", interpreter, namespace, f"{marker}-c"
-        )
-        if namespace and killed != "confirmed":
-            namespace, why_not = False, f"node killed: {killed}"
-            killed, killed_us, killed_processes = _kill_node(
-                directory / "d", interpreter, False, f"{marker}-d"
-            )
+        (order, order_us, order_seen), (node, node_us, node_seen) = prove(Path(name), False)
+        failures = [result for result, _, _ in prove(Path(name), True) if result != CONFIRMED]
     return SelfTest(
-        interrupt=interrupt,
-        interrupt_us=us,
-        interrupt_processes=processes,
-        node_killed=killed,
-        node_killed_us=killed_us,
-        node_killed_processes=killed_processes,
-        pid_namespace=namespace,
-        pid_namespace_why=why_not,
+        interrupt=order,
+        interrupt_us=order_us,
+        interrupt_processes=order_seen,
+        node_killed=node,
+        node_killed_us=node_us,
+        node_killed_processes=node_seen,
+        pid_namespace=not failures,
+        pid_namespace_why=failures[0] if failures else None,
         elapsed_us=boottime_us() - began,
     )
 
@@ -111,7 +112,7 @@ def _interrupt(
         return results[0].why or results[0].state, 0, len(standing)
     if _living(standing, marker):
         return "said to be stopped, and was not", 0, len(standing)
-    return "confirmed", results[0].ended_us - ordered_us, len(standing)
+    return CONFIRMED, results[0].ended_us - ordered_us, len(standing)
 
 
 def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) -> tuple[str, int, int]:
@@ -135,13 +136,11 @@ def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) 
         return "the resisting tool did not stand", 0, len(standing)
     if left:
         return "still there: " + ", ".join(stat.describe() for stat in left), took_us, len(standing)
-    return "confirmed", took_us, len(standing)
+    return CONFIRMED, took_us, len(standing)
 
 
 def _await_standing(marker: str, over: Callable[[], bool]) -> list[Stat]:
-    """Wait until the tool's three processes are there; gives those found when that, the bound or `over`
-    came.
-    """
+    """Wait until the tool's three processes are there, give up at the bound or when `over`; gives them."""
     until = boottime_us() + BOUND_US
     while True:
         ended = over()

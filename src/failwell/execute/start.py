@@ -161,7 +161,7 @@ def _be_tool(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, 
     except OSError as error:
         raise OSError(error.errno, f"cannot enter {cwd!r}: {error.strerror}") from None
     try:
-        os.execvpe(command[0], command, env)  # noqa: S606 - a shell would be one more thing to stop
+        os.execvpe(command[0], command, env)
     except OSError as error:
         raise OSError(error.errno, f"cannot execute {command[0]!r}: {error.strerror}") from None
 

@@ -20,9 +20,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from failwell.core.errors import Refused, Unhealthy
-from failwell.execute.frames import FrameReader, encode_frame
+from failwell.execute.channel import Channel
+from failwell.execute.frames import encode_frame
 from failwell.execute.orphans import Orphans
-from failwell.execute.processes import boottime_us, read_stat, send_signal
+from failwell.execute.processes import boottime_us
 from failwell.execute.records import clear_stale_records, read_boot_id, record_path
 from failwell.execute.reports import read_json, report_path, write_atomically
 from failwell.execute.results import ended_from_report, ended_from_supervisor, ended_without_supervisor
@@ -31,52 +32,9 @@ from failwell.execute.start import become_subreaper
 from failwell.ports.executor import MARKER_VARIABLE, Ended, Launch, Process, SelfTest
 
 SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
-TAKE_OVER_US = 2_500_000
 LOOK_EVERY_S = 0.5
 CLOSE_BOUND_S = 6.0
 READ_BYTES = 1024 * 1024
-
-
-class _Supervised:
-    """One launch on the node's side: its supervisor, the socket to it, and what it has said so far."""
-
-    def __init__(
-        self,
-        launch: Launch,
-        ended: Callable[[Ended], None],
-        child: subprocess.Popen[bytes],
-        sock: socket.socket,
-    ) -> None:
-        self.launch = launch
-        self.ended = ended
-        self.child = child
-        self.sock = sock
-        self.reader = FrameReader()
-        self.outgoing = bytearray()
-        self.lock = threading.Lock()
-        self.started_us = boottime_us()
-        self.starting = False
-        self.tool_pid: int | None = None
-        self.ordered_us: int | None = None
-        self.done = False
-        stat = read_stat(child.pid)
-        self.process = Process(child.pid, stat.start_ticks if stat else 0)
-
-    def send(self, data: bytes) -> bool:
-        """Queue and try to send at once, from any thread; True when everything went out. Never blocks."""
-        with self.lock:
-            self.outgoing += data
-            try:
-                while self.outgoing:
-                    del self.outgoing[: self.sock.send(self.outgoing)]
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.outgoing.clear()  # the supervisor is gone; its end of the socket tells the thread
-            return True
-
-    def signal(self, number: int) -> None:
-        send_signal(self.process.pid, self.process.start_ticks, number)
 
 
 class SupervisedExecutor:
@@ -109,16 +67,18 @@ class SupervisedExecutor:
         clear_stale_records(runtime_dir)
         become_subreaper()
         self._lock = threading.Lock()
-        self._running: dict[int, _Supervised] = {}
-        self._children: set[int] = set()
+        self._running: dict[int, Channel] = {}
+        self._spawning = threading.Lock()
+        self._children: dict[int, Channel] = {}
         self._orphans = Orphans(self._list_children, spare)
-        self._arrived: deque[_Supervised] = deque()
+        self._arrived: deque[Channel] = deque()
         self._closing = False
         self._selector = selectors.DefaultSelector()
-        self._woken, self._wake_end = os.pipe()
-        for fd in (self._woken, self._wake_end):
-            os.set_blocking(fd, False)
+        self._woken, self._wake_end = socket.socketpair()
+        for end in (self._woken, self._wake_end):
+            end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
+        self._looked_us = 0
         self._thread = threading.Thread(target=self._run, name="failwell-executor", daemon=True)
         self._thread.start()
 
@@ -128,23 +88,24 @@ class SupervisedExecutor:
         """Start a supervisor for one tool; raises Refused or Unhealthy when nothing was started."""
         if not launch.command or any("\0" in part for part in launch.command):
             raise Refused("the tool has no command that can be executed")
-        with self._lock:
-            if self._closing or not self._thread.is_alive():
+        with self._spawning:
+            if self._closing:
                 raise Unhealthy("the executor is closed", hint="start the node again")
             if launch.action in self._running:
                 raise Refused(f"action {launch.action} is running already")
             try:
-                supervised = self._spawn(launch, ended)
+                channel = self._spawn(launch, ended)
             except OSError as error:
                 raise Unhealthy(f"no supervisor could be started: {error}") from error
-            self._children.add(supervised.process.pid)
-            self._running[launch.action] = supervised
+            with self._lock:
+                self._children[channel.process.pid] = channel
+                self._running[launch.action] = channel
         # INVARIANT: the record is on disk before the supervisor learns what to start, so that a suspension
         # finds every running tool also while this process is wedged.
-        supervised.send(self._encode_launch(launch))
-        self._arrived.append(supervised)
+        channel.send(self._encode_launch(launch))
+        self._arrived.append(channel)
         self._wake()
-        return supervised.process
+        return channel.process
 
     def freeze(self, actions: Iterable[int]) -> None:
         """Send the order to stop where they stand; not awaited."""
@@ -158,12 +119,10 @@ class SupervisedExecutor:
     def running(self) -> dict[int, Process]:
         """Give the supervisors of the actions whose end has not been told yet."""
         with self._lock:
-            return {action: supervised.process for action, supervised in self._running.items()}
+            return {action: channel.process for action, channel in self._running.items()}
 
     def self_test(self) -> SelfTest:
-        """Show what stopping does here; where a pid namespace proves usable, later launches use it as
-        well.
-        """
+        """Show what stopping does here; launches after it use a pid namespace where that proved to work."""
 
         def make(runtime_dir: Path, report_dir: Path, namespace: bool) -> SupervisedExecutor:
             return SupervisedExecutor(
@@ -176,10 +135,9 @@ class SupervisedExecutor:
 
     def close(self) -> None:
         """Kill what runs, wait (bounded) for its end, end the thread."""
-        with self._lock:
+        with self._spawning:
             self._closing = True
-            running = list(self._running)
-        for action in running:
+        for action in self.running():
             self.interrupt(action)
         self._wake()
         if threading.current_thread() is not self._thread:
@@ -187,7 +145,7 @@ class SupervisedExecutor:
 
     # -- starting ----------------------------------------------------------------------------------
 
-    def _spawn(self, launch: Launch, ended: Callable[[Ended], None]) -> _Supervised:
+    def _spawn(self, launch: Launch, ended: Callable[[Ended], None]) -> Channel:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
         with theirs:
             try:
@@ -198,31 +156,36 @@ class SupervisedExecutor:
                     stderr=None if _is_open(2) else subprocess.DEVNULL,
                     pass_fds=(theirs.fileno(),),
                     start_new_session=True,  # a terminal's Ctrl-C is not for supervisors
-                    env={"PATH": os.defpath, "LC_ALL": "C"},
+                    env=self._environment(),
                 )
             except OSError:
                 ours.close()
                 raise
         ours.setblocking(False)
-        supervised = _Supervised(launch, ended, child, ours)
+        channel = Channel(launch, ended, child, ours)
         try:
             write_atomically(
-                str(record_path(self._records, launch.action)), self._record(supervised), durable=False
+                str(record_path(self._records, launch.action)), self._record(channel), durable=False
             )
         except OSError:
             ours.close()  # it has been told nothing, so it ends without having started anything
             child.kill()
             child.wait()
             raise
-        return supervised
+        return channel
 
-    def _record(self, supervised: _Supervised) -> dict[str, object]:
+    def _environment(self) -> dict[str, str]:
+        """Give a supervisor nothing but what its interpreter may need to load."""
+        kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+        return {"PATH": os.defpath, "LC_ALL": "C", **kept}
+
+    def _record(self, channel: Channel) -> dict[str, object]:
         return {
-            "action": supervised.launch.action,
-            "agent": supervised.launch.agent,
-            "tool": supervised.launch.tool,
-            "pid": supervised.process.pid,
-            "start_ticks": supervised.process.start_ticks,
+            "action": channel.launch.action,
+            "agent": channel.launch.agent,
+            "tool": channel.launch.tool,
+            "pid": channel.process.pid,
+            "start_ticks": channel.process.start_ticks,
             "boot_id": self._boot_id,
         }
 
@@ -245,159 +208,144 @@ class SupervisedExecutor:
 
     def _order(self, action: int, kind: str) -> None:
         with self._lock:
-            supervised = self._running.get(action)
-        if supervised is None:
+            channel = self._running.get(action)
+        if channel is None:
             return
-        if kind == "kill" and supervised.ordered_us is None:
-            supervised.ordered_us = boottime_us()
-        if not supervised.send(encode_frame({"kind": kind})):
+        if kind == "kill" and channel.ordered_us is None:
+            channel.ordered_us = boottime_us()
+        if not channel.send(encode_frame({"kind": kind})):
             self._wake()
         # The tool may have stopped its supervisor so that no order is heard.
-        supervised.signal(signal.SIGCONT)
+        channel.signal(signal.SIGCONT)
 
     def _wake(self) -> None:
         try:
-            os.write(self._wake_end, b"\0")
-        except BlockingIOError:
-            return  # the pipe is full of wake-ups: it will wake
+            self._wake_end.send(b"\0")
+        except OSError:
+            return  # full of wake-ups, so it will wake; or closed, and nobody is there to be woken
 
     def _list_children(self) -> set[int]:
-        with self._lock:
+        with (
+            self._spawning
+        ):  # a supervisor that was forked and is not listed yet must not look like an orphan
             return set(self._children)
 
     # -- the executor's thread ---------------------------------------------------------------------
 
     def _run(self) -> None:
-        """Serve all supervisors; if this ever ends by an error, their sockets close and they kill their
-        tools.
-        """
+        """Serve all supervisors; an error here ends everything, and every tool with it (fail closed)."""
         try:
             while not (self._closing and not self._children):
                 for key, events in self._selector.select(LOOK_EVERY_S if self._children else None):
-                    supervised = key.data
-                    if supervised is None:
-                        os.read(self._woken, 4096)
+                    if key.data is None:
+                        self._woken.recv(4096)
                     else:
-                        self._serve(supervised, events)
+                        self._serve(key.data, events)
                 self._admit()
                 self._look_after()
         finally:
-            self._closing = True
-            for key in list(self._selector.get_map().values()):
-                if isinstance(key.fileobj, socket.socket):
-                    key.fileobj.close()
+            with self._spawning:
+                self._closing = True
+            for channel in list(self._children.values()):
+                channel.sock.close()  # all first: each supervisor takes that for the node's death, and kills
+            for channel in list(self._children.values()):
+                self._bury(channel)
             self._selector.close()
+            self._woken.close()
+            self._wake_end.close()
 
     def _admit(self) -> None:
         while self._arrived:
-            supervised = self._arrived.popleft()
-            self._selector.register(supervised.sock, selectors.EVENT_READ, supervised)
+            channel = self._arrived.popleft()
+            self._selector.register(channel.sock, selectors.EVENT_READ, channel)
         for key in list(self._selector.get_map().values()):
             if key.data is not None and key.data.outgoing:
                 self._selector.modify(key.fileobj, selectors.EVENT_READ | selectors.EVENT_WRITE, key.data)
 
-    def _serve(self, supervised: _Supervised, events: int) -> None:
-        if events & selectors.EVENT_WRITE and supervised.send(b""):
-            self._selector.modify(supervised.sock, selectors.EVENT_READ, supervised)
+    def _serve(self, channel: Channel, events: int) -> None:
+        if events & selectors.EVENT_WRITE and channel.send(b""):
+            self._selector.modify(channel.sock, selectors.EVENT_READ, channel)
         if not events & selectors.EVENT_READ:
             return
         try:
-            data = supervised.sock.recv(READ_BYTES)
+            data = channel.sock.recv(READ_BYTES)
         except BlockingIOError:
             return
         except OSError:
             data = b""
         if not data:
-            self._bury(supervised)
+            self._selector.unregister(channel.sock)
+            self._bury(channel)
             return
-        supervised.reader.feed(data)
+        channel.reader.feed(data)
         try:
-            self._hear(supervised)
+            ended = self._hear(channel)
         except (ValueError, KeyError, TypeError):
-            self._bury(supervised)  # what it says makes no sense: not to be believed about anything else
+            self._selector.unregister(channel.sock)
+            self._bury(channel)  # what it says makes no sense: not to be believed about anything else
+            return
+        if ended is not None:
+            self._tell(channel, ended)
+            channel.send(encode_frame({"kind": "acknowledged"}))
 
-    def _hear(self, supervised: _Supervised) -> None:
-        while (frame := supervised.reader.take()) is not None:
+    def _hear(self, channel: Channel) -> Ended | None:
+        while (frame := channel.reader.take()) is not None:
             header, blobs = frame
             kind = header["kind"]
             if kind == "starting":
-                supervised.starting = True
+                channel.starting = True
             elif kind == "started" and isinstance(header["pid"], int):
-                supervised.tool_pid = header["pid"]
+                channel.tool_pid = header["pid"]
             elif kind == "ended":
-                ordered = supervised.ordered_us is not None
-                self._tell(supervised, ended_from_supervisor(supervised.launch, header, blobs, ordered))
-                supervised.send(encode_frame({"kind": "acknowledged"}))
+                return ended_from_supervisor(channel.launch, header, blobs, channel.ordered_us is not None)
+        return None
 
-    def _tell(self, supervised: _Supervised, ended: Ended) -> None:
-        if supervised.done:
+    def _tell(self, channel: Channel, ended: Ended) -> None:
+        if channel.done_us is not None:
             return
-        supervised.done = True
-        record_path(self._records, supervised.launch.action).unlink(missing_ok=True)
+        channel.done_us = boottime_us()
+        record_path(self._records, channel.launch.action).unlink(missing_ok=True)
         with self._lock:
-            self._running.pop(supervised.launch.action, None)
-        supervised.ended(ended)
+            self._running.pop(channel.launch.action, None)
+        channel.ended(ended)
 
-    def _bury(self, supervised: _Supervised) -> None:
+    def _bury(self, channel: Channel) -> None:
         """Deal with a supervisor that has closed its socket: the usual end, or its death before a result."""
-        self._selector.unregister(supervised.sock)
-        supervised.sock.close()
-        try:
-            supervised.child.wait(0.5)
-        except subprocess.TimeoutExpired:
-            supervised.child.kill()
-            supervised.child.wait()
+        channel.collect()
         with self._lock:
-            self._children.discard(supervised.process.pid)
-        if supervised.done:
+            self._children.pop(channel.process.pid, None)
+        if channel.done_us is not None:
             return
-        reported = self._read_report(supervised)
+        reported = self._read_report(channel)
         if reported is not None:
-            self._tell(supervised, reported)
+            self._tell(channel, reported)
             return
-        swept = self._orphans.sweep(supervised.launch.marker, supervised.process, supervised.tool_pid)
+        swept = self._orphans.sweep(channel.launch.marker, channel.process, channel.tool_pid)
+        ordered = channel.ordered_us is not None
         self._tell(
-            supervised,
-            ended_without_supervisor(
-                supervised.launch,
-                supervised.started_us,
-                supervised.starting,
-                swept,
-                supervised.ordered_us is not None,
-            ),
+            channel,
+            ended_without_supervisor(channel.launch, channel.started_us, channel.starting, swept, ordered),
         )
 
-    def _read_report(self, supervised: _Supervised) -> Ended | None:
+    def _read_report(self, channel: Channel) -> Ended | None:
         """Take a result that we did not read in time from the report: only the tool's bytes are lost then."""
         try:
-            report = read_json(report_path(str(self._reports), supervised.launch.action))
-            if report is None or report["supervisor"] != supervised.process.pid:
+            report = read_json(report_path(str(self._reports), channel.launch.action))
+            if report is None or report["supervisor"] != channel.process.pid:
                 return None
-            ended = ended_from_report(supervised.launch, report)
+            ended = ended_from_report(channel.launch, report)
         except (OSError, ValueError, KeyError, TypeError):
             return None  # an unreadable report proves nothing
-        return ended if ended.started_us >= supervised.started_us else None
+        return ended if ended.started_us >= channel.started_us else None
 
     def _look_after(self) -> None:
-        """Wake supervisors that were stopped, and replace by a sweep of ours those that do not answer an
-        order.
-        """
+        """From time to time, see that no supervisor was stopped by its tool or leaves an order unanswered."""
         now = boottime_us()
-        with self._lock:
-            running = list(self._running.values())
-        for supervised in running:
-            stat = read_stat(supervised.process.pid)
-            if stat is not None and stat.key == _key(supervised.process) and stat.state in "Tt":
-                supervised.signal(signal.SIGCONT)
-            deadline = supervised.launch.deadline_us
-            if deadline is not None and now - supervised.started_us > deadline + TAKE_OVER_US:
-                supervised.ordered_us = supervised.ordered_us or now - TAKE_OVER_US - 1
-            if supervised.ordered_us is not None and now - supervised.ordered_us > TAKE_OVER_US:
-                supervised.signal(signal.SIGKILL)  # its socket ends, and `_bury` sweeps
-
-
-def _key(process: Process) -> tuple[int, int]:
-    return (process.pid, process.start_ticks)
+        if now - self._looked_us < LOOK_EVERY_S * 500_000:
+            return
+        self._looked_us = now
+        for channel in list(self._children.values()):
+            channel.look_after(now)
 
 
 def _is_open(fd: int) -> bool:

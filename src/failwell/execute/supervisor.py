@@ -17,12 +17,14 @@ import sys
 TYPE_CHECKING = False
 if TYPE_CHECKING or __package__:
     from failwell.execute.frames import FrameReader, encode_frame
+    from failwell.execute.judging import Captured, Facts, judge_end, split_status
     from failwell.execute.processes import Stat, Sweep, boottime_us, find_descendants, scan_processes
     from failwell.execute.reports import SCHEMA, report_path, write_atomically
     from failwell.execute.start import WALL, Started, become_subreaper, describe_error, start_tool
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # last: nothing of ours shadows the library
     from frames import FrameReader, encode_frame
+    from judging import Captured, Facts, judge_end, split_status
     from processes import Stat, Sweep, boottime_us, find_descendants, scan_processes
     from reports import SCHEMA, report_path, write_atomically
     from start import WALL, Started, become_subreaper, describe_error, start_tool
@@ -32,25 +34,6 @@ ERRORS_TAIL_BYTES = 8 * 1024
 LINGER_US = 10_000_000
 NAMES_LIMIT = 32
 ORDERED, DEADLINE, NODE_GONE, TERMINATED = "ordered", "deadline", "the node is gone", "SIGTERM"
-
-
-class Captured:
-    """What the tool wrote: the head of its output, the tail of its errors; the rest is read and dropped."""
-
-    def __init__(self, output_cap: int) -> None:
-        self.output = bytearray()
-        self.errors = bytearray()
-        self.truncated = False
-        self._cap = output_cap
-
-    def add_output(self, data: bytes) -> None:
-        room = self._cap - len(self.output)
-        self.output += data[:room]
-        self.truncated = self.truncated or len(data) > room
-
-    def add_errors(self, data: bytes) -> None:
-        self.errors += data
-        del self.errors[:-ERRORS_TAIL_BYTES]
 
 
 class Supervisor:
@@ -72,10 +55,9 @@ class Supervisor:
         self._stdin = b""
         self._tool: Started | None = None
         self._status: int | None = None
-        self._init_status: int | None = None
         self._refused: bytes | None = None
         self._started_us = 0
-        self._captured = Captured(0)
+        self._captured = Captured(0, ERRORS_TAIL_BYTES)
         self._sweep = Sweep(self._find, self._reap)
         self._open: set[int] = set()
 
@@ -88,7 +70,7 @@ class Supervisor:
             self._turn(None)
         if self._must_stop() or self._frozen or os.getppid() != self._launch["node"]:
             return  # nothing was started, and the node knows: we have not said "starting"
-        self._captured = Captured(_integer(self._launch["output_cap_bytes"]))
+        self._captured = Captured(_integer(self._launch["output_cap_bytes"]), ERRORS_TAIL_BYTES)
         self._say({"kind": "starting"})
         if self._outgoing or self._node_gone:
             return  # INVARIANT: no tool starts whose start the node could not learn of
@@ -280,7 +262,6 @@ class Supervisor:
         if self._tool is not None and self._tool.status is None:
             self._status = status
             return
-        self._init_status = status
         self._drain()
         if self._status is None:
             self._status = status  # the namespace's init was killed, and everything in it with it
@@ -303,10 +284,16 @@ class Supervisor:
         self._drain()
         if self._refused is not None:
             refused = self._refused.decode("utf-8", "replace")
-        state, why = self._judge(reason, refused, alone, clean)
-        code = (
-            None if self._status is None or refused is not None else os.waitstatus_to_exitcode(self._status)
+        facts = Facts(
+            reason=reason,
+            refused=refused,
+            status=self._status,
+            alone=alone,
+            clean=clean,
+            left=[stat.describe() for stat in self._sweep.survivors[:NAMES_LIMIT]],
         )
+        state, why = judge_end(facts)
+        code, number = split_status(None if state == "blocked" else self._status)
         init = None if self._tool is None or self._tool.status is None else self._tool.pid
         swept = [stat for stat in self._sweep.stopped.values() if stat.pid != init]
         proof = "no child left to wait for" if clean else "bound reached"
@@ -321,8 +308,8 @@ class Supervisor:
             "agent": self._launch["agent"],
             "tool": self._launch["tool"],
             "state": state,
-            "exit_code": code if code is not None and code >= 0 else None,
-            "signal": -code if code is not None and code < 0 else None,
+            "exit_code": code,
+            "signal": number,
             "truncated": self._captured.truncated,
             "started_us": self._started_us,
             "ended_us": boottime_us(),
@@ -332,28 +319,6 @@ class Supervisor:
             "sweep_us": self._sweep.took_us,
             "processes": [stat.describe() for stat in swept[:NAMES_LIMIT]],
         }
-
-    def _judge(
-        self, reason: str | None, refused: str | None, alone: bool, clean: bool
-    ) -> tuple[str, str | None]:
-        """Name the state and why, from what is proved and nothing else."""
-        if not clean:
-            left = ", ".join(stat.describe() for stat in self._sweep.survivors[:NAMES_LIMIT])
-            return (
-                "interrupted_unconfirmed",
-                f"{reason or 'left behind'}; still there: {left or 'unseen children'}",
-            )
-        if refused is not None:
-            return "blocked", refused
-        if self._status is None:
-            return "interrupted_confirmed", reason
-        code = os.waitstatus_to_exitcode(self._status)
-        if reason is not None:
-            by_itself = alone or code != -signal.SIGKILL
-            return ("completed_after_interrupt" if by_itself else "interrupted_confirmed"), reason
-        if code == 0:
-            return "completed", None
-        return "failed", f"signal {-code}" if code < 0 else f"exit code {code}"
 
     def _deliver(self, result: dict[str, object]) -> None:
         """Hand the result to the node; where it does not take it, leave a report.

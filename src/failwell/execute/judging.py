@@ -1,0 +1,85 @@
+"""What a supervisor may say of its launch, from what is proved and nothing else (pure).
+
+Standard library only, and few modules of it: the supervisor imports this file alone.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+
+class Facts:
+    """What the supervisor knows when nothing more can be done.
+
+    `reason` is why it had to stop the tool (None: it had not to), `refused` why the tool was never executed,
+    `status` the tool's wait status as far as known, `alone` whether that was known before anything was
+    stopped, `clean` whether the kernel said that no child is left, `left` who is still there.
+    """
+
+    __slots__ = ("alone", "clean", "left", "reason", "refused", "status")
+
+    def __init__(
+        self,
+        *,
+        reason: str | None,
+        refused: str | None,
+        status: int | None,
+        alone: bool,
+        clean: bool,
+        left: list[str],
+    ) -> None:
+        self.reason = reason
+        self.refused = refused
+        self.status = status
+        self.alone = alone
+        self.clean = clean
+        self.left = left
+
+
+def judge_end(facts: Facts) -> tuple[str, str | None]:
+    """Name the state and why."""
+    if not facts.clean:
+        left = ", ".join(facts.left) or "children that cannot be seen"
+        return "interrupted_unconfirmed", f"{facts.reason or 'left behind by the tool'}; still there: {left}"
+    if facts.refused is not None:
+        return "blocked", facts.refused
+    if facts.status is None:
+        return "interrupted_confirmed", facts.reason
+    code = os.waitstatus_to_exitcode(facts.status)
+    if facts.reason is not None:
+        by_itself = facts.alone or code != -signal.SIGKILL
+        return ("completed_after_interrupt" if by_itself else "interrupted_confirmed"), facts.reason
+    if code == 0:
+        return "completed", None
+    return "failed", f"signal {-code}" if code < 0 else f"exit code {code}"
+
+
+def split_status(status: int | None) -> tuple[int | None, int | None]:
+    """Give (exit code, signal) of a wait status; both None where it is not known."""
+    if status is None:
+        return None, None
+    code = os.waitstatus_to_exitcode(status)
+    return (code, None) if code >= 0 else (None, -code)
+
+
+class Captured:
+    """What the tool wrote: the head of its output, the tail of its errors; the rest is read and dropped."""
+
+    def __init__(self, output_cap_bytes: int, errors_tail_bytes: int) -> None:
+        self.output = bytearray()
+        self.errors = bytearray()
+        self.truncated = False
+        self._output_cap = output_cap_bytes
+        self._errors_tail = errors_tail_bytes
+
+    def add_output(self, data: bytes) -> None:
+        """Take bytes of standard output."""
+        room = self._output_cap - len(self.output)
+        self.output += data[:room]
+        self.truncated = self.truncated or len(data) > room
+
+    def add_errors(self, data: bytes) -> None:
+        """Take bytes of standard error."""
+        self.errors += data
+        del self.errors[: -self._errors_tail]

@@ -64,9 +64,8 @@ def test_each_lints_without_error_and_is_picked_by_its_suite(path: Path) -> None
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_no_irreversible_tool_is_unbounded(path: Path) -> None:
     contract = contracts.load(path.read_text(), name=path.name)
-    bound = {
-        tool for rule in (*contract.clauses, *contract.limits) if rule.then != "record" for tool in rule.tools
-    }
+    bound = {tool for clause in contract.clauses for tool in clause.tools}
+    bound |= {tool for limit in contract.limits if limit.then != "record" for tool in limit.tools}
     irreversible = {tool.tool: tool for tool in contract.tools if tool.effect == "irreversible"}
     assert irreversible
     assert set(irreversible) <= bound

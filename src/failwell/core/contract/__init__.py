@@ -1,12 +1,13 @@
-"""The contract: what bounds an agent, as text, as signed bytes, and as judge of every proposed action (R1, R2).
+"""The contract: what bounds an agent, as text, as signed bytes, and as judge of every proposed action (R1,
+R2).
 
     load, lint                       YAML text -> Contract, or findings
     to_canonical, from_canonical     Contract <-> the bytes that are signed; digest
     compile                          Contract -> Compiled, whose `judge` gives a Judgment
     parse_signal                     the signals that response rules name
 
-DESIGN section 6, D12, D22. Not here: novelty, baselines, looked-up facts, sums, reviews; a contract that asks for
-them is refused rather than half kept.
+DESIGN section 6, D12, D22. Not here: novelty, baselines, looked-up facts, sums, reviews; a contract that
+asks for them is refused rather than half kept.
 """
 
 from failwell.core.contract.argument import Value, parse_type
@@ -44,8 +45,39 @@ from failwell.core.contract.model import (
 from failwell.core.contract.signal import Signal, parse_signal
 
 __all__ = [
-    "RESERVED", "Affects", "Argument", "BrokenContract", "Clause", "Compiled", "Contract", "Decided", "Fact", "Finding",
-    "Judgment", "Limit", "Proposal", "Reserve", "Restricted", "Rule", "Signal", "Situation", "Step", "Tool", "Use",
-    "Validity", "Value", "Verdict", "check", "compile", "digest", "format_duration", "from_canonical", "lint", "load",
-    "parse_duration", "parse_signal", "parse_type", "to_canonical",
-]  # fmt: skip
+    "RESERVED",
+    "Affects",
+    "Argument",
+    "BrokenContract",
+    "Clause",
+    "Compiled",
+    "Contract",
+    "Decided",
+    "Fact",
+    "Finding",
+    "Judgment",
+    "Limit",
+    "Proposal",
+    "Reserve",
+    "Restricted",
+    "Rule",
+    "Signal",
+    "Situation",
+    "Step",
+    "Tool",
+    "Use",
+    "Validity",
+    "Value",
+    "Verdict",
+    "check",
+    "compile",
+    "digest",
+    "format_duration",
+    "from_canonical",
+    "lint",
+    "load",
+    "parse_duration",
+    "parse_signal",
+    "parse_type",
+    "to_canonical",
+]

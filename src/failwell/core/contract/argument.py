@@ -3,22 +3,23 @@
     string  string(1..40)  id  int  int(0..100)  bool  money(2)  money(2, 0..10000)  decimal(3, -1..1)
     date  enum(a, b, c)  email  url  path  iban  list(TYPE, max n)  any  object
 
-`money(places, range)` and `decimal(places, range)` take a JSON number or string whose decimal text has at most that
-many places; the range is in major units, the fact an integer of the smallest unit. `id` is ASCII, so that no
-look-alike passes for another one. A fact is what clauses and limits see: e-mail addresses and the scheme and host of
-a URL in lower case, IBANs without spaces. `any` and `object` are opaque: passed on, never a fact.
-It does not fetch, resolve or normalise anything else, and takes no patterns from a contract: each check here is
-linear in the length of the value (no regular expression backtracks over unbounded parts).
+`money(places, range)` and `decimal(places, range)` take a JSON number or string whose decimal text has at
+most that many places; the range is in major units, the fact an integer of the smallest unit. `id` is
+ASCII, so that no look-alike passes for another one. A fact is what clauses and limits see: e-mail
+addresses and the scheme and host of a URL in lower case, IBANs without spaces. `any` and `object` are
+opaque: passed on, never a fact. It does not fetch, resolve or normalise anything else, and takes no
+patterns from a contract: each check here is linear in the length of the value (no regular expression
+backtracks over unbounded parts).
 """
 
 from __future__ import annotations
 
 import re
 from abc import abstractmethod
-from datetime import date
 from typing import Any, Literal
 
 from failwell.core import canonical
+from failwell.core.contract.formats import FORMATS
 from failwell.core.errors import InputError
 
 Value = int | str | bool | tuple[str, ...]
@@ -26,15 +27,6 @@ CedarType = Literal["Long", "String", "Bool", "datetime", "Set<String>", "Set<da
 
 _SAFE = canonical.SAFE_INTEGER_LIMIT
 _DECIMAL = re.compile(r"-?(?:0|[1-9][0-9]{0,15})(?:\.([0-9]{1,9}))?")
-_ID = re.compile(r"[A-Za-z0-9#][A-Za-z0-9._:@+#-]{0,127}")
-_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
-_EMAIL_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.-]{1,64}")
-_HOST_LABEL = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
-# No "@" before the path and no backslash: https://shop.example@evil.example and https://shop.example\@evil.example
-# are read as two different hosts by two different readers.
-_URL = re.compile(r"([Hh][Tt][Tt][Pp][Ss]?)://([A-Za-z0-9.-]{1,253})(:[0-9]{1,5})?([/?#][!-\[\]-~]*)?")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
-_IBAN = re.compile(r"[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}")
 
 
 class Mismatch(InputError):
@@ -64,7 +56,13 @@ class Type:
 
     @abstractmethod
     def read(self, value: Any) -> Value | None:
-        """Return the fact of a JSON value (None for an opaque one); Mismatch if the value is not of this type."""
+        """Return the fact of a JSON value (None for an opaque one); Mismatch if the value is not of this
+        type."""
+
+
+def _an(name: str) -> str:
+    shown = {"int": "whole number", "money": "amount", "decimal": "decimal number"}.get(name, name)
+    return f"an {shown}" if shown[0] in "aeiou" and not shown.startswith("url") else f"a {shown}"
 
 
 class _Number(Type):
@@ -78,7 +76,9 @@ class _Number(Type):
         if declared is not None:
             bounds = (_scaled(declared[0], places), _scaled(declared[1], places))
             if bounds[0] > bounds[1]:
-                raise InputError(f"the range {declared[0]}..{declared[1]} is empty", hint="Write the lower end first.")
+                raise InputError(
+                    f"the range {declared[0]}..{declared[1]} is empty", hint="Write the lower end first."
+                )
             shown.append(f"{declared[0]}..{declared[1]}")
         text = f"{name}({', '.join(shown)})" if shown else name
         super().__init__(text, "Long", bounds=bounds, longest=20)
@@ -107,7 +107,9 @@ class _Number(Type):
         try:
             return _scaled(text, self._places)
         except InputError:
-            raise Mismatch(f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}") from None
+            raise Mismatch(
+                f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}"
+            ) from None
 
 
 class _Text(Type):
@@ -130,13 +132,13 @@ class _Text(Type):
 
 
 class _Formatted(Type):
-    """Text of one of the fixed formats in `_FORMATS`."""
+    """Text of one of the fixed formats in `FORMATS`."""
 
     __slots__ = ("_normal",)
 
     def __init__(self, name: str) -> None:
         cedar: CedarType = "datetime" if name == "date" else "String"
-        normal, longest = _FORMATS[name]
+        normal, longest = FORMATS[name]
         super().__init__(name, cedar, longest=longest)
         self._normal = normal
 
@@ -193,7 +195,8 @@ class Listed(Type):
     __slots__ = ("_most", "of")
 
     def __init__(self, of: Type, most: int) -> None:
-        cedar: CedarType | None = {"String": "Set<String>", "datetime": "Set<datetime>"}.get(str(of.cedar))  # type: ignore[assignment]
+        sets: dict[str | None, CedarType] = {"String": "Set<String>", "datetime": "Set<datetime>"}
+        cedar = sets.get(of.cedar)
         longest = None if of.longest is None else of.longest * most
         super().__init__(f"list({of.text}, max {most})", cedar, longest=longest)
         self.of = of
@@ -209,7 +212,7 @@ class Listed(Type):
         return None if self.cedar is None else facts  # type: ignore[return-value]
 
 
-# ---- the grammar ---------------------------------------------------------------------------------------------
+# ---- the grammar -------------------------------------------------------------------------------------------
 
 _CALL = re.compile(r"([a-z]+)(?:\((.*)\))?", re.DOTALL)
 _RANGE = re.compile(r"(-?[0-9][0-9.]{0,25})\.\.(-?[0-9][0-9.]{0,25})")
@@ -217,9 +220,22 @@ _COUNT = re.compile(r"0|[1-9][0-9]{0,6}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+-]{0,63}")
 _MOST_PLACES = {"money": 6, "decimal": 9}
 TYPE_NAMES = (
-    "any", "bool", "date", "decimal", "email", "enum", "iban", "id", "int", "list", "money", "object", "path",
-    "string", "url",
-)  # fmt: skip
+    "any",
+    "bool",
+    "date",
+    "decimal",
+    "email",
+    "enum",
+    "iban",
+    "id",
+    "int",
+    "list",
+    "money",
+    "object",
+    "path",
+    "string",
+    "url",
+)
 
 
 def parse_type(text: str) -> Type:
@@ -247,9 +263,18 @@ def parse_type(text: str) -> Type:
 def _parse_list(text: str, inside: str | None) -> Type:
     of_text, _, most = (inside or "").rpartition(",")
     most = most.strip()
-    if not of_text.strip() or not most.startswith("max ") or not _COUNT.fullmatch(most[4:]) or most[4:] == "0":
-        raise InputError(f"{text!r} is not a list type", hint='Write "list(TYPE, max n)", such as list(email, max 20).')
-    of = None if of_text.lstrip().startswith("list") else parse_type(of_text)  # no recursion on a stranger's text
+    if (
+        not of_text.strip()
+        or not most.startswith("max ")
+        or not _COUNT.fullmatch(most[4:])
+        or most[4:] == "0"
+    ):
+        raise InputError(
+            f"{text!r} is not a list type", hint='Write "list(TYPE, max n)", such as list(email, max 20).'
+        )
+    of = (
+        None if of_text.lstrip().startswith("list") else parse_type(of_text)
+    )  # no recursion on a stranger's text
     if of is None or of.cedar in ("Long", "Bool"):
         raise InputError(f"{text!r} is not a fact", hint="Write list(any, max n) to pass it on unread.")
     return Listed(of, int(most[4:]))
@@ -265,7 +290,8 @@ def _parse_scaled(name: str, parts: list[str]) -> Type:
     places = int(parts[0]) if parts and re.fullmatch(r"[0-9]", parts[0]) else -1
     if not 0 <= places <= _MOST_PLACES[name] or len(parts) > 2:
         raise InputError(
-            f"{name} needs its decimal places, 0 to {_MOST_PLACES[name]}", hint=f'Write "{name}(2, 0..10000)".'
+            f"{name} needs its decimal places, 0 to {_MOST_PLACES[name]}",
+            hint=f'Write "{name}(2, 0..10000)".',
         )
     return _Number(name, places, _parse_range(parts[1]) if len(parts) == 2 else None)
 
@@ -294,75 +320,7 @@ def _scaled(text: str, places: int) -> int:
         raise InputError(f"{text!r} is not exact at {places} places", hint="Write it with fewer decimals.")
     number = int(text.replace(".", "") + "0" * (places - len(match[1] or "")))
     if not -_SAFE < number < _SAFE:
-        raise InputError(f"{text!r} is too large at {places} places", hint="Keep below 2^53 of the smallest unit.")
+        raise InputError(
+            f"{text!r} is too large at {places} places", hint="Keep below 2^53 of the smallest unit."
+        )
     return number
-
-
-# ---- the fixed formats ---------------------------------------------------------------------------------------
-
-
-def _an(name: str) -> str:
-    shown = {"int": "whole number", "money": "amount", "decimal": "decimal number"}.get(name, name)
-    return f"an {shown}" if shown[0] in "aeiou" and not shown.startswith("url") else f"a {shown}"
-
-
-def _normal_id(text: str) -> str | None:
-    return text if _ID.fullmatch(text) else None
-
-
-def _normal_date(text: str) -> str | None:
-    if not _DATE.fullmatch(text):
-        return None
-    try:
-        date.fromisoformat(text)
-    except ValueError:
-        return None
-    return text
-
-
-def _is_host(text: str) -> bool:
-    return all(map(_HOST_LABEL.fullmatch, text.split(".")))
-
-
-def _normal_email(text: str) -> str | None:
-    local, _, domain = text.partition("@")
-    if not _EMAIL_LOCAL.fullmatch(local) or local[0] == "." or local[-1] == "." or ".." in local:
-        return None
-    # One mailbox, one fact: no mail system in use tells A@shop.example from a@shop.example, and limits must not.
-    return text.lower() if "." in domain and _is_host(domain) else None
-
-
-def _normal_url(text: str) -> str | None:
-    match = _URL.fullmatch(text)
-    if match is None or not _is_host(match[2]):
-        return None
-    return f"{match[1].lower()}://{match[2].lower()}{match[3] or ''}{match[4] or ''}"
-
-
-def _normal_path(text: str) -> str | None:
-    if not text or text[0] == "~" or "\\" in text or _CONTROL.search(text):
-        return None
-    segments = text.removeprefix("/").removesuffix("/").split("/")
-    # Attack: /srv/public/../secret passes `like "/srv/public/*"`.
-    if any(segment in ("", ".", "..") for segment in segments) and text != "/":
-        return None
-    return text
-
-
-def _normal_iban(text: str) -> str | None:
-    """ISO 13616: the letters as numbers from 10, the first four characters last, modulo 97 is 1."""
-    compact = text.replace(" ", "").upper()
-    if not compact.isascii() or not _IBAN.fullmatch(compact):
-        return None
-    digits = "".join(str(int(letter, 36)) for letter in compact[4:] + compact[:4])
-    return compact if int(digits) % 97 == 1 else None
-
-
-_FORMATS: dict[str, tuple[Any, int]] = {
-    "id": (_normal_id, 128),
-    "date": (_normal_date, 10),
-    "email": (_normal_email, 254),
-    "url": (_normal_url, 2048),
-    "path": (_normal_path, 4096),
-    "iban": (_normal_iban, 42),
-}

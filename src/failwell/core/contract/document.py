@@ -1,8 +1,8 @@
 """YAML 1.2 text to a tree of nodes with places; the part of YAML that a contract may use, and no more.
 
-Scalars are resolved by the core schema (YAML 1.2.2, section 10.3), so `on` and `1:30` are text. Refused: duplicate
-keys, anchors, aliases, merge keys, tags, directives of other versions, several documents. It knows nothing of
-contracts.
+Scalars are resolved by the core schema (YAML 1.2.2, section 10.3), so `on` and `1:30` are text. Refused:
+duplicate keys, anchors, aliases, merge keys, tags, directives of other versions, several documents. It
+knows nothing of contracts.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ _MAX_NODES = 20_000
 _NULL = re.compile(r"(?:null|Null|NULL|~|)")
 _BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")
 _INTEGER = re.compile(r"(?:[-+]?[0-9]{1,18}|0o[0-7]{1,20}|0x[0-9a-fA-F]{1,15})")
-_FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
+_FLOAT = re.compile(
+    r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)"
+)
 
 
 class Misread(InputError):
@@ -76,7 +78,8 @@ def read_document(text: str) -> Node:
 
 
 class _Reader:
-    """Builds nodes from parser events, so that an alias is refused before anything could be expanded from it."""
+    """Builds nodes from parser events, so that an alias is refused before anything could be expanded from
+    it."""
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[Any] = iter(YAML(typ="safe", pure=True).parse(text))
@@ -104,7 +107,9 @@ class _Reader:
             # Attack: ten aliases of ten aliases of ... is a gigabyte from a kilobyte (billion laughs).
             raise _misread(event, "anchors and aliases are not read", "Write the value out.")
         if event.tag is not None:
-            raise _misread(event, f"the tag {event.tag} is not read", "Leave it out; types follow from the field.")
+            raise _misread(
+                event, f"the tag {event.tag} is not read", "Leave it out; types follow from the field."
+            )
         if isinstance(event, events.ScalarEvent):
             return _scalar(event)
         if isinstance(event, events.SequenceStartEvent):
@@ -128,7 +133,10 @@ class _Reader:
                 raise Misread("merge keys are not read", key.line, key.column, mend="Write the fields out.")
             if key.raw in members:
                 raise Misread(
-                    f"the key {key.raw!r} stands twice", key.line, key.column, mend="Keep the one that you mean."
+                    f"the key {key.raw!r} stands twice",
+                    key.line,
+                    key.column,
+                    mend="Keep the one that you mean.",
                 )
             members[key.raw] = self._node(next(self._events), depth + 1)
         line, column = _place(start)

@@ -1,9 +1,11 @@
-"""One `when` expression: parsed by Cedar, proved to be nothing but one boolean expression over declared facts.
+"""One `when` expression: parsed by Cedar, proved to be nothing but one boolean expression over declared
+facts.
 
-`parse_when` guards the parser itself: Cedar's recursive descent has no depth limit of its own, and a thousand open
-brackets would end the process. `analyze` then walks the parsed tree with abstract values (intervals for numbers,
-sets for words, what is possible for truth) and shows before adoption that no arithmetic can leave 64 bits, which at
-run time would be an error in a rule that Cedar then skips (D22). Types are left to Cedar's strict validation.
+`parse_when` guards the parser itself: Cedar's recursive descent has no depth limit of its own, and a
+thousand open brackets would end the process. `analyze` then walks the parsed tree with abstract values
+(intervals for numbers, sets for words, what is possible for truth) and shows before adoption that no
+arithmetic can leave 64 bits, which at run time would be an error in a rule that Cedar then skips (D22).
+Types are left to Cedar's strict validation.
 """
 
 from __future__ import annotations
@@ -77,15 +79,19 @@ _OTHER = _Other()
 
 
 def parse_when(text: str) -> pst.Expr:
-    """Return the tree of one expression; Unsound if `text` is anything else, or too large or deep to parse safely."""
+    """Return the tree of one expression; Unsound if `text` is anything else, or too large or deep to parse
+    safely."""
     _refuse_oversize(text)
     probe = f"forbid(principal, action, resource) when {{\n{text}\n}};"
     try:
         parsed = PolicySet.from_str(probe).to_pst()
     except ValueError as error:
-        raise Unsound(f"not a Cedar expression: {error}", hint='Compare facts, such as "context.args.n > 5".') from None
+        raise Unsound(
+            f"not a Cedar expression: {error}", hint='Compare facts, such as "context.args.n > 5".'
+        ) from None
     # INVARIANT: of the parsed text only the expression inside one `when` is ever used. Attack: the text
-    # `false }; permit(principal, action, resource) when { true` closes our clause and opens a permit of its own.
+    # `false }; permit(principal, action, resource) when { true` closes our clause and opens a permit of
+    # its own.
     policies = list(parsed.static_policies.values())
     only = policies[0] if len(policies) == 1 and not parsed.templates and not parsed.template_links else None
     if (
@@ -95,7 +101,9 @@ def parse_when(text: str) -> pst.Expr:
         or len(only.clauses) != 1
         or not isinstance(only.clauses[0], pst.When)
     ):
-        raise Unsound("more than one expression", hint="Write one boolean expression, without braces or policies.")
+        raise Unsound(
+            "more than one expression", hint="Write one boolean expression, without braces or policies."
+        )
     return only.clauses[0].expr
 
 
@@ -118,8 +126,8 @@ def _refuse_oversize(text: str) -> None:
 def analyze(expr: pst.Expr, arguments: Mapping[str, tuple[Type, bool]]) -> Reads:
     """Return what `expr` reads and whether it can hold, for a tool's arguments: name -> (type, optional).
 
-    Raises Unsound for undeclared names, for constructs outside contracts (entities, records, other extensions), and
-    for arithmetic that interval analysis cannot prove to stay within 64 bits.
+    Raises Unsound for undeclared names, for constructs outside contracts (entities, records, other
+    extensions), and for arithmetic that interval analysis cannot prove to stay within 64 bits.
     """
     walk = _Walk(arguments)
     holds = walk.value(expr)
@@ -165,7 +173,9 @@ class _Walk:
             return self._of_context(expr.attr)
         if base == pst.GetAttr(pst.Var("context"), "args"):
             return self._of_argument(expr.attr)
-        raise Unsound(f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts.")
+        raise Unsound(
+            f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts."
+        )
 
     def _of_context(self, name: str) -> _Abstract:
         if name == "facts":
@@ -188,7 +198,9 @@ class _Walk:
             )
         of = declared[0]
         if of.cedar is None:
-            raise Unsound(f"{name} is {of.text}: opaque, never a fact", hint="Declare a type that can be judged.")
+            raise Unsound(
+                f"{name} is {of.text}: opaque, never a fact", hint="Declare a type that can be judged."
+            )
         self.arguments.add(name)
         if of.cedar == "Long":
             return _Span(*of.bounds) if of.bounds else _Span(_LOWEST, _HIGHEST, undeclared=name)
@@ -216,12 +228,16 @@ class _Walk:
             return _proved("-", arg, _Span(0, 0), lambda low, high, _0, _1: (-high, -low))
         if expr.op == "is_empty":
             return _EITHER
-        raise Unsound(f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists.")
+        raise Unsound(
+            f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists."
+        )
 
     def _binary(self, expr: pst.BinaryOp) -> _Abstract:
         combine = _BINARY.get(expr.op)
         if combine is None:
-            raise Unsound(f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists.")
+            raise Unsound(
+                f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists."
+            )
         if expr.op in ("contains", "contains_all", "contains_any"):
             self._check_novel(expr)
         return combine(self.value(expr.left), self.value(expr.right))
@@ -231,7 +247,11 @@ class _Walk:
             return
         asked = expr.right.elements if isinstance(expr.right, pst.Set) else (expr.right,)
         for word in asked:
-            if isinstance(word, pst.StringLit) and word.value not in self._declared and word.value not in NOVEL_WORDS:
+            if (
+                isinstance(word, pst.StringLit)
+                and word.value not in self._declared
+                and word.value not in NOVEL_WORDS
+            ):
                 raise Unsound(
                     f'context.novel never holds "{word.value}"',
                     hint=_meant(word.value, self._declared, "") or "It holds names of arguments.",
@@ -246,7 +266,9 @@ class _Walk:
         first, second = self.value(expr.then_expr), self.value(expr.else_expr)
         if isinstance(first, _Span) and isinstance(second, _Span):
             return _Span(
-                min(first.low, second.low), max(first.high, second.high), first.undeclared or second.undeclared
+                min(first.low, second.low),
+                max(first.high, second.high),
+                first.undeclared or second.undeclared,
             )
         if isinstance(first, Truth) and isinstance(second, Truth):
             return Truth(first.possible or second.possible, first.avoidable or second.avoidable)
@@ -272,13 +294,16 @@ def _or(left: _Abstract, right: _Abstract) -> Truth:
 
 def _equal(left: _Abstract, right: _Abstract) -> Truth:
     if isinstance(left, _Span) and isinstance(right, _Span):
-        return Truth(left.low <= right.high and right.low <= left.high, not left.low == left.high == right.low == right.high)
-    if isinstance(left, _Words) and isinstance(right, _Words) and left.words and right.words:
-        if not left.words & right.words and left.literal != right.literal:
-            literal, domain = (left, right) if left.literal else (right, left)
+        return Truth(
+            left.low <= right.high and right.low <= left.high,
+            not left.low == left.high == right.low == right.high,
+        )
+    if isinstance(left, _Words) and isinstance(right, _Words) and left.literal != right.literal:
+        literal, domain = (left, right) if left.literal else (right, left)
+        if literal.words and domain.words and not literal.words & domain.words:
             raise Unsound(
-                f'it never is "{next(iter(literal.words or ()))}"',
-                hint=f"Its words are: {', '.join(sorted(domain.words or ()))}.",
+                f'it never is "{next(iter(literal.words))}"',
+                hint=f"Its words are: {', '.join(sorted(domain.words))}.",
             )
     return _EITHER
 

@@ -1,7 +1,7 @@
 """What is wrong with a contract: problem, place, reason and mend, for the person who wrote it.
 
-Findings are values; an error keeps a contract from being adopted, a warning does not. No positions are invented:
-line 0 means that the contract was not read from a text.
+Findings are values; an error keeps a contract from being adopted, a warning does not. No positions are
+invented: line 0 means that the contract was not read from a text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ _EXCERPT_LENGTH = 120
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One thing to mend. `line` and `column` count from 1; `name` is the file; `excerpt` what stands there."""
+    """One thing to mend. `line` and `column` count from 1; `name` is the file; `excerpt` what stands
+    there."""
 
     level: Level
     line: int
@@ -33,7 +34,9 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return the three lines that a person reads: problem, place, reason with what to do."""
         place = f"{self.name}:{self.line}" if self.line else self.name
-        excerpt = self.excerpt if len(self.excerpt) <= _EXCERPT_LENGTH else self.excerpt[:_EXCERPT_LENGTH] + " ..."
+        excerpt = (
+            self.excerpt if len(self.excerpt) <= _EXCERPT_LENGTH else self.excerpt[:_EXCERPT_LENGTH] + " ..."
+        )
         return f"{self.problem}\n  {place}   {excerpt}".rstrip() + f"\n  {self.reason} {self.mend}".rstrip()
 
 

@@ -1,19 +1,21 @@
 """Judging a proposed action: `compile` once per contract, `Compiled.judge` for every action, both pure.
 
-The order: who may act at all (authority, validity, tool listed), what the arguments are (typed facts), what the
-clauses say (Cedar), how far the limits are used. The strictest word wins; what was not reached because something
-before it denied is not judged. `Compiled` never changes; reservations are the caller's (`usage` in, `reserve` out).
+The order: who may act at all (authority, validity, tool listed), what the arguments are (typed facts),
+what the clauses say (Cedar), how far the limits are used. The strictest word wins; what was not reached
+because something before it denied is not judged. `Compiled` never changes; reservations are the caller's
+(`usage` in, `reserve` out).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from typing import Any
 
+import msgspec
+
 from failwell.core import canonical
-from failwell.core.contract.argument import Mismatch, Type, Value, parse_type
+from failwell.core.contract.argument import Mismatch, Value, parse_type
 from failwell.core.contract.checks import check
 from failwell.core.contract.duration import format_duration
 from failwell.core.contract.finding import BrokenContract, errors_of
@@ -28,7 +30,6 @@ from failwell.core.contract.judgment import (
     Use,
     Verdict,
 )
-
 from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
 from failwell.core.contract.policy import EvaluationError, Policy, compile_policy
 from failwell.core.errors import InputError
@@ -54,15 +55,14 @@ class _Plan:
         self.names = frozenset(types)
         self.policy: Policy | None = compile_policy(contract.agent, tool.tool, clauses, types)[0]
         self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
-        self.limits = tuple((limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools)
-        affects = tool.affects
-        self.affects = () if affects is None else tuple(
-            (name, argument)
-            for name, argument in (
-                ("customer", affects.customer), ("resource", affects.resource), ("amount", affects.amount)
-            )
-            if argument is not None
-        )  # fmt: skip
+        self.limits = tuple(
+            (limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools
+        )
+        #: (what is affected, argument that names it)
+        self.affects: tuple[tuple[str, str], ...] = ()
+        if tool.affects is not None:
+            named: dict[str, str | None] = msgspec.structs.asdict(tool.affects)
+            self.affects = tuple((name, argument) for name, argument in named.items() if argument is not None)
 
     def read(self, value: Any) -> tuple[dict[str, Fact], list[str]]:
         """Return the facts of the parsed arguments and what is wrong with them."""
@@ -86,18 +86,15 @@ class _Plan:
             if of.cedar is not None:
                 facts[name] = Fact(type=of.text, value=fact, public=public, provenance="asserted")
         if not value.keys() <= self.names:
-            errors.append(self._unknown(sorted(value.keys() - self.names)))
+            # The name itself is the agent's text and may be anything: only declared names are shown.
+            count = len(value.keys() - self.names)
+            errors.append(f"{count} not in the contract, which has {_listed(self.names)}")
         return facts, errors[:_MAX_ERRORS]
-
-    def _unknown(self, names: list[str]) -> str:
-        # The name itself is the agent's text and may be anything; only declared names are shown.
-        close = get_close_matches(names[0][:64], self.names, 1, 0.6)
-        meant = f", was {close[0]} meant?" if close else ""
-        return f"{len(names)} of the arguments are not in the contract{meant}"
 
 
 def compile(contract: Contract) -> Compiled:
-    """Return the contract ready to judge; BrokenContract (a ContractError with `findings`) if it is not sound."""
+    """Return the contract ready to judge; BrokenContract (a ContractError with `findings`) if it is not
+    sound."""
     findings = errors_of(check(contract))
     if findings:
         raise BrokenContract(f"contract {contract.contract} v{contract.version}", findings)
@@ -107,11 +104,14 @@ def compile(contract: Contract) -> Compiled:
 class Compiled:
     """A contract ready to judge. Made by `compile`; immutable, and safe to share between threads."""
 
-    __slots__ = ("_plans", "_since_us", "_until_us", "contract")
+    __slots__ = ("_plans", "_since_us", "_unlisted", "_until_us", "contract")
 
     def __init__(self, contract: Contract) -> None:
         self.contract = contract
         self._plans = {tool.tool: _Plan(contract, tool) for tool in contract.tools}
+        self._unlisted = _reserved(
+            "tool.unlisted", "deny", f"The tool is not in the contract; listed are {_listed(self._plans)}."
+        )
         valid = contract.valid
         self._since_us = None if valid is None or valid.since is None else day_us(valid.since)
         self._until_us = None if valid is None or valid.until is None else day_us(valid.until)
@@ -119,7 +119,7 @@ class Compiled:
     def judge(self, proposal: Proposal, situation: Situation) -> Judgment:
         """Return the verdict on `proposal` in `situation`, with everything it was judged on."""
         plan = self._plans.get(proposal.tool)
-        barred = self._barred(proposal.tool, plan, situation)
+        barred = self._barred(plan, situation)
         facts: dict[str, Fact] = {}
         text: bytes | None = None
         errors: list[str] = []
@@ -136,7 +136,7 @@ class Compiled:
             return _barred_judgment(barred, facts, text, errors, plan)
         return self._weigh(plan, facts, text, situation)
 
-    def _barred(self, tool: str, plan: _Plan | None, situation: Situation) -> list[Decided]:
+    def _barred(self, plan: _Plan | None, situation: Situation) -> list[Decided]:
         barred = []
         if situation.authority not in _ACTING:
             barred.append(_no_authority(situation.authority))
@@ -148,41 +148,35 @@ class Compiled:
             since, until = (valid.since, valid.until) if valid is not None else (None, None)
             barred.append(
                 _reserved(
-                    "contract.valid", "deny", f"The contract is valid from {since or 'ever'} until {until or 'ever'}."
+                    "contract.valid",
+                    "deny",
+                    f"The contract is valid from {since or 'ever'} until {until or 'ever'}.",
                 )
             )
         if plan is None:
-            known = sorted(self._plans)
-            meant = get_close_matches(tool[:128], known, 1, 0.7)
-            listed = f"Did you mean {meant[0]}?" if meant else f"Listed are: {', '.join(known[:_MAX_LISTED])}."
-            barred.append(_reserved("tool.unlisted", "deny", f"The tool is not in the contract. {listed}"))
+            barred.append(self._unlisted)
         return barred
 
-    def _weigh(self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation) -> Judgment:
-        clauses: list[Decided] = []
-        errors: tuple[str, ...] = ()
+    def _restricted(self, tool: Tool, authority: str) -> list[Decided]:
+        then = self.contract.restricted.irreversible
+        if tool.effect != "irreversible" or then == "allow":
+            return []
+        word = "wait for a person" if then == "escalate" else "are denied"
+        because = f"The agent is {authority.lower()}: irreversible actions {word}."
+        return [_reserved("authority.restricted", then, because)]
+
+    def _weigh(
+        self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation
+    ) -> Judgment:
         tightened = situation.authority in _TIGHTENED
-        if tightened and plan.tool.effect == "irreversible":
-            asked = self.contract.restricted.irreversible
-            if asked != "allow":
-                clauses.append(
-                    _reserved(
-                        "authority.restricted", asked,
-                        f"The agent is {situation.authority.lower()}: irreversible actions wait for a person.",
-                    )
-                )  # fmt: skip
-        if plan.policy is not None:
-            try:
-                fired = plan.policy.evaluate(
-                    {name: fact.value for name, fact in facts.items() if fact.value is not None},
-                    {"novel": situation.novel, "baseline": situation.baseline, "request": situation.request},
-                )
-            except EvaluationError as error:
-                # INVARIANT: never ALLOW when a rule could not be evaluated: it may be the one that forbids.
-                errors = (error.message,)
-                clauses.append(_reserved("evaluation.error", "deny", "A clause could not be evaluated."))
-            else:
-                clauses.extend(decided for key, decided in plan.clauses.items() if key in fired)
+        clauses = self._restricted(plan.tool, situation.authority) if tightened else []
+        errors: tuple[str, ...] = ()
+        try:
+            clauses.extend(_fired(plan, facts, situation))
+        except EvaluationError as error:
+            # INVARIANT: never ALLOW when a rule could not be evaluated: it may be the one that forbids.
+            errors = (error.message,)
+            clauses.append(_reserved("evaluation.error", "deny", "A clause could not be evaluated."))
         halved = tightened and self.contract.restricted.limits == "half"
         uses, reserve = _measure(plan, facts, situation, clauses, halved=halved)
         verdict = _strictest(clauses)
@@ -199,15 +193,27 @@ class Compiled:
         )
 
 
+def _fired(plan: _Plan, facts: Mapping[str, Fact], situation: Situation) -> list[Decided]:
+    if plan.policy is None:
+        return []
+    fired = plan.policy.evaluate(
+        {name: fact.value for name, fact in facts.items() if fact.value is not None},
+        {"novel": situation.novel, "baseline": situation.baseline, "request": situation.request},
+    )
+    return [decided for key, decided in plan.clauses.items() if key in fired]
+
+
 def day_us(day: str) -> int:
-    """Return the start of a UTC day `YYYY-MM-DD` in microseconds since the epoch; ValueError for anything else."""
+    """Return the start of a UTC day `YYYY-MM-DD` in microseconds since the epoch; ValueError for anything
+    else."""
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
 def _measure(
     plan: _Plan, facts: Mapping[str, Fact], situation: Situation, clauses: list[Decided], *, halved: bool
 ) -> tuple[tuple[Use, ...], tuple[Reserve, ...]]:
-    """Ask how far each limit is used, add those that are reached to `clauses`, and say what an ALLOW reserves."""
+    """Ask how far each limit is used, add those that are reached to `clauses`, and say what an ALLOW
+    reserves."""
     if not plan.limits:
         return (), ()
     uses, reserve = [], []
@@ -269,6 +275,12 @@ def _no_authority(authority: str) -> Decided:
         return _reserved("authority.unknown", "deny", "The agent's authority is unknown.")
     mend = {"authority.suspended": " Two people release it."}.get(known, "")
     return _reserved(known, "deny", f"The agent is {authority.lower()}.{mend}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    known = sorted(names)
+    more = f" and {len(known) - _MAX_LISTED} more" if len(known) > _MAX_LISTED else ""
+    return (", ".join(known[:_MAX_LISTED]) or "none") + more
 
 
 def _reserved(key: str, then: Then, because: str) -> Decided:

@@ -17,8 +17,8 @@ from failwell.core.contract.model import Severity, Then
 
 Verdict = Literal["ALLOW", "DENY", "ESCALATE"]
 
-#: How many reservations a limit has for these key values: (limit id, key values, window in microseconds or 0 = ever)
-#: -> reservations younger than the window, before this action.
+#: How many reservations a limit has for these key values: (limit id, key values, window in microseconds or
+#: 0 = ever) -> reservations younger than the window, before this action.
 Usage = Callable[[str, tuple[str, ...], int], int]
 
 RESERVED: dict[str, Severity] = {
@@ -44,7 +44,8 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Situation(msgspec.Struct, frozen=True, kw_only=True):
-    """What a verdict depends on besides the proposal. `now_us`: UTC microseconds since the epoch (ledger time)."""
+    """What a verdict depends on besides the proposal. `now_us`: UTC microseconds since the epoch (ledger
+    time)."""
 
     authority: str
     now_us: int
@@ -64,7 +65,8 @@ class Decided(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):
-    """One typed value by argument name; amounts in smallest units. `value` None: the optional argument is absent."""
+    """One typed value by argument name; amounts in smallest units. `value` None: the optional argument is
+    absent."""
 
     type: str
     value: Value | None
@@ -91,8 +93,9 @@ class Use(msgspec.Struct, frozen=True, kw_only=True):
 class Judgment(msgspec.Struct, frozen=True, kw_only=True):
     """The verdict and all it was judged on.
 
-    `arguments` is the RFC 8785 text (None: not readable as strict JSON); `errors` names places and rules, never
-    values; `hint` says what it would take to be allowed; `reserve` is empty unless the verdict is ALLOW.
+    `arguments` is the RFC 8785 text (None: not readable as strict JSON); `errors` names places and rules,
+    never values; `hint` says what it would take to be allowed; `reserve` is empty unless the verdict is
+    ALLOW.
     """
 
     verdict: Verdict

@@ -1,8 +1,8 @@
 """The contract as frozen records, and its canonical bytes: what owner and approver sign (DESIGN section 6).
 
-A record here has the right shape; whether it makes sense (ids, types, clauses) is `check` in `lint.py`, which both
-`load` and `compile` ask. Canonical bytes follow the profile of `core.canonical`: absent fields are left out, so that
-a field that a later version adds changes no digest of an older contract.
+A record here has the right shape; whether it makes sense (ids, types, clauses) is `check` in `lint.py`,
+which both `load` and `compile` ask. Canonical bytes follow the profile of `core.canonical`: absent fields
+are left out, so that a field that a later version adds changes no digest of an older contract.
 """
 
 from __future__ import annotations
@@ -32,7 +32,8 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, for
 
 
 class Validity(_Record, frozen=True):
-    """UTC days `YYYY-MM-DD`: valid from the start of `since`, no longer valid from the start of `until` on."""
+    """UTC days `YYYY-MM-DD`: valid from the start of `since`, no longer valid from the start of `until`
+    on."""
 
     since: str | None = None
     until: str | None = None
@@ -55,7 +56,8 @@ class Affects(_Record, frozen=True):
 
 
 class Tool(_Record, frozen=True):
-    """One tool that the agent may use, and how far it can be stopped. `deadline_us` None: containment is unbounded."""
+    """One tool that the agent may use, and how far it can be stopped. `deadline_us` None: containment is
+    unbounded."""
 
     tool: str
     effect: Effect
@@ -83,8 +85,8 @@ class Clause(_Record, frozen=True):
 class Limit(_Record, frozen=True):
     """One stateful bound on allowed actions of `tools`.
 
-    `count`: at most `at_most` in any window of `per_us`. `once_per`: at most one for the same values of `keys`, ever
-    (`per_us` 0) or in any window of `per_us`.
+    `count`: at most `at_most` in any window of `per_us`. `once_per`: at most one for the same values of
+    `keys`, ever (`per_us` 0) or in any window of `per_us`.
     """
 
     id: str
@@ -108,7 +110,8 @@ class Rule(_Record, frozen=True):
 
 
 class Restricted(_Record, frozen=True):
-    """What RESTRICTED and PROBATION mean for irreversible tools and for `count` limits (half, rounded down)."""
+    """What RESTRICTED and PROBATION mean for irreversible tools and for `count` limits (half, rounded
+    down)."""
 
     irreversible: WhenRestricted
     limits: LimitsRestricted
@@ -152,9 +155,12 @@ def to_canonical(contract: Contract) -> bytes:
 
 
 def from_canonical(data: bytes) -> Contract:
-    """Return the contract of canonical bytes; ContractError unless `to_canonical` gives exactly these bytes back."""
+    """Return the contract of canonical bytes; ContractError unless `to_canonical` gives exactly these
+    bytes back."""
     try:
-        contract = msgspec.convert(canonical.decode(data, max_bytes=MAX_CANONICAL_BYTES), Contract, strict=True)
+        contract = msgspec.convert(
+            canonical.decode(data, max_bytes=MAX_CANONICAL_BYTES), Contract, strict=True
+        )
     except (InputError, msgspec.ValidationError) as error:
         raise ContractError(f"not a canonical contract: {error}") from error
     if to_canonical(contract) != data:

@@ -1,9 +1,9 @@
 """The clauses of one tool as one Cedar policy set with its schema, and their evaluation (D22).
 
-Every clause is a `forbid`; which of them fired, and whether they deny or escalate, is read from the policy ids that
-Cedar returns, so that one evaluation per action is enough. Cedar skips a policy that errors: INVARIANT: any
-diagnostic error, any decision but Allow or Deny, any unknown reason is an EvaluationError, which means DENY.
-It keeps no state and judges no limits.
+Every clause is a `forbid`; which of them fired, and whether they deny or escalate, is read from the policy
+ids that Cedar returns, so that one evaluation per action is enough. Cedar skips a policy that errors:
+INVARIANT: any diagnostic error, any decision but Allow or Deny, any unknown reason is an EvaluationError,
+which means DENY. It keeps no state and judges no limits.
 """
 
 from __future__ import annotations
@@ -53,13 +53,17 @@ class Policy:
         }
 
     def evaluate(self, args: Mapping[str, Value], context: Mapping[str, object]) -> frozenset[str]:
-        """Return the ids of the clauses that hold for `args` (present arguments only); EvaluationError otherwise."""
+        """Return the ids of the clauses that hold for `args` (present arguments only); EvaluationError
+        otherwise."""
         handed: dict[str, object] = {name: context[name] for name in self._context}
         if self.arguments:
             handed["args"] = {name: args[name] for name in self.arguments if name in args}
         try:
             result = cedarpy.is_authorized(
-                {**self._request, "context": _ENCODE(handed).decode()}, self._policies, _NO_ENTITIES, self._schema
+                {**self._request, "context": _ENCODE(handed).decode()},
+                self._policies,
+                _NO_ENTITIES,
+                self._schema,
             )
         except ValueError as error:
             raise EvaluationError(_shown(str(error))) from error
@@ -77,8 +81,8 @@ class Policy:
 def compile_policy(
     agent: str, tool: str, clauses: tuple[Clause, ...], arguments: Mapping[str, tuple[Type, bool]]
 ) -> tuple[Policy | None, dict[str, Reads], dict[str, Unsound]]:
-    """Return the policy of one tool (None if a clause is unsound, or there are none), and per clause id what it
-    reads or why it is unsound. `arguments`: name -> (type, optional)."""
+    """Return the policy of one tool (None if a clause is unsound, or there are none), and per clause id
+    what it reads or why it is unsound. `arguments`: name -> (type, optional)."""
     expressions: dict[str, pst.Expr] = {}
     reads: dict[str, Reads] = {}
     unsound: dict[str, Unsound] = {}
@@ -105,9 +109,14 @@ def compile_policy(
 def _policy_set(tool: str, expressions: Mapping[str, pst.Expr]) -> pst.PolicySet:
     def template(key: str, effect: pst.Effect, clauses: tuple[pst.Clause, ...]) -> pst.Template:
         return pst.Template(
-            id=key, effect=effect, principal=pst.ScopeAny(), action=pst.ActionEq(_CALL),
-            resource=pst.ScopeEq(pst.EntityUid(pst.EntityType("Tool"), tool)), clauses=clauses, annotations={},
-        )  # fmt: skip
+            id=key,
+            effect=effect,
+            principal=pst.ScopeAny(),
+            action=pst.ActionEq(_CALL),
+            resource=pst.ScopeEq(pst.EntityUid(pst.EntityType("Tool"), tool)),
+            clauses=clauses,
+            annotations={},
+        )
 
     policies = {key: template(key, "forbid", (pst.When(expr),)) for key, expr in expressions.items()}
     policies[_LISTED] = template(_LISTED, "permit", ())

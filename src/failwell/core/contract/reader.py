@@ -1,7 +1,9 @@
-"""A contract's text to its records: every field known, every unknown one refused with the word that was meant.
+"""A contract's text to its records: every field known, every unknown one refused with the word that was
+meant.
 
-Fields of the format that this version does not enforce are refused by name. Accepting and ignoring them would fail
-open: the owner would believe in a bound that nobody keeps. What the records mean together is `check` in `lint.py`.
+Fields of the format that this version does not enforce are refused by name. Accepting and ignoring them
+would fail open: the owner would believe in a bound that nobody keeps. What the records mean together is
+`check` in `lint.py`.
 """
 
 from __future__ import annotations
@@ -31,7 +33,9 @@ class Notes:
         self.findings: list[Finding] = []
         self._lines = text.split("\n")
 
-    def add(self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
+    def add(
+        self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = ""
+    ) -> None:
         """Note one finding at `node` (None: the contract has no text)."""
         line, column = (0, 0) if node is None else (node.line, node.column)
         self.add_at(level, line, column, problem, reason, mend, excerpt)
@@ -44,10 +48,16 @@ class Notes:
             excerpt = self._lines[line - 1].strip()
         self.findings.append(
             Finding(
-                level=level, line=line, column=column, problem=problem, reason=reason, mend=mend, name=self.name,
+                level=level,
+                line=line,
+                column=column,
+                problem=problem,
+                reason=reason,
+                mend=mend,
+                name=self.name,
                 excerpt=excerpt,
             )
-        )  # fmt: skip
+        )
 
     def error(self, node: Node | None, problem: str, reason: str, mend: str) -> None:
         """Note what keeps the contract from being adopted."""
@@ -67,21 +77,28 @@ class Notes:
 
 
 class _Fields:
-    """The fields of one mapping; each getter takes its field, notes what is wrong with it and gives a stand-in."""
+    """The fields of one mapping; each getter takes its field, notes what is wrong with it and gives a
+    stand-in."""
 
-    def __init__(self, notes: Notes, node: Node, what: str, known: tuple[str, ...], later: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, notes: Notes, node: Node, what: str, known: tuple[str, ...], later: tuple[str, ...] = ()
+    ) -> None:
         self.notes = notes
         self.node = node
         self.what = what
         if node.kind != "mapping":
-            notes.error(node, f"{what} is not a mapping.", f"It is a {node.kind}.", "Write fields: `name: value`.")
+            notes.error(
+                node, f"{what} is not a mapping.", f"It is a {node.kind}.", "Write fields: `name: value`."
+            )
         for name, value in node.members:
             if name in later:
                 notes.error(value, f'{what}: "{name}" is not enforced yet.', _LATER, "Leave it out.")
             elif name not in known:
                 meant = get_close_matches(name, known, 1, 0.6)
                 mend = f"Did you mean {meant[0]}?" if meant else f"Fields are: {', '.join(known)}."
-                notes.error(value, f'{what}: unknown field "{name}".', "Unknown fields are never ignored.", mend)
+                notes.error(
+                    value, f'{what}: unknown field "{name}".', "Unknown fields are never ignored.", mend
+                )
 
     def wrong(self, node: Node, name: str, expected: str, mend: str) -> None:
         self.notes.error(node, f"{self.what}: {name} is not {expected}.", f"It is a {node.kind}.", mend)
@@ -89,7 +106,9 @@ class _Fields:
     def get(self, name: str, *, required: bool = False) -> Node | None:
         node = self.node.get(name)
         if node is not None and node.kind == "null":
-            self.notes.error(node, f"{self.what}: {name} is empty.", "Empty says nothing.", "Fill it or leave it out.")
+            self.notes.error(
+                node, f"{self.what}: {name} is empty.", "Empty says nothing.", "Fill it or leave it out."
+            )
             return None
         if node is None and required and self.node.kind == "mapping":
             self.notes.error(self.node, f"{self.what}: {name} is missing.", "It is required.", f"Add {name}.")
@@ -148,7 +167,9 @@ class _Fields:
         try:
             return parse(text)
         except InputError as error:
-            self.notes.error(self.node.get(name), f"{self.what}: {name} is wrong.", f"{error.message}.", error.hint or "")
+            self.notes.error(
+                self.node.get(name), f"{self.what}: {name} is wrong.", f"{error.message}.", error.hint or ""
+            )
             return stand_in
 
     def texts(self, name: str, *, required: bool = False, single: bool = False) -> tuple[str, ...]:
@@ -272,7 +293,11 @@ def _limit(notes: Notes, node: Node) -> model.Limit:
     what = _named(node, "id", "limit")
     later = ("sum",)
     fields = _Fields(
-        notes, node, what, ("id", "count", "once_per", "at_most", "keys", "per", "then", "severity", "because"), later
+        notes,
+        node,
+        what,
+        ("id", "count", "once_per", "at_most", "keys", "per", "then", "severity", "because"),
+        later,
     )
     counts = _one_of(fields, ("count", "once_per"), later) == "count"
     for name in ("keys",) if counts else ("at_most",):
@@ -296,9 +321,11 @@ def _one_of(fields: _Fields, names: tuple[str, ...], later: tuple[str, ...] = ()
     written = [name for name in names if fields.node.get(name) is not None]
     if len(written) != 1 and not any(fields.node.get(name) for name in later):
         fields.notes.error(
-            fields.node, f"{fields.what}: write either {' or '.join(names)}.", f"Found {len(written)} of them.",
+            fields.node,
+            f"{fields.what}: write either {' or '.join(names)}.",
+            f"Found {len(written)} of them.",
             f"Name the tool: `{names[0]}: payments.refund`.",
-        )  # fmt: skip
+        )
     return written[0] if written else names[0]
 
 
@@ -315,7 +342,9 @@ def _rule(notes: Notes, node: Node) -> model.Rule:
             notes.error(item, "response rule: suspend_group is not enforced yet.", _LATER, "Write suspend.")
         else:
             mend = f"Write any of: {', '.join(DO_WORDS)}."
-            notes.error(item, f'response rule: "{item.raw}" is not a response.', "Nothing would happen.", mend)
+            notes.error(
+                item, f'response rule: "{item.raw}" is not a response.', "Nothing would happen.", mend
+            )
     return model.Rule(
         signal="" if signal is None else signal.name,
         at_least=1 if signal is None else signal.at_least,

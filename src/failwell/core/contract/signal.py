@@ -1,7 +1,7 @@
 """Signals as response rules name them: `denied(ID) >= 3 in 10m` (DESIGN section 6, D22).
 
-A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id, or one that
-Failwell raises itself. Counting signals is the work of `core.react`.
+A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id, or
+one that Failwell raises itself. Counting signals is the work of `core.react`.
 """
 
 from __future__ import annotations
@@ -31,7 +31,8 @@ _SIGNAL = re.compile(r"([a-z.]+)(?:\(([^()]{1,80})\))?(?:\s*>=\s*([1-9][0-9]{0,5
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """`verb` and `about` (a clause or limit id, or None), seen `at_least` times within `within_us` (0: once, ever)."""
+    """`verb` and `about` (a clause or limit id, or None), seen `at_least` times within `within_us` (0:
+    once, ever)."""
 
     verb: str
     about: str | None
@@ -48,10 +49,14 @@ def parse_signal(text: str) -> Signal:
     """Return the signal that `text` names; InputError with what to write instead."""
     match = _SIGNAL.fullmatch(text.strip())
     if match is None:
-        raise InputError(f"{text!r} is not a signal", hint='Write it as "denied(refund-ceiling) >= 3 in 10m".')
+        raise InputError(
+            f"{text!r} is not a signal", hint='Write it as "denied(refund-ceiling) >= 3 in 10m".'
+        )
     verb, about, count, window = match[1], match[2], match[3], match[4]
     if verb in LATER_SIGNALS:
-        raise InputError(f"this version never raises {verb}", hint="Leave the rule out: it would not protect.")
+        raise InputError(
+            f"this version never raises {verb}", hint="Leave the rule out: it would not protect."
+        )
     if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in THEN_OF_VERB):
         known = ", ".join([*(f"{known}(ID)" for known in THEN_OF_VERB), *PLAIN_SIGNALS])
         raise InputError(f"{text!r} is not a signal", hint=f"Signals are: {known}.")

@@ -1,0 +1,186 @@
+"""Whether clauses, limits and response rules make sense: ids, what they name, expressions, signals."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from failwell.core.contract.expression import Reads
+from failwell.core.contract.judgment import RESERVED
+from failwell.core.contract.model import Clause, Limit, Rule
+from failwell.core.contract.policy import compile_policy
+from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, Path, Scope, meant
+from failwell.core.contract.signal import (
+    LONGEST_WINDOW_US,
+    THEN_OF_VERB,
+    expand_do,
+    parse_signal,
+)
+from failwell.core.errors import InputError
+
+_RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+#: Reserved ids that another verb than `denied` can be about.
+_RESERVED_THEN = {"authority.restricted": ("deny", "escalate")}
+
+
+class RuleChecks(Scope):
+    """The rules of one contract under check."""
+
+    def all(self) -> None:
+        """Note everything about the rules."""
+        self.rules()
+        for number, clause in enumerate(self.contract.clauses):
+            self.clause(number, clause)
+        for number, limit in enumerate(self.contract.limits):
+            self.limit(number, limit)
+        self.expressions()
+        for number, rule in enumerate(self.contract.response):
+            self.response(number, rule)
+
+    # ---- clauses and limits ------------------------------------------------------------------------------
+
+    def rules(self) -> None:
+        """Ids, tools and texts that clauses and limits have in common."""
+        seen: set[str] = set()
+        for path, what, rule in self._numbered_rules():
+            self._rule(path, what, rule, seen)
+
+    def _rule(self, path: Path, what: str, rule: Clause | Limit, seen: set[str]) -> None:
+        self.spelled((*path, "id"), f"The id of {what}", rule.id, _RULE_ID, "refund-ceiling")
+        if rule.id in seen or rule.id in RESERVED:
+            self.error(
+                (*path, "id"),
+                f"The id {rule.id} is taken.",
+                "Ids stand in verdicts.",
+                "Choose another id.",
+            )
+        seen.add(rule.id)
+        if rule.because is not None and not 1 <= len(rule.because) <= MAX_TEXT_LENGTH:
+            self.error(
+                (*path, "because"),
+                f"{what}: because is empty or too long.",
+                "People read it.",
+                "Shorten it.",
+            )
+        if not rule.tools or len(set(rule.tools)) != len(rule.tools):
+            self.error(
+                path, f"{what} names no tool, or one twice.", "It would not be clear.", "Name each once."
+            )
+        for tool in rule.tools:
+            if tool not in self.types:
+                mend = meant(tool, self.types) or "List the tool, or drop the rule."
+                self.error(path, f"{what} names {tool}.", "The tool is not listed.", mend)
+
+    def _numbered_rules(self) -> Iterable[tuple[Path, str, Clause | Limit]]:
+        for number, clause in enumerate(self.contract.clauses):
+            yield ("clauses", number), f"clause {clause.id}", clause
+        for number, limit in enumerate(self.contract.limits):
+            yield ("limits", number), f"limit {limit.id}", limit
+
+    def clause(self, number: int, clause: Clause) -> None:
+        """Bounds of one clause that its records do not show."""
+        if clause.when is None or "context.novel" not in clause.when or "context.baseline" in clause.when:
+            return
+        self.warn(
+            ("clauses", number, "when"),
+            f"clause {clause.id} sleeps until a baseline is locked.",
+            "Until then context.novel is empty.",
+            'Add: || context.baseline != "locked".',
+            clause.when,
+        )
+
+    def limit(self, number: int, limit: Limit) -> None:
+        """Numbers, period and keys of one limit."""
+        path: Path = ("limits", number)
+        what = f"limit {limit.id}"
+        counts = limit.kind == "count"
+        if not 1 <= limit.at_most <= MAX_COUNT or (not counts and limit.at_most != 1):
+            self.error(
+                (*path, "at_most"),
+                f"{what}: at_most is out of range.",
+                "It counts actions.",
+                "Write 1 or more.",
+            )
+        if limit.per_us < 0 or (counts and limit.per_us == 0):
+            self.error((*path, "per"), f"{what} has no period.", "A rate needs one.", "Add per: 1h.")
+        if counts == bool(limit.keys) or len(set(limit.keys)) != len(limit.keys):
+            self.error(
+                path,
+                f"{what}: keys are missing, repeated or out of place.",
+                "once_per is per keys.",
+                "Mend keys.",
+            )
+        for tool in limit.tools:
+            types = self.types.get(tool, {})
+            for key in limit.keys:
+                if key not in types:
+                    mend = meant(key, types) or "Name a declared argument."
+                    self.error(
+                        (*path, "keys"), f"{what} is kept per {key}.", f"{tool} has no such argument.", mend
+                    )
+                elif types[key][0].cedar is None:
+                    reason = f"{tool}: {key} is {types[key][0].text}, which has no value to compare."
+                    self.error(
+                        (*path, "keys"), f"{what} is kept per {key}.", reason, "Name a typed argument."
+                    )
+
+    def expressions(self) -> None:
+        """Compile the clauses of every tool and place what Cedar and the analysis say."""
+        if any(finding.level == "error" for finding in self.notes.findings):
+            return  # what follows from a wrong type or name would only hide it
+        numbers = {clause.id: number for number, clause in enumerate(self.contract.clauses)}
+        for tool, types in self.types.items():
+            clauses = tuple(clause for clause in self.contract.clauses if tool in clause.tools)
+            _, reads, unsound = compile_policy(self.contract.agent, tool, clauses, types)
+            for clause in clauses:
+                path: Path = ("clauses", numbers[clause.id], "when")
+                if (error := unsound.get(clause.id)) is not None:
+                    reason, mend = f"{error.message.rstrip('.')}.", error.hint or ""
+                    self.error(path, f"clause {clause.id} could fail.", reason, mend, clause.when or "")
+                else:
+                    self._reach(path, clause, tool, reads[clause.id])
+
+    def _reach(self, path: Path, clause: Clause, tool: str, reads: Reads) -> None:
+        if not reads.holds.possible:
+            self.warn(
+                path,
+                f"clause {clause.id} never holds for {tool}.",
+                "No declared value reaches it.",
+                "Compare with the declared ranges (amounts are in the smallest unit).",
+                clause.when or "",
+            )
+
+    # ---- response and escalation -------------------------------------------------------------------------
+
+    def response(self, number: int, rule: Rule) -> None:
+        """Window, words and signal of one response rule."""
+        path: Path = ("response", number)
+        if not rule.do or rule.do != expand_do(rule.do):
+            mend = "Write do: [record]."
+            self.error((*path, "do"), "A response rule does nothing.", "Its words are missing.", mend)
+        windowless = rule.within_us == 0 and rule.at_least != 1
+        if rule.at_least < 1 or windowless or not 0 <= rule.within_us <= LONGEST_WINDOW_US:
+            mend = "Write >= 3 in 10m."
+            self.error((*path, "signal"), "A response rule counts nothing.", "Its window is off.", mend)
+        try:
+            signal = parse_signal(rule.signal)
+        except InputError as error:
+            self.error((*path, "signal"), "A signal is not known.", f"{error.message}.", error.hint or "")
+            return
+        if signal.about is not None:
+            self._raised((*path, "signal"), signal.name, signal.about, THEN_OF_VERB[signal.verb])
+
+    def _raised(self, path: Path, name: str, about: str, asked: str) -> None:
+        """A rule on a signal that is never raised would look like protection."""
+        then_of = {rule.id: (rule.then,) for _, _, rule in self._numbered_rules()}
+        possible: tuple[str, ...] | None = then_of.get(about)
+        if possible is None and about in RESERVED:
+            possible = _RESERVED_THEN.get(about, ("deny",))
+        if possible is None:
+            mend = meant(about, then_of) or "Name a clause or limit of this contract."
+            self.error(path, f"{name} is never raised.", "There is no such id.", mend)
+        elif asked not in possible:
+            verb = next(verb for verb, then in THEN_OF_VERB.items() if then in possible)
+            self.error(
+                path, f"{name} is never raised.", f"It decides {possible[0]}.", f"Write {verb}({about})."
+            )

@@ -1,0 +1,53 @@
+"""What every check of a contract needs: the contract, where to note findings, the types of its arguments."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from failwell.core.contract.argument import Type
+from failwell.core.contract.model import Contract
+from failwell.core.contract.reader import Notes
+
+MAX_TEXT_LENGTH = 2000
+MAX_COUNT = 1_000_000_000
+
+#: Argument name -> (type, optional), of one tool.
+Types = dict[str, tuple[Type, bool]]
+#: Where something stands in a contract: field names, and numbers in lists.
+Path = tuple[str | int, ...]
+
+
+class Scope:
+    """One contract under check. Each subclass checks one part of it."""
+
+    def __init__(self, contract: Contract, notes: Notes, types: dict[str, Types]) -> None:
+        self.contract = contract
+        self.notes = notes
+        #: Types by tool and argument, as far as they could be read.
+        self.types = types
+
+    def error(self, path: Path, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
+        """Note what keeps the contract from being adopted."""
+        self.notes.add("error", self.notes.place(*path), problem, reason, mend, excerpt)
+
+    def warn(self, path: Path, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
+        """Note where a bound is weaker than it looks."""
+        self.notes.add("warning", self.notes.place(*path), problem, reason, mend, excerpt)
+
+    def spelled(self, path: Path, what: str, text: str | None, pattern: re.Pattern[str], like: str) -> None:
+        """Note a name that does not follow its pattern."""
+        if text is not None and not pattern.fullmatch(text):
+            self.error(
+                path,
+                f"{what} is not well formed.",
+                "It names things in the record.",
+                f"Write it like {like}.",
+            )
+
+
+def meant(name: str, known: Iterable[str]) -> str:
+    """Return a question that offers the known name closest to `name`, or nothing."""
+    close = get_close_matches(name, list(known), 1, 0.6)
+    return f"Did you mean {close[0]}?" if close else ""

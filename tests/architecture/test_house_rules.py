@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -117,3 +118,11 @@ def test_no_test_stands_in_for_our_own_code_by_a_mock() -> None:
     tests = SOURCE.parents[1] / "tests"
     users = [str(path) for path in tests.rglob("*.py") if "unittest.mock" in set(imported(path))]
     assert not users
+
+
+def test_the_floor_plan_that_contributors_read_names_every_room() -> None:
+    plan = (
+        (SOURCE.parents[1] / "CONTRIBUTING.md").read_text("utf-8").partition("```text")[2].partition("```")[0]
+    )
+    rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
+    assert rooms <= set(re.findall(r"[a-z]+", plan))

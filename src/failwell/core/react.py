@@ -90,6 +90,9 @@ def _respond(
     state: State, agent: str, signal: str, severity: str, now_us: int
 ) -> tuple[str, int, tuple[str, ...]]:  # fmt: skip
     """(which rule, how many of the signal so far with this one, response): contract rules, then the default ladder."""
+    row = state.agent.get(agent)
+    if row is not None and row.authority in ("SUSPENDED", "RETIRED"):
+        return "already contained", 1, ("record",)  # what a stopped agent still asks for sets nothing more in motion
     contract = state.contract_of(agent)
     rules: tuple[Rule, ...] = () if contract is None else contract.response
     seen = 0

@@ -339,9 +339,10 @@ def _decision(state: State, entry: Entry[Any], body: kinds.Decision, at_us: int)
     )  # fmt: skip
     state._put("action", entry.seq, row)
     if entry.run is not None and entry.run in state.calls:
-        if body.call in state.calls[entry.run]:
+        if body.call not in state.calls[entry.run]:
+            state.calls[entry.run][body.call] = entry.seq
+        elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
             raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
-        state.calls[entry.run][body.call] = entry.seq
     state._reserve(agent, entry.seq, limit_us, held)
     if settled != "open":
         state._forget("action", entry.seq)

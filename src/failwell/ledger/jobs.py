@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from failwell.core.records import Draft, Entry
+from failwell.core.records import Draft, Entry, decode_entry
 from failwell.core.state import State
 from failwell.ledger.vault import Minted, Vault
 from failwell.ports.storage import Storage
@@ -61,6 +61,11 @@ class Turn:
         """The opened blob of an earlier entry, None where there is none."""
         blob = self._storage.blob(seq)
         return None if blob is None else self._vault.open(blob)
+
+    def entry(self, seq: int) -> Entry[Any] | None:
+        """An earlier entry as stored, None beyond the end."""
+        row = self._storage.entry(seq)
+        return None if row is None else decode_entry(row.data)
 
     def stored_row(self, table: str, key: Any) -> str | None:
         """A projection row that has left memory (a settled action, a closed run)."""

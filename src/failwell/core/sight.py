@@ -1,0 +1,63 @@
+"""Sight: the canonical bytes of what a person is shown before an order, so that a signature covers what was seen (I7).
+
+The node computes it again when the order is used: an order that was signed over something else than stands now is
+refused. It holds only what the decision is about; figures that move by the second would void every signature.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from failwell.core import canonical
+from failwell.core.errors import NotFound
+from failwell.core.orders import (
+    ContractAdopt,
+    ContractSign,
+    Details,
+    IncidentAcknowledge,
+    ReleaseApprove,
+    ReleasePropose,
+    shown_digest,
+)
+from failwell.core.state import State
+
+
+def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
+    """What a person who is about to give an order of `kind` with `details` must be shown; NotFound for no such case."""
+    shown: dict[str, Any] = {"order": kind, "details": msgspec.to_builtins(details)}
+    if isinstance(details, IncidentAcknowledge | ReleasePropose | ReleaseApprove):
+        shown["incident"] = _incident(state, details.incident)
+    if isinstance(details, ReleasePropose | ReleaseApprove):
+        agent = state.agent.get(details.agent)
+        if agent is None:
+            raise NotFound(f"no agent {details.agent} is registered here")
+        shown["agent"] = {"authority": agent.authority, "contract": agent.contract, "epoch": agent.epoch}
+    return shown
+
+
+def sight_digest(state: State, kind: str, details: Details) -> str:
+    """Hex SHA-256 that an order of `kind` must carry as `shown`. For a contract it is the contract's own digest."""
+    if isinstance(details, ContractSign | ContractAdopt):
+        return details.digest
+    return digest_of(sight(state, kind, details))
+
+
+def digest_of(shown: dict[str, Any]) -> str:
+    """Hex SHA-256 of the canonical bytes of a sight."""
+    return shown_digest(canonical.encode(shown))
+
+
+def _incident(state: State, number: int) -> dict[str, Any]:
+    row = state.incident.get(number)
+    if row is None:
+        raise NotFound(f"there is no incident {number}", hint="failwell incident list shows those there are.")
+    return {
+        "incident": number,
+        "agent": row.agent,
+        "kind": row.kind,
+        "onset": [row.onset_first, row.onset_last],
+        "opened": row.opened,
+        "title": row.title,
+    }

@@ -1,0 +1,124 @@
+"""What came of an action: the outcome that settles it, and the effects that the tool side's own log shows (D6, R5)."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from failwell.core import kinds
+from failwell.core.errors import Refused
+from failwell.core.records import Draft, Entry
+from failwell.ledger.jobs import Job, Plan, Turn
+from failwell.ledger.vault import commitment
+
+#: Results beyond this are cut and marked (D12).
+MAX_RESULT_BYTES = 1_048_576
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """How one action ended. `by` is who says so: supervisor, agent, gate or recovery."""
+
+    decision: int
+    state: str
+    by: str
+    exit_code: int | None = None
+    result: bytes | None = None
+    truncated: bool = False
+    elapsed_us: int | None = None
+    why: str | None = None
+
+
+def settle(settlement: Settlement) -> Job[int]:
+    """The job that records an outcome; answers its entry number. Refused when the action is not open."""
+
+    def job(turn: Turn) -> Plan[int]:
+        return Plan((draft_outcome(turn, settlement),), lambda entries: entries[0].seq)
+
+    return job
+
+
+def draft_outcome(turn: Turn, settlement: Settlement) -> Draft:
+    """The outcome entry; the result goes to the blob under a salted commitment."""
+    action = turn.state.action.get(settlement.decision)
+    if action is None:
+        raise Refused(f"action {settlement.decision} is not open", code="not-open")
+    result, secret, commit = settlement.result, None, None
+    truncated = settlement.truncated
+    if result is not None:
+        if len(result) > MAX_RESULT_BYTES:
+            result, truncated = result[:MAX_RESULT_BYTES], True
+        salt = turn.entropy(16)
+        secret = {"result": result.decode("utf-8", "replace"), "salt": salt.hex()}
+        commit = commitment(salt, result)
+    body = kinds.Outcome(
+        decision=settlement.decision, state=settlement.state, by=settlement.by, exit_code=settlement.exit_code,
+        result=commit, result_bytes=0 if result is None else len(result), truncated=truncated,
+        elapsed_us=settlement.elapsed_us, why=settlement.why,
+    )  # fmt: skip
+    return Draft(
+        body=body, actor=settlement.by, agent=action.agent, run=action.run, refs=(settlement.decision,), secret=secret
+    )  # fmt: skip
+
+
+class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a tool side's own log; `action` is the decision it names, if it names one."""
+
+    witness: str
+    ref: str
+    tool: str
+    at: str
+    customer: str | None
+    action: int | None
+    line: str
+
+
+def record_effects(agent: str, effects: tuple[Witnessed, ...]) -> Job[tuple[int, ...]]:
+    """The job that seals what a witness saw, each effect paired with its verdict or marked as without one."""
+
+    def job(turn: Turn) -> Plan[tuple[int, ...]]:
+        drafts = tuple(_draft_effect(turn, agent, effect) for effect in effects)
+        return Plan(drafts, lambda entries: tuple(entry.seq for entry in entries))
+
+    return job
+
+
+def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
+    decision = effect.action if effect.action is not None and _allowed(turn, agent, effect) else None
+    body = kinds.EffectWitnessed(
+        witness=effect.witness, ref=effect.ref, tool=effect.tool, at_tool=effect.at,
+        customer=None if effect.customer is None else turn.token("customer", effect.customer),
+        decision=decision, line=effect.line,
+    )  # fmt: skip
+    refs = () if decision is None else (decision,)
+    return Draft(body=body, actor=f"witness:{effect.witness}", agent=agent, refs=refs)
+
+
+def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
+    """Whether the decision that the effect names exists, is this agent's, for this tool, and allowed it."""
+    row: dict[str, Any] | None
+    live = turn.state.action.get(effect.action or -1)
+    if live is not None:
+        return live.agent == agent and live.tool == effect.tool and live.verdict == "ALLOW"
+    stored = turn.stored_row("action", effect.action)
+    row = None if stored is None else json.loads(stored)
+    return row is not None and (row["agent"], row["tool"], row["verdict"]) == (agent, effect.tool, "ALLOW")
+
+
+def started(decision: int, executor: str, pid: int, start_ticks: int) -> Job[None]:
+    """The job that notes which process runs an action; written behind, never awaited. Nothing if it already ended."""
+
+    def job(turn: Turn) -> Plan[None]:
+        action = turn.state.action.get(decision)
+        if action is None:
+            return Plan((), _nothing)
+        body = kinds.Started(decision=decision, executor=executor, pid=pid, start_ticks=start_ticks)
+        draft = Draft(body=body, actor="node", agent=action.agent, run=action.run, refs=(decision,))
+        return Plan((draft,), _nothing)
+
+    return job
+
+
+def _nothing(entries: tuple[Entry[Any], ...]) -> None:
+    return None

@@ -1,0 +1,193 @@
+"""Who and what is known to the workspace: persons, hosts, agents, contracts, settings, each by a signed order (R3, I7)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from failwell.core import contract as contracts
+from failwell.core import kinds
+from failwell.core.errors import Refused
+from failwell.core.machines import AUTHORITY, step
+from failwell.core.orders import SignedOrder, check_pair, parse_order
+from failwell.core.records import Draft
+from failwell.ledger.jobs import Job, Plan, Turn
+from failwell.ledger.orders import VerifyOrder, admit, need_role
+
+#: Roles a person can hold. Owning an agent is not a role: each agent names its one owner.
+ROLES = ("operator", "approver", "reviewer")
+
+
+def enrol_person(signed: SignedOrder, contact: str | None, verify: VerifyOrder) -> Job[int]:
+    """An operator enrols a further person; the contact address lies in the blob. Answers the entry number."""
+
+    def job(turn: Turn) -> Plan[int]:
+        order, draft = admit(turn, signed, verify, wanted="person.enrol", source="node")
+        need_role(turn, order.person, "operator", "enrolling a person")
+        details = order.details
+        if details.person in turn.state.person:
+            raise Refused(f"{details.person} is enrolled already")
+        if any(row.key == details.key for row in turn.state.person.values()):
+            raise Refused("this key is enrolled under another name: one person, one key")
+        _known_roles(details.roles)
+        body = kinds.PersonEnrolled(person=details.person, key=details.key, roles=details.roles)
+        enrolled = Draft(
+            body=body, actor=draft.actor, refs=(turn.seq,), secret=None if contact is None else {"email": contact}
+        )
+        return Plan((draft, enrolled), lambda entries: entries[1].seq)
+
+    return job
+
+
+def _known_roles(roles: tuple[str, ...]) -> None:
+    for role in roles:
+        if role not in ROLES:
+            raise Refused(f"there is no role {role!r}", hint=f"Roles are {', '.join(ROLES)}.")
+
+
+def register_agent(signed: SignedOrder, short_name: str, verify: VerifyOrder) -> Job[int]:
+    """An operator registers an agent with its public key and its one owner."""
+
+    def job(turn: Turn) -> Plan[int]:
+        agent = _details(signed).agent
+        order, draft = admit(turn, signed, verify, wanted="agent.register", agent=agent, source="node")
+        need_role(turn, order.person, "operator", "registering an agent")
+        if agent in turn.state.agent or turn.state.agent_named(short_name) is not None:
+            raise Refused(f"an agent {short_name} is registered already", hint="failwell agent list")
+        if order.details.owner not in turn.state.person:
+            raise Refused(f"the owner {order.details.owner} is not enrolled", hint="failwell person add")
+        registered = kinds.AgentRegistered(name=short_name, owner=order.details.owner)
+        key = kinds.AgentKey(key=order.details.key, status="active")
+        drafts = (
+            draft,
+            Draft(body=registered, actor=draft.actor, agent=agent, refs=(turn.seq,)),
+            Draft(body=key, actor=draft.actor, agent=agent, refs=(turn.seq,)),
+        )
+        return Plan(drafts, lambda entries: entries[1].seq)
+
+    return job
+
+
+def register_host(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
+    """An operator registers an application that may open runs for the named agents."""
+
+    def job(turn: Turn) -> Plan[int]:
+        order, draft = admit(turn, signed, verify, wanted="host.register", source="node")
+        need_role(turn, order.person, "operator", "registering a host")
+        details = order.details
+        unknown = [agent for agent in details.agents if agent not in turn.state.agent]
+        if details.host in turn.state.host or unknown:
+            raise Refused(f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}")
+        body = kinds.HostRegistered(host=details.host, key=details.key, agents=details.agents)
+        return Plan(
+            (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq
+        )  # fmt: skip
+
+    return job
+
+
+def adopt_contract(signed: SignedOrder, adopted: SignedOrder, document: bytes, verify: VerifyOrder, evaluator: str) -> Job[int]:
+    """Owner and approver, two persons, put a contract in force. `document` is its canonical text.
+
+    From ACTIVE or REGISTERED the agent is ACTIVE under the new contract; a suspended agent stays suspended.
+    """
+
+    def job(turn: Turn) -> Plan[int]:
+        state = turn.state
+        contract = contracts.from_canonical(document)
+        agent = state.agent_named(contract.agent)
+        if agent is None:
+            raise Refused(f"contract {contract.contract}: no agent {contract.agent} is registered here")
+        by_owner, owner_draft = admit(turn, signed, verify, wanted="contract.sign", agent=agent, source="node")
+        by_approver, approver_draft = admit(turn, adopted, verify, wanted="contract.adopt", agent=agent, source="node")
+        check_pair(by_owner, by_approver)
+        if state.person[by_owner.person].key == state.person[by_approver.person].key:
+            raise Refused("owner and approver sign with one key: two persons are needed")
+        if by_owner.person != state.agent[agent].owner or contract.owner != by_owner.person:
+            raise Refused(f"the contract must be signed by the agent's owner, {state.agent[agent].owner}")
+        need_role(turn, by_approver.person, "approver", "adopting a contract")
+        _same_contract(contract, by_owner.details)
+        drafts = (owner_draft, approver_draft, *_put_in_force(turn, agent, contract, by_approver.person, "live", evaluator))
+        return Plan(drafts, lambda entries: entries[2].seq)
+
+    return job
+
+
+def _same_contract(contract: contracts.Contract, details: Any) -> None:
+    given = (contract.contract, contract.version, contracts.digest(contract))
+    if given != (details.contract, details.version, details.digest):
+        raise Refused("the signatures are over another contract than the one given", hint="Sign this file again.")
+
+
+def adopt_for_backtest(document: bytes, evaluator: str) -> Job[str]:
+    """Adopt a contract in a backtest ledger: agent and contract are registered without any person's key.
+
+    Refused anywhere else. Answers the agent's id.
+    """
+
+    def job(turn: Turn) -> Plan[str]:
+        if turn.state.mode != "backtest":
+            raise Refused("a contract is adopted without signatures only in a backtest ledger")
+        contract = contracts.from_canonical(document)
+        agent = contract.agent
+        drafts: list[Draft] = []
+        if agent in turn.state.agent:
+            raise Refused(f"two contracts are for agent {agent}")
+        registered = kinds.AgentRegistered(name=contract.contract, owner=contract.owner)
+        drafts.append(Draft(body=registered, actor="backtest", agent=agent))
+        drafts += _put_in_force(turn, agent, contract, "backtest", "backtest", evaluator)
+        return Plan(tuple(drafts), lambda entries: agent)
+
+    return job
+
+
+def _put_in_force(
+    turn: Turn, agent: str, contract: contracts.Contract, approver: str, mode: str, evaluator: str
+) -> tuple[Draft, ...]:  # fmt: skip
+    """Contract, posture and, where the agent had no authority yet, ACTIVE."""
+    digest = contracts.digest(contract)
+    row = turn.state.agent.get(agent)
+    known = turn.state.contract.get(row.contract) if row is not None and row.contract else None
+    if digest in turn.state.contract or (known is not None and contract.version <= known.version):
+        raise Refused(
+            f"contract {contract.contract} version {contract.version} does not follow the one in force",
+            hint="An adopted version is immutable: raise `version`.",
+        )
+    actor = f"person:{approver}" if mode == "live" else "backtest"
+    adopted = kinds.ContractAdopted(
+        contract=contract.contract, version=contract.version, digest=digest, owner=contract.owner, approver=approver,
+        document=contracts.to_canonical(contract).decode(), mode=mode,
+    )  # fmt: skip
+    posture = kinds.Posture(
+        contract=f"{contract.contract}@{contract.version}", contract_digest=digest,
+        configuration=turn.state.configuration, baseline="absent", evaluator=evaluator, floors=None,
+        response=digest, model=None, prompt=None, tool_schemas=None,
+    )  # fmt: skip
+    drafts = [
+        Draft(body=adopted, actor=actor, agent=agent, refs=(turn.seq,) if mode == "live" else ()),
+        Draft(body=posture, actor="gate", agent=agent),
+    ]
+    if row is None or row.authority == "REGISTERED":
+        active = kinds.AuthorityChanged(
+            was="REGISTERED", now=step(AUTHORITY, "REGISTERED", "ACTIVE"), epoch=1, why="contract adopted",
+            incident=None, by=approver,
+        )  # fmt: skip
+        drafts.append(Draft(body=active, actor=actor, agent=agent))
+    return tuple(drafts)
+
+
+def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrder) -> Job[int]:
+    """An operator puts new settings in force, over exactly those seen in force."""
+
+    def job(turn: Turn) -> Plan[int]:
+        order, draft = admit(turn, signed, verify, wanted="config.apply", source="node")
+        need_role(turn, order.person, "operator", "changing the settings")
+        if (order.details.settings, order.details.previous) != (digest, turn.state.configuration):
+            raise Refused("the order is over other settings than these", hint="Look again: failwell config show")
+        body = kinds.Config(digest=digest, text=text)
+        return Plan((draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq)
+
+    return job
+
+
+def _details(signed: SignedOrder) -> Any:
+    return parse_order(signed.order).details

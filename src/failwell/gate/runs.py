@@ -1,0 +1,54 @@
+"""Runs: one task with its principal and request, each with where it comes from (D24)."""
+
+from __future__ import annotations
+
+from failwell.core import kinds
+from failwell.core.errors import Refused
+from failwell.core.records import Draft
+from failwell.ledger.jobs import Job, Plan, Turn
+from failwell.ledger.vault import commitment
+
+
+def open_run(
+    agent: str, *, principal: str | None, request: str | None, host: str | None, source: str | None = None
+) -> Job[int]:  # fmt: skip
+    """The job that opens a run; answers its number.
+
+    `host` is the application that proved its own key: only then are principal and request *verified*; given over the
+    agent's own connection they are asserted. Refused when the host may not open runs for this agent.
+    """
+
+    def job(turn: Turn) -> Plan[int]:
+        if host is not None:
+            row = turn.state.host.get(host)
+            if row is None or agent not in row.agents:
+                raise Refused(f"host {host} may not open runs for {agent}")
+        provenance = "verified" if host is not None else "asserted"
+        salt = turn.entropy(16)
+        body = kinds.RunOpened(
+            host=host,
+            principal=None if principal is None else turn.token("principal", principal),
+            principal_provenance="absent" if principal is None else provenance,
+            request=None if request is None else commitment(salt, request.encode("utf-8", "replace")),
+            request_provenance="absent" if request is None else provenance,
+            source=source,
+        )
+        secret = None if request is None else {"request": request, "salt": salt.hex()}
+        actor = f"agent:{agent}" if host is None else f"host:{host}"
+        draft = Draft(body=body, actor=actor, agent=agent, run=turn.seq, secret=secret)
+        return Plan((draft,), lambda entries: entries[0].seq)
+
+    return job
+
+
+def close_run(run: int, agent: str, reason: str) -> Job[None]:
+    """The job that closes a run; its call ids are forgotten and nothing more is decided in it."""
+
+    def job(turn: Turn) -> Plan[None]:
+        row = turn.state.run.get(run)
+        if row is None or row.agent != agent:
+            raise Refused(f"run {run} is not an open run of {agent}")
+        draft = Draft(body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,))
+        return Plan((draft,), lambda entries: None)
+
+    return job

@@ -1,0 +1,41 @@
+"""From the executor back into the record: what was attempted, what is confirmed, what is not (R6, D28).
+
+An order to stop is not a stop. `ended_by_order` writes the attempt, its proof (or that there is none) and the outcome
+as separate entries in one commit.
+"""
+
+from __future__ import annotations
+
+from failwell.core import kinds
+from failwell.core.records import Draft
+from failwell.ledger.jobs import Job, Plan, Turn
+from failwell.ports.executor import Ended
+
+CONFIRMED = ("interrupted_confirmed", "completed_after_interrupt", "blocked")
+
+
+def ended_by_order(ended: Ended, method: str, outcome: Draft | None) -> Job[int | None]:
+    """The job that records how an interrupted action ended; `outcome` is its outcome entry, None if it has one."""
+
+    def job(turn: Turn) -> Plan[int | None]:
+        action = turn.state.action.get(ended.action)
+        agent = None if action is None else action.agent
+        run = None if action is None else action.run
+        attempted = kinds.InterruptAttempted(action=ended.action, method=method)
+        proof: kinds.InterruptConfirmed | kinds.InterruptUnconfirmed
+        if ended.state in CONFIRMED:
+            proof = kinds.InterruptConfirmed(
+                action=ended.action, state=ended.state, processes=ended.swept, ended_mono_us=ended.ended_us,
+                proven_by=ended.proven_by,
+            )  # fmt: skip
+        else:
+            proof = kinds.InterruptUnconfirmed(action=ended.action, why=ended.why or ended.state)
+        drafts = [
+            Draft(body=attempted, actor="node", agent=agent, run=run, refs=(ended.action,)),
+            Draft(body=proof, actor="supervisor", agent=agent, run=run, refs=(ended.action,)),
+        ]
+        if outcome is not None and action is not None:
+            drafts.append(outcome)
+        return Plan(tuple(drafts), lambda entries: entries[-1].seq)
+
+    return job

@@ -77,8 +77,7 @@ class Channel:
         if stat is not None and stat.start_ticks == self.process.start_ticks and stat.state in "Tt":
             self.signal(signal.SIGCONT)
         due = self.ordered_us if self.done_us is None else self.done_us
-        deadline = self.launch.deadline_us
-        if (due is None and deadline is not None and now_us > self.started_us + deadline + TAKE_OVER_US) or (
-            due is not None and now_us > due + TAKE_OVER_US
-        ):
+        if due is None and self.launch.deadline_us is not None:
+            due = self.started_us + self.launch.deadline_us
+        if due is not None and now_us > due + TAKE_OVER_US:
             self.signal(signal.SIGKILL)

@@ -30,6 +30,8 @@ BOUND_US = 3_000_000
 PAUSE_S = 0.003
 
 MakeExecutor = Callable[[Path, Path, bool], Executor]
+Shown = tuple[str, int, int]
+""""confirmed" or why not; microseconds from the order to the proof; processes that stood."""
 
 
 def make_launch(interpreter: str, marker: str) -> Launch:
@@ -56,13 +58,12 @@ def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
     began = boottime_us()
     token = os.urandom(8).hex()
 
-    def prove(directory: Path, namespace: bool) -> list[tuple[str, int, int]]:
-        kind = "namespace" if namespace else "sweep"
-        first = _interrupt(directory / f"{kind}-order", interpreter, make, namespace,
-        f"self-{token}-{kind}-order") if first[0] != CONFIRMED and namespace:
+    def prove(directory: Path, namespace: bool) -> list[Shown]:
+        mark = f"self-test-{token}-{'namespace' if namespace else 'sweep'}"
+        first = _interrupt(directory / f"{namespace}-order", interpreter, make, namespace, f"{mark}-order")
+        if first[0] != CONFIRMED and namespace:
             return [first, first]  # not usable here: no need to ask a second time
-        return [first, _kill_node(directory / f"{kind}-node", interpreter, namespace,
-        f"self-{token}-{kind}-node")]
+        return [first, _kill_node(directory / f"{namespace}-node", interpreter, namespace, f"{mark}-node")]
 
     with tempfile.TemporaryDirectory(prefix="failwell-self-test-") as name:
         (order, order_us, order_seen), (node, node_us, node_seen) = prove(Path(name), False)
@@ -80,9 +81,7 @@ def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
     )
 
 
-def _interrupt(
-    directory: Path, interpreter: str, make: MakeExecutor, namespace: bool, marker: str
-) -> tuple[str, int, int]:
+def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace: bool, marker: str) -> Shown:
     """Order a resisting tool to be killed; gives what was shown, microseconds from order to proof,
     processes.
     """
@@ -115,7 +114,7 @@ def _interrupt(
     return CONFIRMED, results[0].ended_us - ordered_us, len(standing)
 
 
-def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) -> tuple[str, int, int]:
+def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) -> Shown:
     """SIGKILL a stand-in for the node while its tool runs; gives the same as above."""
     directory.mkdir(mode=0o700)
     command = [interpreter, "-m", "failwell.execute.standin", str(directory), marker, str(int(namespace))]

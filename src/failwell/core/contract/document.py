@@ -108,7 +108,7 @@ class _Reader:
             raise _misread(event, "anchors and aliases are not read", "Write the value out.")
         if event.tag is not None:
             raise _misread(
-                event, f"the tag {event.tag} is not read", "Leave it out; types follow from the field."
+                event, f"the tag {event.tag} is not read", "A text that begins with ! needs quotes."
             )
         if isinstance(event, events.ScalarEvent):
             return _scalar(event)

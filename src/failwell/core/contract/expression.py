@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 from cedarpy import PolicySet, pst
 
+from failwell.core.canonical import MAX_ARGUMENT_BYTES
 from failwell.core.contract.argument import Choice, Type
 from failwell.core.errors import InputError
 
@@ -34,6 +35,9 @@ MAX_WHEN_LENGTH = 8192
 _MAX_BRACKETS = 12
 _MAX_TOKENS = 256
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n\r]*|[A-Za-z0-9_]+|\S', re.DOTALL)
+
+#: Characters of a pattern times characters of the longest text: about 20 ms.
+_MAX_LIKE_STEPS = 2**24
 
 _LOWEST, _HIGHEST = -(2**63), 2**63 - 1
 
@@ -259,6 +263,14 @@ class _Walk:
 
     def _like(self, expr: pst.Like) -> Truth:
         self.value(expr.base)
+        longest = None
+        if isinstance(expr.base, pst.GetAttr) and expr.base.attr in self._declared:
+            longest = self._declared[expr.base.attr][0].longest
+        # Cedar backtracks to the last "*": at worst every character meets every character of the pattern.
+        if len(expr.pattern) * (longest or MAX_ARGUMENT_BYTES) > _MAX_LIKE_STEPS:
+            raise Unsound(
+                "matching this pattern could take long", hint='Declare a length: "string(0..2000)".'
+            )
         return _EITHER
 
     def _choice(self, expr: pst.IfThenElse) -> _Abstract:

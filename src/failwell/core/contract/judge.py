@@ -31,8 +31,8 @@ from failwell.core.contract.judgment import (
     Verdict,
 )
 from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
-from failwell.core.contract.policy import EvaluationError, Policy, compile_policy
-from failwell.core.errors import InputError
+from failwell.core.contract.policy import EvaluationError, compile_policy
+from failwell.core.errors import ContractError, InputError
 
 _ACTING = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 _TIGHTENED = frozenset({"RESTRICTED", "PROBATION"})
@@ -53,7 +53,10 @@ class _Plan:
             (name, of, optional, name in tool.public) for name, (of, optional) in types.items()
         )
         self.names = frozenset(types)
-        self.policy: Policy | None = compile_policy(contract.agent, tool.tool, clauses, types)[0]
+        policy, _, unsound = compile_policy(contract.agent, tool.tool, clauses, types)
+        if unsound:  # a tool without its clauses would be a tool without bounds
+            raise ContractError(f"{tool.tool}: clause {next(iter(unsound))} could fail")
+        self.policy = policy
         self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
         self.limits = tuple(
             (limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools
@@ -72,11 +75,12 @@ class _Plan:
         errors = []
         for name, of, optional, public in self.arguments:
             given = value.get(name)
-            if given is None and (optional or name not in value):
-                if optional:
+            if given is None and optional:
+                if of.cedar is not None:
                     facts[name] = Fact(type=of.text, value=None, public=public, provenance="absent")
-                else:
-                    errors.append(f"{name} is missing")
+                continue
+            if given is None and name not in value:
+                errors.append(f"{name} is missing")
                 continue
             try:
                 fact = of.read(given)
@@ -218,7 +222,7 @@ def _measure(
         return (), ()
     uses, reserve = [], []
     for limit, decided in plan.limits:
-        key = tuple([_key_text(facts[name].value) for name in limit.keys if name in facts])
+        key = tuple([_key_text(facts[name].value) for name in limit.keys])
         at_most = limit.at_most // 2 if halved and limit.kind == "count" else limit.at_most
         used = situation.usage(limit.id, key, limit.per_us)
         uses.append(Use(limit=limit.id, at_most=at_most, used=used, key=key))
@@ -237,7 +241,7 @@ def _key_text(value: Value | None) -> str:
 def _barred_judgment(
     barred: list[Decided], facts: dict[str, Fact], text: bytes | None, errors: list[str], plan: _Plan | None
 ) -> Judgment:
-    hint = "; ".join([_hint(barred), *errors]) if errors else _hint(barred)
+    hint = f"{_hint(barred)} {'; '.join(errors)}." if errors else _hint(barred)
     return Judgment(
         verdict="DENY",
         clauses=tuple(barred),

@@ -6,6 +6,7 @@ Pure conversion between that text and integer microseconds since the Unix epoch;
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 from failwell.core.errors import InputError
 
@@ -16,7 +17,12 @@ _MICROSECOND = timedelta(microseconds=1)
 def format_at(at_us: int) -> str:
     """Microseconds since the Unix epoch (UTC) as RFC 3339 with six decimals and `Z`."""
     seconds, micros = divmod(at_us, 1_000_000)
-    return f"{(_EPOCH + timedelta(seconds=seconds)).strftime('%Y-%m-%dT%H:%M:%S')}.{micros:06d}Z"
+    return f"{_format_second(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(maxsize=64)  # neighbours in the ledger share their second
+def _format_second(seconds: int) -> str:
+    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
 
 
 def parse_at(text: str) -> int:

@@ -7,6 +7,8 @@ storage keeps them. No IO: the ledger drains `dirty` into the entry's transactio
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
@@ -31,27 +33,29 @@ FREE_STEP_US = 60 * 1_000_000
 
 
 class Window:
-    """Reservations of one (agent, limit, key), oldest first: (limit time, decision seq)."""
+    """Reservations of one (agent, limit, key) in the order of limit time, as two arrays of equal length."""
 
-    __slots__ = ("held",)
+    __slots__ = ("_seqs", "_times")
 
     def __init__(self) -> None:
-        self.held: deque[tuple[int, int]] = deque()
+        self._times = array("q")
+        self._seqs = array("q")
+
+    def reserve(self, limit_us: int, seq: int) -> None:
+        """Note a reservation. Limit time stands still at a withheld clock step but never goes back."""
+        self._times.append(max(limit_us, self._times[-1] if self._times else limit_us))
+        self._seqs.append(seq)
 
     def used(self, now_us: int, per_us: int) -> int:
-        """Reservations younger than `per_us` (0 = of all time) at limit time `now_us`. Does not change the window."""
-        if per_us == 0:
-            return len(self.held)
-        floor = now_us - per_us
-        count = 0
-        for at_us, _ in reversed(self.held):
-            if at_us <= floor:
-                break
-            count += 1
-        return count
+        """Reservations younger than `per_us` (0 = of all time) at limit time `now_us`; O(log n)."""
+        oldest = 0 if per_us == 0 else bisect_right(self._times, now_us - per_us)
+        return len(self._times) - oldest
 
     def release(self, seq: int) -> None:
-        self.held = deque(item for item in self.held if item[1] != seq)
+        """Give a reservation back: the action was proved not to have started."""
+        if seq in self._seqs:
+            place = self._seqs.index(seq)
+            del self._times[place], self._seqs[place]
 
 
 class State:
@@ -189,7 +193,7 @@ class State:
 
     def _reserve(self, agent: str, seq: int, at_us: int, held: tuple[tuple[str, str | None], ...]) -> None:
         for limit, key in held:
-            self.windows.setdefault((agent, limit, key), Window()).held.append((at_us, seq))
+            self.windows.setdefault((agent, limit, key), Window()).reserve(at_us, seq)
 
     def _note_signal(self, seq: int, row: rows.SignalRow) -> None:
         recent = self.signals_of.setdefault((row.agent, row.signal), deque())

@@ -2,23 +2,40 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.errors import Refused
 from failwell.core.machines import AUTHORITY, step
-from failwell.core.orders import SignedOrder, check_pair, parse_order
+from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, admit, need_role
+from failwell.ledger.vault import commitment
 
 #: Roles a person can hold. Owning an agent is not a role: each agent names its one owner.
 ROLES = ("operator", "approver", "reviewer")
 
 
-def enrol_person(signed: SignedOrder, contact: str | None, verify: VerifyOrder) -> Job[int]:
-    """An operator enrols a further person; the contact address lies in the blob. Answers the entry number."""
+class Contact(NamedTuple):
+    """Where a person is reached. The order holds SHA-256(salt || address); both lie in the blob."""
+
+    email: str
+    salt: bytes
+
+    def secret(self) -> dict[str, Any]:
+        return {"email": self.email, "salt": self.salt.hex()}
+
+
+CheckEnrolment = Callable[[str, PersonEnrol], bytes]
+
+
+def enrol_person(
+    signed: SignedOrder, contact: Contact | None, verify: VerifyOrder, check_enrolment: CheckEnrolment
+) -> Job[int]:  # fmt: skip
+    """An operator enrols a further person, whose key brought its own proof. Answers the entry number."""
 
     def job(turn: Turn) -> Plan[int]:
         order, draft = admit(turn, signed, verify, wanted="person.enrol", source="node")
@@ -29,10 +46,12 @@ def enrol_person(signed: SignedOrder, contact: str | None, verify: VerifyOrder) 
         if any(row.key == details.key for row in turn.state.person.values()):
             raise Refused("this key is enrolled under another name: one person, one key")
         _known_roles(details.roles)
+        check_enrolment(turn.state.origin, details)
+        if details.contact != (None if contact is None else commitment(contact.salt, contact.email.encode())):
+            raise Refused("the order is over another contact address than the one given")
         body = kinds.PersonEnrolled(person=details.person, key=details.key, roles=details.roles)
-        enrolled = Draft(
-            body=body, actor=draft.actor, refs=(turn.seq,), secret=None if contact is None else {"email": contact}
-        )
+        secret = None if contact is None else contact.secret()
+        enrolled = Draft(body=body, actor=draft.actor, refs=(turn.seq,), secret=secret)
         return Plan((draft, enrolled), lambda entries: entries[1].seq)
 
     return job

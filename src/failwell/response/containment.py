@@ -6,6 +6,8 @@ as separate entries in one commit.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from failwell.core import kinds
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -14,8 +16,8 @@ from failwell.ports.executor import Ended
 CONFIRMED = ("interrupted_confirmed", "completed_after_interrupt", "blocked")
 
 
-def ended_by_order(ended: Ended, method: str, outcome: Draft | None) -> Job[int | None]:
-    """The job that records how an interrupted action ended; `outcome` is its outcome entry, None if it has one."""
+def ended_by_order(ended: Ended, method: str, outcome: Callable[[Turn], Draft]) -> Job[int | None]:
+    """The job that records how an interrupted action ended; `outcome` drafts its outcome, unless it has one."""
 
     def job(turn: Turn) -> Plan[int | None]:
         action = turn.state.action.get(ended.action)
@@ -34,8 +36,8 @@ def ended_by_order(ended: Ended, method: str, outcome: Draft | None) -> Job[int 
             Draft(body=attempted, actor="node", agent=agent, run=run, refs=(ended.action,)),
             Draft(body=proof, actor="supervisor", agent=agent, run=run, refs=(ended.action,)),
         ]
-        if outcome is not None and action is not None:
-            drafts.append(outcome)
+        if action is not None:
+            drafts.append(outcome(turn))
         return Plan(tuple(drafts), lambda entries: entries[-1].seq)
 
     return job

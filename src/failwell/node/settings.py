@@ -1,0 +1,136 @@
+"""`failwell.toml`: the settings of a workspace, strictly read (D9).
+
+Unknown fields are errors. The canonical text of what was read is in the ledger (`config` entry): an edit of the file
+takes effect only by `config.apply`, a signed order; until then the settings in the ledger stay in force.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from failwell.core import canonical
+from failwell.core.errors import InputError
+
+FILE_NAME = "failwell.toml"
+
+
+class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Root of all sections."""
+
+
+class NodeSettings(Section):
+    """`idle_s`: a node started on demand ends after this long without callers, tools or due pages (0 = never)."""
+
+    idle_s: int = 900
+    interrupt_bound_ms: int = 50
+    output_cap_bytes: int = 1_048_576
+
+
+class MailSettings(Section):
+    """How mail goes out. Secrets are named by file, never written here."""
+
+    host: str
+    port: int = 25
+    sender: str
+    security: Literal["starttls", "tls", "none"] = "starttls"
+    username: str | None = None
+    password_file: str | None = None
+    ca_file: str | None = None
+
+
+class WitnessSettings(Section):
+    """One log of the tool side: `kind` jsonl or sqlite, `path` absolute or relative to the workspace."""
+
+    kind: Literal["jsonl", "sqlite"]
+    path: str
+    agent: str
+    tool: str
+    fields: dict[str, str] = {}
+    table: str | None = None
+
+
+class ToolSettings(Section):
+    """What runs for a tool. Declared here it is the operator's word, not the agent's."""
+
+    command: tuple[str, ...]
+    cwd: str | None = None
+    env: dict[str, str] = {}
+
+
+class Settings(Section):
+    """Everything an operator may set; each section may be left out."""
+
+    node: NodeSettings = NodeSettings()
+    mail: MailSettings | None = None
+    witness: dict[str, WitnessSettings] = {}
+    tools: dict[str, ToolSettings] = {}
+
+
+DEFAULT_TEXT = """\
+# Settings of this workspace. An edit takes effect by `failwell config apply` (a signed order).
+
+[node]
+idle_s = 900               # a node started on demand ends after 15 quiet minutes; 0 = never
+interrupt_bound_ms = 50    # the stated bound from an order to the last process gone
+
+# [mail]                   # without it nobody can be told, and doctor says so
+# host = "127.0.0.1"
+# port = 25
+# sender = "failwell@example.org"
+# security = "starttls"    # starttls | tls | none (loopback only)
+
+# [witness.shop-log]       # the tool side's own record of what really happened
+# kind = "jsonl"
+# path = "/var/log/shop/notices.jsonl"
+# agent = "refund-bot"
+# tool = "notices.send"
+
+# [tools."notices.send"]   # what runs for a tool
+# command = ["/usr/local/bin/send-notice"]
+"""
+
+
+def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
+    """The settings that TOML `text` spells; InputError names the field that is wrong."""
+    try:
+        return msgspec.convert(tomllib.loads(text), Settings, strict=True)
+    except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
+        raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
+
+
+def read_settings(workspace: Path) -> Settings:
+    path = workspace / FILE_NAME
+    try:
+        return parse_settings(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read: {error}") from error
+
+
+def settings_text(settings: Settings) -> str:
+    """Canonical JSON of the settings, as it stands in the ledger. Keys outside the profile (tool names) go as pairs."""
+    built = msgspec.to_builtins(settings)
+    for table in ("witness", "tools"):
+        built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
+    return canonical.encode(built).decode()
+
+
+def _pairs(fields: dict[str, object]) -> dict[str, object]:
+    return {
+        name: [[key, value[key]] for key in sorted(value)] if isinstance(value, dict) else value
+        for name, value in fields.items()
+    }
+
+
+def settings_from_text(text: str) -> Settings:
+    """The settings of a `config` entry."""
+    built = canonical.decode(text.encode())
+    for table in ("witness", "tools"):
+        built[table] = {
+            name: {key: dict(value) if key in ("env", "fields") else value for key, value in fields.items()}
+            for name, fields in built[table]
+        }
+    return msgspec.convert(built, Settings, strict=True)

@@ -1,0 +1,140 @@
+"""The workspace on disk (D9): where things are, who may open them, and the lock that makes one node its owner."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import secrets
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from failwell.core.errors import InputError, NotFound, Unhealthy
+from failwell.core.note import VerifierKey
+from failwell.identity import keys
+
+_PARTS = ("keys", "orders", "contracts", "packs", "blobs")
+
+
+class LedgerKeys(NamedTuple):
+    """The secrets of a workspace: checkpoint key, blob key, token key."""
+
+    log: keys.SigningKey
+    blobs: bytes
+    tokens: bytes
+
+
+class Workspace:
+    """Paths of one workspace; relocatable, so nothing inside holds an absolute path of its own."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path.resolve()
+        self.ledger = self.path / "ledger.db"
+        self.keys = self.path / "keys"
+        self.orders = self.path / "orders"
+        self.contracts = self.path / "contracts"
+        self.lock_path = self.path / "node.lock"
+        self.log_pub = self.keys / "log.pub"
+
+    @property
+    def runtime(self) -> Path:
+        """Directory of the socket and of the records of running tools; outside the workspace, per user, 0700.
+
+        Named by a digest of the path, so that the socket's path stays below the kernel's 108 bytes.
+        """
+        short = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
+        return runtime_root(os.environ) / short
+
+    @property
+    def socket(self) -> Path:
+        return self.runtime / "node.sock"
+
+    def create(self, origin: str) -> LedgerKeys:
+        """Make the directories and the keys of a new workspace. Refuses one that is there already."""
+        if self.ledger.exists():
+            raise InputError(f"{self.path} is a workspace already", hint="Use it, or choose another directory.")
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for part in _PARTS:
+            keys.private_directory(self.path / part)
+        made = LedgerKeys(keys.generate(), secrets.token_bytes(32), secrets.token_bytes(32))
+        keys.save_key(self.keys / "log.key", made.log)
+        keys.save_secret(self.keys / "blobs.key", made.blobs)
+        keys.save_secret(self.keys / "tokens.key", made.tokens)
+        keys.write_private(self.log_pub, f"{VerifierKey(origin, made.log.public).text()}\n".encode())
+        return made
+
+    def open_keys(self) -> LedgerKeys:
+        """The keys, after their owner and modes were checked."""
+        keys.check_directory(self.keys)
+        return LedgerKeys(
+            keys.load_key(self.keys / "log.key"),
+            keys.load_secret(self.keys / "blobs.key"),
+            keys.load_secret(self.keys / "tokens.key"),
+        )
+
+    def origin(self) -> str:
+        """The ledger's name, from the published half of the checkpoint key."""
+        try:
+            return VerifierKey.parse(self.log_pub.read_text().strip()).name
+        except OSError as error:
+            raise NotFound(f"{self.path} is not a workspace", hint="failwell init makes one.") from error
+
+
+def runtime_root(environ: Mapping[str, str]) -> Path:
+    """$XDG_RUNTIME_DIR/failwell, else /tmp/failwell-UID; made 0700 and checked: a stranger's directory is refused."""
+    base = environ.get("XDG_RUNTIME_DIR", "")
+    root = Path(base) / "failwell" if base.startswith("/") and Path(base).is_dir() else Path(f"/tmp/failwell-{os.getuid()}")  # noqa: S108
+    return keys.private_directory(root)
+
+
+def find_workspace(given: str | None, environ: Mapping[str, str], start: Path) -> Workspace:
+    """The workspace named by `given` or $FAILWELL_WORKSPACE, else the nearest from `start` upwards; NotFound."""
+    named = given or environ.get("FAILWELL_WORKSPACE")
+    if named:
+        path = Path(named)
+        if not (path / "ledger.db").exists():
+            raise NotFound(f"{path} is not a workspace", hint=f"failwell init {path}")
+        return Workspace(path)
+    for directory in (start, *start.parents):
+        if (directory / "ledger.db").exists() and (directory / "keys" / "log.pub").exists():
+            return Workspace(directory)
+    raise NotFound("no workspace here or above", hint="failwell init makes one; --workspace DIR names one.")
+
+
+class Lock:
+    """The node's lock on a workspace. Held by an open file, so it ends with the process, however that ends."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self._handle = os.open(workspace.lock_path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            holder = os.pread(self._handle, 32, 0).decode("ascii", "replace").strip()
+            os.close(self._handle)
+            raise Unhealthy(
+                f"another node (process {holder or 'unknown'}) holds this workspace", code="locked",
+                hint="Clients find it by themselves; failwell serve --stop ends it.",
+            ) from error  # fmt: skip
+        os.ftruncate(self._handle, 0)
+        os.pwrite(self._handle, f"{os.getpid()}\n".encode(), 0)
+
+    def release(self) -> None:
+        os.ftruncate(self._handle, 0)
+        os.close(self._handle)
+
+
+def lock_holder(workspace: Workspace) -> int | None:
+    """Process id of the node that holds the workspace, None when none does. Changes nothing."""
+    try:
+        handle = os.open(workspace.lock_path, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        text = os.pread(handle, 32, 0).decode("ascii", "replace").strip()
+        return int(text) if text.isdigit() else -1
+    finally:
+        os.close(handle)
+    return None

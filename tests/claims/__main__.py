@@ -64,6 +64,8 @@ def campaign(court: judgment.Court, claims: list[table.Claim], *, limit_s: float
     """Try the mutant of each claim; stop when `limit_s` are over, saying how many were left out."""
     started = time.monotonic()
     judged: list[judgment.Judged] = []
+    if not claims:
+        say("mutants: none is written for what was asked; nothing was tried")
     for claim in claims:
         if time.monotonic() - started > limit_s:
             say(f"mutants: {len(claims) - len(judged)} left out after {limit_s:.0f} s")
@@ -79,7 +81,7 @@ def campaign(court: judgment.Court, claims: list[table.Claim], *, limit_s: float
         print(json.dumps({"schema": "failwell/campaign/1", "mutants": rows, "not_caught": alive}))
     else:
         print(f"mutants: {len(judged) - len(alive)} of {len(judged)} caught", flush=True)
-    return 1 if alive else 0
+    return 1 if alive or not judged else 0
 
 
 def seed_of(given: str, root: Path) -> str:

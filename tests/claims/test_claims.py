@@ -140,6 +140,7 @@ def change(root: Path, name: str, old: str, new: str) -> None:
 
 def tool(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST")}
+    environment["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"  # the tiny project uses none
     return subprocess.run(
         [sys.executable, "-m", "tests.claims", *arguments, "--root", str(root)],
         cwd=ROOT,
@@ -278,3 +279,15 @@ def test_an_unknown_id_is_refused(tiny: Path) -> None:
     result = tool(tiny, "requirements", "--only", "R1 R99")
     assert result.returncode == 2
     assert "R99" in result.stderr
+
+
+def test_a_campaign_that_tries_nothing_does_not_pass(tiny: Path) -> None:
+    result = tool(tiny, "campaign", "--only", "R3")
+    assert result.returncode == 1
+    assert "nothing was tried" in result.stderr
+
+
+def test_the_same_seed_samples_the_same_mutants(tiny: Path) -> None:
+    first, again = (tool(tiny, "sample", "--seed", "7").stdout for _ in range(2))
+    assert first == again
+    assert len(first.splitlines()) == 4

@@ -14,7 +14,6 @@ import inspect
 import json
 import os
 import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
@@ -104,9 +103,13 @@ def _call(target: str, data: bytes) -> bytes:
     arguments = json.loads(data)
     if not isinstance(arguments, dict):
         raise TypeError("the arguments are not a JSON object")
-    result = resolve(target)(**arguments)
-    if inspect.isawaitable(result):
-        result = asyncio.run(_wait_for(result))
+    try:
+        result = resolve(target)(**arguments)
+        if inspect.isawaitable(result):
+            result = asyncio.run(_wait_for(result))
+    except SystemExit as error:
+        # Else a tool that calls exit(0) half-way would pass for completed.
+        raise RuntimeError(f"the tool called exit({error.code!r})") from error
     return json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
 
 
@@ -114,26 +117,28 @@ async def _wait_for(awaitable: Awaitable[object]) -> object:
     return await awaitable
 
 
-def main(target: str) -> int:
-    """Call the function once; gives the exit status: 0 and its result written, or 1 and the error."""
+def _describe(error: BaseException | None) -> bytes:
+    return json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}).encode()
+
+
+def main(target: str) -> None:
+    """Call the function once and write its result; on an error write that instead, and let it end us."""
     with os.fdopen(0, "rb") as arguments:
         data = arguments.read()
     # From here on nothing but us can write to the result, and nothing can read what was on standard input.
     os.open(os.devnull, os.O_RDONLY)
     results = os.dup(1)
     os.dup2(2, 1)
-    status = 0
+    answer = None
     try:
         answer = _call(target, data)
-    except BaseException as error:  # noqa: BLE001 - whatever a tool raises, SystemExit too, is its failure
-        traceback.print_exc()
-        status = 1
-        answer = json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}).encode()
-    sys.stdout.flush()
-    with os.fdopen(results, "wb") as out:
-        out.write(answer + b"\n")
-    return status
+    finally:
+        if answer is None:
+            answer = _describe(sys.exc_info()[1])
+        sys.stdout.flush()
+        with os.fdopen(results, "wb") as out:
+            out.write(answer + b"\n")
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    main(sys.argv[1])

@@ -73,7 +73,7 @@ def test_every_power_of_the_table_is_tried_here() -> None:
     assert set(DETAILS) == set(orders.POWERS)
 
 
-@settings(max_examples=200, derandomize=True)
+@settings(max_examples=200)
 @given(st.text(min_size=1, max_size=60))
 def test_any_reason_that_is_accepted_is_spelled_as_rfc_8785_spells_it(reason: str) -> None:
     suspend = order(details=orders.AgentSuspend(agent="refund-bot", reason=reason))
@@ -194,7 +194,7 @@ def test_a_signed_order_has_one_spelling_too() -> None:
             orders.parse_signed(bad)
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=300)
 @given(st.integers(0, 2000), st.integers(0, 255))
 def test_one_changed_byte_is_another_order_or_none(place: int, byte: int) -> None:
     text = bytearray(order_bytes(order()))

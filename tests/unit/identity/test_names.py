@@ -108,7 +108,7 @@ def test_a_thousand_numbered_agents_are_told_apart() -> None:
         names.check_distinct(name, taken[:place])
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=300)
 @given(
     st.text(alphabet="ab0.-_/:%A\u043e spife", max_size=30).map(lambda tail: "spiffe://" + tail)
     | st.text(max_size=20)
@@ -121,7 +121,7 @@ def test_every_name_accepted_here_can_be_ordered_about(name: str) -> None:
     assert msgspec.convert(name, orders.AgentId) == name
 
 
-@settings(max_examples=300, derandomize=True)
+@settings(max_examples=300)
 @given(st.text(alphabet="ab0.-_/A\u043e", max_size=6) | st.text(max_size=70))
 def test_every_person_accepted_here_can_sign(name: str) -> None:
     try:

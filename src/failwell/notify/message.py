@@ -33,7 +33,7 @@ _OWN_HEADER: Final = re.compile(r"X-Failwell-[A-Za-z0-9-]{1,40}|In-Reply-To|Refe
 
 def check_address(address: str, what: str) -> str:
     """The same address, if it is a plain ASCII one (RFC 5321 4.1.2, no quoted forms); raises InputError."""
-    if len(address) > 254 or not _ADDRESS.fullmatch(address) or ".." in address:
+    if len(address) > 254 or not _ADDRESS.fullmatch(address) or ".." in address or "=?" in address:
         raise InputError(f"{what}: {address[:80]!r} is not a mail address")
     return address
 
@@ -58,7 +58,9 @@ def build_message(mail: Mail, sender: str, now_us: int) -> EmailMessage:
     message = EmailMessage(policy=SMTP)
     message["From"] = _mailbox(sender, "sender")
     message["To"] = _mailbox(mail.to, "recipient")
-    message["Subject"] = clean_line(mail.subject, MAX_SUBJECT)
+    # Attack: an encoded word (RFC 2047) that decodes to line ends. The library decodes it and folds it out
+    # as a header of its own, so no text may look like one.
+    message["Subject"] = clean_line(mail.subject.replace("=?", "= ?"), MAX_SUBJECT)
     message["Date"] = datetime.fromtimestamp(now_us // 1_000_000, UTC)
     if not _MESSAGE_ID.fullmatch(mail.message_id):
         raise InputError(f"message id {mail.message_id[:80]!r} is not <local@domain>")
@@ -84,6 +86,7 @@ def _mailbox(address: str, what: str) -> Address:
 def _own_header(name: str, value: str) -> str:
     if not _OWN_HEADER.fullmatch(name):
         raise InputError(f"header {name[:80]!r} is not one that a mail of ours carries")
-    if not value.isascii() or not value.isprintable() or not 0 < len(value) <= MAX_HEADER_VALUE:
+    plain = value.isascii() and value.isprintable() and "=?" not in value
+    if not plain or not 0 < len(value) <= MAX_HEADER_VALUE:
         raise InputError(f"header {name}: the value is not one line of printable ASCII")
     return name

@@ -30,8 +30,9 @@ CONTEXT_TYPES = {"baseline": "String", "novel": "Set<String>", "request": "Strin
 NOVEL_WORDS = frozenset({"target", "tool"})
 
 MAX_WHEN_LENGTH = 8192
-# Measured: with the small stack of a thread (256 KiB) Cedar overruns it at 20 nested brackets or 48 chained
-# operators; with the 8 MiB that Linux gives, at 400 and 800.
+# Measured: on a thread's stack of 1 MiB Cedar overruns it at 100 nested brackets or 200 chained operators, on
+# the 8 MiB that Linux gives at 800. What these bounds let through runs on 1 MiB; smaller stacks are not
+# supported.
 _MAX_BRACKETS = 12
 _MAX_TOKENS = 256
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|//[^\n\r]*|[A-Za-z0-9_]+|\S', re.DOTALL)
@@ -177,6 +178,8 @@ class _Walk:
             return self._of_context(expr.attr)
         if base == pst.GetAttr(pst.Var("context"), "args"):
             return self._of_argument(expr.attr)
+        if isinstance(base, pst.GetAttr) and base.base == pst.Var("context"):
+            self._of_context(base.attr)  # says what is wrong with it
         raise Unsound(
             f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts."
         )

@@ -88,7 +88,7 @@ class _Fields:
         self.what = what
         if node.kind != "mapping":
             notes.error(
-                node, f"{what} is not a mapping.", f"It is a {node.kind}.", "Write fields: `name: value`."
+                node, f"{what} is not a mapping.", f"It is {_a(node.kind)}.", "Write fields: `name: value`."
             )
         for name, value in node.members:
             if name in later:
@@ -101,7 +101,7 @@ class _Fields:
                 )
 
     def wrong(self, node: Node, name: str, expected: str, mend: str) -> None:
-        self.notes.error(node, f"{self.what}: {name} is not {expected}.", f"It is a {node.kind}.", mend)
+        self.notes.error(node, f"{self.what}: {name} is not {expected}.", f"It is {_a(node.kind)}.", mend)
 
     def get(self, name: str, *, required: bool = False) -> Node | None:
         node = self.node.get(name)
@@ -156,7 +156,9 @@ class _Fields:
             return node.raw
         meant = get_close_matches(node.raw, words, 1, 0.6)
         mend = f"Did you mean {meant[0]}?" if meant else f"Write one of: {', '.join(words)}."
-        self.notes.error(node, f'{self.what}: {name} cannot be "{node.raw}".', f"It is a {node.kind}.", mend)
+        self.notes.error(
+            node, f'{self.what}: {name} cannot be "{node.raw}".', f"It is {_a(node.kind)}.", mend
+        )
         return words[0]
 
     def duration_us(self, name: str, *, required: bool = False) -> int | None:
@@ -226,6 +228,10 @@ def read_contract(root: Node, notes: Notes) -> model.Contract | None:
         escalation=tuple(_step(notes, node) for node in top.children("escalation")),
     )
     return None if any(finding.level == "error" for finding in notes.findings) else contract
+
+
+def _a(kind: str) -> str:
+    return "empty" if kind == "null" else f"an {kind}" if kind == "integer" else f"a {kind}"
 
 
 def _named(node: Node, field: str, what: str) -> str:

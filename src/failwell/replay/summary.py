@@ -63,6 +63,7 @@ class Summary:
     verdicts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(VERDICTS, 0))
     runs: list[RunRow] = field(default_factory=list)
     actions: int = 0
+    responses: dict[tuple[str, str, tuple[str, ...]], int] = field(default_factory=dict)
 
     def expect(self, contract: str, clauses: Iterable[str]) -> None:
         """Name the clauses and limits of a contract that takes part, before its first run is added."""
@@ -83,6 +84,12 @@ class Summary:
         self.runs.append(row)
         return row
 
+    def note_responses(self, contract: str, asked: Mapping[tuple[str, tuple[str, ...]], int]) -> None:
+        """Count what response rules asked for, by (signal, response); in a backtest nothing of it is done."""
+        for (signal, response), count in asked.items():
+            key = (contract, signal, response)
+            self.responses[key] = self.responses.get(key, 0) + count
+
     def to_json(self, workspace: str) -> dict[str, Any]:
         """Return the object that `backtest --json` prints; `workspace` is the folder with the ledger."""
         return {
@@ -93,11 +100,15 @@ class Summary:
             "verdicts": dict(self.verdicts),
             "clauses": dict(sorted(self.clauses.items())),
             "per_run": [_row_to_json(row) for row in self.runs],
+            "responses": [
+                {"contract": contract, "signal": signal, "response": list(response), "count": count}
+                for (contract, signal, response), count in sorted(self.responses.items())
+            ],
         }
 
     def tables(self) -> tuple[Table, ...]:
-        """Return the tables that `backtest` prints: verdicts by suite and case, then what each clause did."""
-        return (self._by_case(), self._by_clause())
+        """Return the tables that `backtest` prints: verdicts by suite and case, clauses, responses."""
+        return (self._by_case(), self._by_clause(), self._by_response())
 
     def _by_case(self) -> Table:
         groups: dict[tuple[str, str], list[RunRow]] = {}
@@ -115,6 +126,15 @@ class Summary:
         return Table(
             "Clauses and limits", ("clause", "actions", "runs"), rows, frozenset({"actions", "runs"})
         )
+
+    def _by_response(self) -> Table:
+        ordered = sorted(self.responses.items(), key=lambda item: (-item[1], item[0]))
+        rows = tuple(
+            (f"{contract}: {signal}", ", ".join(response), str(count))
+            for (contract, signal, response), count in ordered
+        )
+        title = "Responses asked for (evaluated, not applied)"
+        return Table(title, ("signal", "response", "times"), rows, frozenset({"times"}))
 
 
 def case_of(run: RecordedRun) -> str:

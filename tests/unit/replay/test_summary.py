@@ -36,7 +36,8 @@ def summed() -> Summary:
 
 def test_json_has_the_stable_shape() -> None:
     shown = json.loads(json.dumps(summed().to_json("/tmp/w")))
-    assert list(shown) == ["schema", "workspace", "runs", "actions", "verdicts", "clauses", "per_run"]
+    top = ["schema", "workspace", "runs", "actions", "verdicts", "clauses", "per_run", "responses"]
+    assert list(shown) == top
     assert (shown["schema"], shown["workspace"]) == ("failwell/backtest/1", "/tmp/w")
     assert (shown["runs"], shown["actions"]) == (4, 5)
     assert shown["verdicts"] == {"ALLOW": 2, "ESCALATE": 1, "DENY": 2}
@@ -104,7 +105,7 @@ def test_the_case_is_the_recordings_own_mark(metadata: dict[str, Scalar], case: 
 
 
 def test_tables_count_what_the_json_counts() -> None:
-    by_case, by_clause = summed().tables()
+    by_case, by_clause, _ = summed().tables()
     assert by_case.columns == (
         "suite",
         "case",
@@ -128,3 +129,18 @@ def test_tables_count_what_the_json_counts() -> None:
         ("fly/unlisted", "1", "1"),
         ("bank/never", "0", "0"),
     )
+
+
+def test_responses_are_counted_per_contract_and_signal_and_shown_as_not_applied() -> None:
+    summary = summed()
+    summary.note_responses("bank", {("denied(large)", ("suspend", "notify")): 2})
+    again = {("denied(large)", ("suspend", "notify")): 1, ("escalated(x)", ("ask",)): 1}
+    summary.note_responses("bank", again)
+    table = summary.tables()[2]
+    assert "not applied" in table.title
+    assert table.rows == (
+        ("bank: denied(large)", "suspend, notify", "3"), ("bank: escalated(x)", "ask", "1"),
+    )  # fmt: skip
+    assert summary.to_json("w")["responses"][0] == {
+        "contract": "bank", "signal": "denied(large)", "response": ["suspend", "notify"], "count": 3,
+    }  # fmt: skip

@@ -1,0 +1,198 @@
+"""`failwell backtest`: recorded runs through the real gate into a real ledger marked `backtest`.
+
+It starts no node and needs no workspace: it makes its own, under the same lock, with the ledger in this
+process (D1). A new workspace appears under its name only when it is declared whole, so that an attempt
+killed at any point either left nothing or something that the same command goes on from.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from rich.table import Table as Shown
+
+from failwell.core.contract import parse_duration
+from failwell.core.errors import FailwellError, InputError, NotFound, Refused
+from failwell.ledger.writer import Writer
+from failwell.node import assembly
+from failwell.node.workspace import Lock, Workspace
+from failwell.replay import backtest as recorded
+from failwell.replay.declaration import Declaration, declare
+from failwell.replay.pace import Pace, PacedClock
+from failwell.replay.readback import sum_up
+from failwell.replay.summary import Summary
+
+LINE_EVERY_S = 3.0
+PLAIN_WIDTH = 120  # of tables that go to a file or another program
+MAX_DEFAULT_FOLDERS = 10_000
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("backtest")(backtest)
+
+
+def backtest(
+    contract: Annotated[
+        list[Path], typer.Option(help="A contract to judge by; once for each.", metavar="FILE")
+    ],
+    traces: Annotated[
+        list[Path], typer.Option(help="Recorded runs, plain or gzip; once for each.", metavar="FILE")
+    ],
+    into: Annotated[
+        Path | None,
+        typer.Option(help="Workspace to make, or to go on with. Default: a new folder here.", metavar="DIR"),
+    ] = None,
+    call_every: Annotated[str, typer.Option(help="Ledger time from call to call.")] = "5s",
+    run_every: Annotated[
+        str, typer.Option(help="Ledger time from a run's last call to the next run.")
+    ] = "1h",
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
+) -> None:
+    """Judge recorded runs by contracts, through the real gate into a ledger of their own.
+
+    Nothing is executed and no response applied. An interrupted backtest goes on where it stopped when the
+    same command is given with the same --into.
+    """
+    try:
+        pace = Pace(parse_duration(call_every), parse_duration(run_every))
+        declaration = declare(contract, traces, pace, assembly.EVALUATOR)
+        target = (into or _new_folder(Path.cwd())).resolve()
+        summary = run_backtest(declaration, target)
+    except FailwellError as error:
+        raise typer.Exit(_report(error, as_json=as_json)) from None
+    if as_json:
+        sys.stdout.write(json.dumps(summary.to_json(str(target)), ensure_ascii=False) + "\n")
+    else:
+        _show(summary, target)
+
+
+def run_backtest(declaration: Declaration, target: Path) -> Summary:
+    """Make the workspace `target` or go on with it, judge what is left, and sum up from its ledger."""
+    clock = PacedClock(declaration.start_us)
+    if not (target / "ledger.db").exists():
+        _make(declaration, target)
+    workspace = Workspace(target)
+    lock = Lock(workspace)
+    try:
+        writer = assembly.backtest_ledger(workspace, clock, _unobserved)
+        try:
+            with _progress(declaration) as progress:
+                recorded.proceed(writer, clock, declaration, progress)
+            return sum_up(writer.book.storage, declaration)
+        finally:
+            writer.close()
+    finally:
+        lock.release()
+
+
+def _make(declaration: Declaration, target: Path) -> None:
+    """Build the new workspace beside its place and move it there whole: no crash leaves half of one."""
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError(f"{target} is not empty and not a workspace", hint="Choose another --into.")
+    building = Workspace(target.with_name(f".{target.name}.backtest-being-made"))
+    try:
+        building.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = Lock(building)
+        try:
+            for left in building.path.iterdir():  # by an attempt that was killed
+                if left != building.lock_path:
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
+            writer: Writer = assembly.backtest_ledger(building, PacedClock(declaration.start_us), _unobserved)
+            try:
+                recorded.begin(writer, declaration)
+            finally:
+                writer.close()
+            building.path.rename(target)
+        finally:
+            lock.release()
+    except OSError as error:
+        raise InputError(
+            f"{target} cannot be made: {error.strerror}", hint="Choose another --into."
+        ) from error
+
+
+def _unobserved(_: list[Any]) -> None:
+    return None
+
+
+def _new_folder(here: Path) -> Path:
+    for number in range(1, MAX_DEFAULT_FOLDERS):
+        folder = here / f"backtest-{number}"
+        if not folder.exists():
+            return folder
+    raise InputError("there are too many backtest folders here", hint="--into DIR")
+
+
+# -- what a person sees -----------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(declaration: Declaration) -> Iterator[recorded.Progress]:
+    """A bar on a terminal, else a line every few seconds; always on standard error."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _Lines(declaration)
+        return
+    columns = (
+        TextColumn("judging"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("calls"),
+        TimeElapsedColumn(),
+    )
+    with Bar(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=declaration.calls)
+        yield lambda runs, calls: bar.update(task, completed=calls)
+
+
+class _Lines:
+    """Progress for a log: at most a line every few seconds."""
+
+    def __init__(self, declaration: Declaration) -> None:
+        self._declaration = declaration
+        self._due_s = time.monotonic() + LINE_EVERY_S
+
+    def __call__(self, runs: int, calls: int) -> None:
+        now_s = time.monotonic()
+        if now_s >= self._due_s:
+            self._due_s = now_s + LINE_EVERY_S
+            of = self._declaration
+            print(f"{runs} of {of.runs} runs, {calls} of {of.calls} calls", file=sys.stderr, flush=True)
+
+
+def _show(summary: Summary, target: Path) -> None:
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = PLAIN_WIDTH
+    for table in summary.tables():
+        shown = Shown(title=table.title, title_justify="left")
+        for column in table.columns:
+            shown.add_column(column, justify="right" if column in table.counts else "left", overflow="fold")
+        for row in table.rows:
+            shown.add_row(*row)
+        console.print(shown)
+    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary.verdicts.items())
+    console.print(f"{len(summary.runs)} runs, {summary.actions} actions: {verdicts}", soft_wrap=True)
+    console.print(f"The record: {target}", soft_wrap=True, markup=False)
+
+
+def _report(error: FailwellError, *, as_json: bool) -> int:
+    """Print an error, and return the exit code: 2 for what the caller can mend, else 3."""
+    if as_json:
+        shown = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
+        sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+    else:
+        print(error.message, *([f"  {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
+    return 2 if isinstance(error, InputError | NotFound | Refused) else 3

@@ -143,12 +143,13 @@ class Sweep:
     def freeze(self) -> bool:
         """SIGSTOP all members until one look finds them all stopped; False when the bound came first.
 
-        A member may fork while we look, wake another, or hang in vfork(2) (state D), hence the rounds.
+        A member may fork while we look, or wake another, hence the rounds. One that waits in vfork(2) (D)
+        or whose first thread is gone (Z) never shows as stopped: after some rounds the signal must do.
         """
         began, rounds = boottime_us(), 0
         while boottime_us() - began < FREEZE_BOUND_US:
             live = [stat for stat in self._find() if not stat.dead]
-            settled = "Tt" if rounds < PATIENT_ROUNDS else "TtD"
+            settled = "Tt" if rounds < PATIENT_ROUNDS else "TtDZ"
             moving = [stat for stat in live if stat.state not in settled or stat.key not in self.stopped]
             for stat in moving:
                 send_signal(stat.pid, stat.start_ticks, signal.SIGSTOP)

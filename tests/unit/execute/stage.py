@@ -1,0 +1,278 @@
+"""Where the executor's tests play: node processes of each kind, the tools of the zoo, and looks into /proc.
+
+What is alive is always read from /proc by the test itself, never taken from what the executor says.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import queue
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import failwell
+from failwell.execute.orphans import read_marker
+from failwell.execute.processes import Stat, find_descendants, scan_processes
+
+HERE = Path(__file__).parent
+NOBODY = 65534
+PATIENCE_S = 12.0
+KINDS = ("sweep", "namespace", "nobody")
+
+
+def can_make_namespaces() -> bool:
+    return (
+        subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+def runs_as_nobody(interpreter: str) -> bool:
+    code = "import sys; sys.exit(sys.version_info < (3, 11))"
+    try:
+        done = subprocess.run(
+            [interpreter, "-I", "-S", "-c", code],
+            user=NOBODY,
+            group=NOBODY,
+            extra_groups=[],
+            cwd="/",
+            check=False,
+        )
+    except OSError:
+        return False
+    return done.returncode == 0
+
+
+class Stage:
+    """A directory that every user may enter, with the product's source and the zoo in it."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="failwell-stage-"))
+        self.directory.chmod(0o755)
+        source = Path(failwell.__file__).parent
+        shutil.copytree(
+            source, self.directory / "src" / "failwell", ignore=shutil.ignore_patterns("__pycache__")
+        )
+        for name in ("zoo.py", "node_process.py"):
+            shutil.copy(HERE / name, self.directory / name)
+        self._count = 0
+        self._nodes: list[Node] = []
+
+    def close(self) -> None:
+        for node in self._nodes:
+            node.end()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def node(self, kind: str, *, owns_children: bool = False, directory: Path | None = None) -> Node:
+        """Start a node of a kind: sweep alone, with a pid namespace, or as an ordinary user."""
+        if kind == "namespace" and not can_make_namespaces():
+            pytest.skip("no pid namespaces for this user")
+        interpreter = sys.executable
+        if kind == "nobody":
+            if os.geteuid() != 0:
+                pytest.skip("only root can become another user; the other kinds run as an ordinary user here")
+            usable = [path for path in (sys.executable, "/usr/bin/python3") if runs_as_nobody(path)]
+            if not usable:
+                pytest.skip("no Python 3.11 that another user may run")
+            interpreter = usable[0]
+        self._count += 1
+        directory = directory or self.directory / f"node-{self._count}"
+        node = Node(self, kind, interpreter, directory, owns_children)
+        self._nodes.append(node)
+        return node
+
+
+class Node:
+    """A node process; its orders are asynchronous, its answers are read by a thread of the test."""
+
+    def __init__(
+        self, stage: Stage, kind: str, interpreter: str, directory: Path, owns_children: bool
+    ) -> None:
+        self.kind = kind
+        self.directory = directory
+        self.interpreter = interpreter
+        self._stage = stage
+        directory.mkdir(exist_ok=True)
+        as_user: dict[str, Any] = {}
+        if kind == "nobody":
+            os.chown(directory, NOBODY, NOBODY)
+            as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        self.child = subprocess.Popen(
+            [
+                interpreter,
+                str(stage.directory / "node_process.py"),
+                str(directory),
+                str(int(kind == "namespace")),
+                str(int(owns_children)),
+            ],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env={"PYTHONPATH": str(stage.directory / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            cwd="/",
+            **as_user,
+        )
+        self.ended: dict[int, list[dict[str, Any]]] = {}
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._arrived = threading.Condition()
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+        self._next = 0
+        assert self._answers.get(timeout=PATIENCE_S) == {"up": True}
+
+    # -- talking to it -----------------------------------------------------------------------------
+
+    def _listen(self) -> None:
+        assert self.child.stdout is not None
+        for line in self.child.stdout:
+            body = json.loads(line)
+            if "ended" not in body:
+                self._answers.put(body)
+                continue
+            ended = body["ended"]
+            ended["output"] = base64.b64decode(ended["output"])
+            ended["errors"] = base64.b64decode(ended["errors"])
+            with self._arrived:
+                self.ended.setdefault(ended["action"], []).append(ended)
+                self._arrived.notify_all()
+
+    def order(self, do: str, **rest: Any) -> None:
+        assert self.child.stdin is not None
+        self.child.stdin.write(json.dumps({"do": do, **rest}).encode() + b"\n")
+        self.child.stdin.flush()
+
+    def ask(self, do: str, **rest: Any) -> dict[str, Any]:
+        self.order(do, **rest)
+        return self._answers.get(timeout=PATIENCE_S)
+
+    def launch(self, *command: str, stdin: bytes = b"", **rest: Any) -> Running:
+        self._next += 1
+        marker = f"stage-{self._stage.directory.name}-{self.directory.name}-{self._next}"
+        launch: dict[str, Any] = {
+            "action": self._next,
+            "agent": "agent-a",
+            "tool": "tool-t",
+            "command": command,
+            "cwd": None,
+            "env": {"PATH": "/usr/bin:/bin"},
+            "stdin": base64.b64encode(stdin).decode(),
+            "deadline_us": None,
+            "output_cap_bytes": 65536,
+            "marker": marker,
+            **rest,
+        }
+        answer = self.ask("launch", **launch)
+        assert "process" in answer, answer
+        return Running(self, self._next, marker, answer["process"]["pid"])
+
+    def animal(self, name: str, **rest: Any) -> Running:
+        return self.launch(self.interpreter, "-I", "-S", str(self._stage.directory / "zoo.py"), name, **rest)
+
+    def wait(self, action: int) -> dict[str, Any]:
+        with self._arrived:
+            assert self._arrived.wait_for(lambda: action in self.ended, PATIENCE_S), "no end was told"
+            return self.ended[action][0]
+
+    def report(self, action: int) -> dict[str, Any]:
+        """Wait for the report that a supervisor leaves on disk."""
+        path = self.directory / "orders" / f"swept-{action}.json"
+        await_true(path.exists)
+        assert path.stat().st_mode & 0o777 == 0o600
+        body: dict[str, Any] = json.loads(path.read_bytes())
+        return body
+
+    def end(self) -> None:
+        if self.child.stdin is not None and not self.child.stdin.closed:
+            self.child.stdin.close()
+        if self.child.poll() is None:
+            os.kill(self.child.pid, signal.SIGCONT)
+        try:
+            self.child.wait(PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            self.child.kill()
+            self.child.wait()
+        self._listener.join(PATIENCE_S)
+        if self.child.stdout is not None:
+            self.child.stdout.close()
+
+
+class Running:
+    """One launched tool, with every process of it that the test has seen."""
+
+    def __init__(self, node: Node, action: int, marker: str, supervisor: int) -> None:
+        self.node = node
+        self.action = action
+        self.marker = marker
+        self.supervisor = supervisor
+        self.seen: dict[tuple[int, int], Stat] = {}
+
+    def look(self) -> list[Stat]:
+        """Find what runs of the tool now: below the supervisor, marked, or seen before."""
+        table = scan_processes()
+        found = {stat.key: stat for stat in find_descendants(table, [self.supervisor])}
+        found |= {stat.key: stat for stat in table.values() if read_marker(stat.pid) == self.marker}
+        found = {key: stat for key, stat in found.items() if not stat.dead and not _is_our_init(stat, self)}
+        self.seen |= found
+        return [stat for stat in table.values() if stat.key in self.seen and not stat.dead]
+
+    def await_processes(self, count: int) -> Running:
+        await_true(lambda: len(self.look()) >= count)
+        return self
+
+    def await_settled(self, count: int) -> Running:
+        """Wait until exactly so many processes stand in two looks with a pause between."""
+
+        def settled() -> bool:
+            before = {stat.key for stat in self.look()}
+            time.sleep(0.05)
+            return len(before) == count and before == {stat.key for stat in self.look()}
+
+        await_true(settled)
+        return self
+
+    def await_hidden(self) -> Running:
+        """Wait until one of its processes has cleared its environment, and is seen before it can be lost."""
+        await_true(lambda: any(read_marker(stat.pid) is None for stat in self.look()))
+        return self
+
+    def interrupt(self) -> dict[str, Any]:
+        self.node.order("interrupt", action=self.action)
+        return self.node.wait(self.action)
+
+    def wait(self) -> dict[str, Any]:
+        return self.node.wait(self.action)
+
+    def assert_gone(self) -> None:
+        left = self.look()
+        assert not left, [stat.describe() for stat in left]
+
+
+def _is_our_init(stat: Stat, running: Running) -> bool:
+    """Whether it is the namespace's init: a fork of the supervisor in the supervisor's own session."""
+    return stat.session == running.supervisor
+
+
+def await_true(condition: Callable[[], bool]) -> None:
+    until = time.monotonic() + PATIENCE_S
+    while not condition():
+        assert time.monotonic() < until, "did not come about"
+        time.sleep(0.005)
+
+
+def stage_fixture() -> Iterator[Stage]:
+    stage = Stage()
+    try:
+        yield stage
+    finally:
+        stage.close()

@@ -1,6 +1,6 @@
 """The contract as frozen records, and its canonical bytes: what owner and approver sign (DESIGN section 6).
 
-A record here has the right shape; whether it makes sense (ids, types, clauses) is `check` in `lint.py`,
+A record here has the right shape; whether it makes sense (ids, types, clauses) is `check` in `checks.py`,
 which both `load` and `compile` ask. Canonical bytes follow the profile of `core.canonical`: absent fields
 are left out, so that a field that a later version adds changes no digest of an older contract.
 """

@@ -3,7 +3,7 @@ meant.
 
 Fields of the format that this version does not enforce are refused by name. Accepting and ignoring them
 would fail open: the owner would believe in a bound that nobody keeps. What the records mean together is
-`check` in `lint.py`.
+`check` in `checks.py`.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ encrypted blob (`blob`), people appear as random tokens whose rows are bound by 
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -18,6 +19,9 @@ import msgspec
 from failwell.core.errors import Corrupt
 
 MAX_ENTRY_BYTES = 65_535
+#: Token row ids are entry number times this plus position: no entry has room for as many digests, so no two entries
+#: can claim one row.
+MAX_TOKENS = 1024
 
 B = TypeVar("B")
 
@@ -132,6 +136,11 @@ def decode_entry(data: bytes) -> Entry[Any]:
     if _ENCODER.encode(entry) != data:
         raise Corrupt(f"entry {entry.seq} is not spelled canonically")
     return entry
+
+
+def token_digest(token: str, lookup: bytes, sealed: bytes) -> str:
+    """What an entry's `tokens` holds for a token row (the fields have fixed or self-delimiting lengths)."""
+    return hashlib.sha256(token.encode() + b"\0" + lookup + sealed).hexdigest()
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

@@ -15,10 +15,19 @@ from typing import Any, NamedTuple
 from failwell.core import kinds, merkle, note, rows
 from failwell.core.errors import Corrupt, FailwellError
 from failwell.core.instants import format_at
-from failwell.core.records import Draft, Entry, Ref, decode_entry, encode_entry, kind_of
+from failwell.core.records import (
+    MAX_TOKENS,
+    Draft,
+    Entry,
+    Ref,
+    decode_entry,
+    encode_entry,
+    kind_of,
+    token_digest,
+)
 from failwell.core.state import State
 from failwell.ledger.jobs import Job, Turn
-from failwell.ledger.vault import Minted, Vault, token_digest
+from failwell.ledger.vault import Minted, Vault
 from failwell.ports.clock import Clock
 from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredToken
 
@@ -194,7 +203,7 @@ class Book:
         state.apply(entry, text)
         self._mono_us = entry.mono_us
         self._entries.append(StoredEntry(seq, data, leaf, b"".join(self.frontier.append(leaf))))
-        self._tokens += [StoredToken(seq * 16 + place, *item) for place, item in enumerate(minted)]
+        self._tokens += [StoredToken(seq * MAX_TOKENS + place, *item) for place, item in enumerate(minted)]
         self._remember(seq, text)
         self.written.append(entry)
         return entry

@@ -41,11 +41,6 @@ def commitment(salt: bytes, text: bytes) -> str:
     return hashlib.sha256(salt + text).hexdigest()
 
 
-def token_digest(token: str, lookup: bytes, sealed: bytes) -> str:
-    """What an entry's `tokens` holds for a token row (the fields have fixed or self-delimiting lengths)."""
-    return hashlib.sha256(token.encode() + b"\0" + lookup + sealed).hexdigest()
-
-
 class Vault:
     """Seals and opens blobs, mints and finds tokens. `entropy(n)` gives n random bytes."""
 

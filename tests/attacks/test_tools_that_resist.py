@@ -150,7 +150,7 @@ def test_in_a_namespace_a_tool_cannot_kill_its_supervisor(stage: Stage) -> None:
 
 
 def is_wholly_root(pid: int) -> bool:
-    """Whether real, effective, saved and file-system user are root: then an ordinary user may not signal it."""
+    """Whether all four of its user ids are root's: then an ordinary user may not signal it."""
     try:
         return "\nUid:\t0\t0\t0\t0\n" in Path(f"/proc/{pid}/status").read_text()
     except OSError:

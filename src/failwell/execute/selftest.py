@@ -117,8 +117,18 @@ def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace:
 def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) -> Shown:
     """SIGKILL a stand-in for the node while its tool runs; gives the same as above."""
     directory.mkdir(mode=0o700)
-    command = [interpreter, "-m", "failwell.execute.standin", str(directory), marker, str(int(namespace))]
-    environment = {"PYTHONPATH": os.pathsep.join(part for part in sys.path if part), "LC_ALL": "C"}
+    # -S: the path is given whole, and a site with many packages would cost the start-up a second.
+    command = [
+        interpreter,
+        "-S",
+        "-m",
+        "failwell.execute.standin",
+        str(directory),
+        marker,
+        str(int(namespace)),
+    ]
+    path = [str(Path(__file__).parents[2]), *(part for part in sys.path if part)]
+    environment = {"PYTHONPATH": os.pathsep.join(path), "LC_ALL": "C"}
     node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
     try:
         standing = _await_standing(marker, lambda: node.poll() is not None)

@@ -243,6 +243,7 @@ class Running:
 
     def await_hidden(self) -> Running:
         """Wait until one of its processes has cleared its environment, and is seen before it can be lost."""
+        self.await_processes(3)  # a fork of the supervisor that is about to be the tool has no marker either
         await_true(lambda: any(read_marker(stat.pid) is None for stat in self.look()))
         return self
 

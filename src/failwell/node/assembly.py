@@ -9,6 +9,7 @@ from typing import Any
 
 from failwell import __version__
 from failwell.core import kinds, note
+from failwell.core.errors import Refused
 from failwell.core.react import react
 from failwell.core.records import Draft
 from failwell.identity import keys
@@ -65,6 +66,9 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
     """A ledger marked `backtest`, in this process: new, or an earlier one that goes on where it stopped."""
     if workspace.ledger.exists():
         book = open_book(workspace, workspace.open_keys(), clock)
+        if book.state.mode != "backtest":  # recorded time and unsigned contracts must never reach a live record
+            book.storage.close()
+            raise Refused(f"{workspace.path} is a live workspace", hint="A backtest makes its own: choose another --into.")
         writer = Writer(book, after=observe)
         clock_draft = book.clock_draft()
         if clock_draft is not None:

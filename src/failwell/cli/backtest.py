@@ -69,11 +69,12 @@ def backtest(
         pace = Pace(parse_duration(call_every), parse_duration(run_every))
         declaration = declare(contract, traces, pace, assembly.EVALUATOR)
         target = (into or _new_folder(Path.cwd())).resolve()
+        print(f"Judging {declaration.calls} calls of {declaration.runs} runs into {target}", file=sys.stderr)
         summary = run_backtest(declaration, target)
     except FailwellError as error:
         raise typer.Exit(_report(error, as_json=as_json)) from None
     if as_json:
-        sys.stdout.write(json.dumps(summary.to_json(str(target)), ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(summary.to_json(str(target))) + "\n")
     else:
         _show(summary, target)
 
@@ -192,7 +193,7 @@ def _report(error: FailwellError, *, as_json: bool) -> int:
     """Print an error, and return the exit code: 2 for what the caller can mend, else 3."""
     if as_json:
         shown = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-        sys.stdout.write(json.dumps(shown, ensure_ascii=False) + "\n")
+        sys.stdout.write(json.dumps(shown) + "\n")
     else:
         print(error.message, *([f"  {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
     return 2 if isinstance(error, InputError | NotFound | Refused) else 3

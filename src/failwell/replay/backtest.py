@@ -19,7 +19,7 @@ from typing import Any
 from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.contract import Contract
-from failwell.core.errors import InputError
+from failwell.core.errors import Corrupt, InputError
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.gate import registry
 from failwell.gate.verdicts import Gate
@@ -106,8 +106,8 @@ class _Feed:
         self._pace = declaration.pace
         self._gate = Gate(declaration.evaluator)
         self._progress = progress
-        # The job's future, the bytes it holds, and the calls of the run that it closes (-1: closes none).
-        self._waiting: deque[tuple[Future[Any], int, int]] = deque()
+        # The job's future, the bytes it holds, the calls of the run it closes (-1: closes none), its place.
+        self._waiting: deque[tuple[Future[Any], int, int, str]] = deque()
         self._bytes = 0
         self._began_us = 0
         self._runs = self._calls = 0
@@ -118,20 +118,24 @@ class _Feed:
         if found is not None and found.closed:
             self._finished(len(run.calls))
             return
+        place = f"{run.file_name}, run {run.ordinal}"
         if found is None:
             self._writer.submit(steps.wait_until(self._clock, began_us))
-            self._submit(steps.open_recorded(contract.agent, run))
+            self._submit(steps.open_recorded(contract.agent, run), place)
         for call in run.calls:
+            at = f"{place}, call {call.ordinal}"
             self._writer.submit(steps.wait_until(self._clock, self._pace.call_us(began_us, call.ordinal)))
-            self._submit(steps.decide_recorded(self._gate, contract.agent, run, call), len(call.arguments))
-            self._submit(steps.settle_recorded(run, call), len(call.result or ""))
-        self._submit(steps.close_recorded(contract.agent, run), closes=len(run.calls))
+            self._submit(
+                steps.decide_recorded(self._gate, contract.agent, run, call), at, len(call.arguments)
+            )
+            self._submit(steps.settle_recorded(run, call), at, len(call.result or ""))
+        self._submit(steps.close_recorded(contract.agent, run), place, closes=len(run.calls))
 
-    def _submit(self, job: Job[Any], size: int = 0, closes: int = -1) -> None:
+    def _submit(self, job: Job[Any], place: str, size: int = 0, closes: int = -1) -> None:
         while self._waiting and (len(self._waiting) >= AHEAD_JOBS or self._bytes + size > AHEAD_BYTES):
             self._wait_for_oldest()
         self._bytes += size
-        self._waiting.append((self._writer.submit(job), size, closes))
+        self._waiting.append((self._writer.submit(job), size, closes, place))
 
     def wait_for_all(self) -> None:
         """Return when everything queued is durable; raises what the first failed job raised."""
@@ -139,9 +143,12 @@ class _Feed:
             self._wait_for_oldest()
 
     def _wait_for_oldest(self) -> None:
-        future, size, closes = self._waiting.popleft()
+        future, size, closes, place = self._waiting.popleft()
         self._bytes -= size
-        future.result()
+        try:
+            future.result()
+        except Corrupt as error:  # this one entry could not be written, whatever stands in the recording
+            raise Corrupt(f"{place}: {error.message}", hint=error.hint) from error
         if closes >= 0:
             self._finished(closes)
 

@@ -155,7 +155,12 @@ def _trace(declaration: Declaration, path: Path, passed_us: int) -> tuple[Trace,
         declaration.contract_of(run)
         passed_us = declaration.pace.next_us(passed_us, len(run.calls))
         runs, calls, digest = runs + 1, calls + len(run.calls), run.file_digest
-    return Trace(name=path.name[:MAX_NAME], digest=digest, runs=runs, calls=calls), passed_us
+    return Trace(name=_name(path), digest=digest, runs=runs, calls=calls), passed_us
+
+
+def _name(path: Path) -> str:
+    """A file's name for messages; one that is not UTF-8 still has to fit the ledger's JSON."""
+    return path.name.encode("utf-8", "replace").decode()[:MAX_NAME]
 
 
 def _contracts(files: Sequence[Path]) -> tuple[Contract, ...]:

@@ -1,3 +1,26 @@
-"""Failwell: when an agent fails, it fails well."""
+"""Failwell: when an AI agent fails, it fails well.
+
+    gate = failwell.connect()
+    with gate.run(agent="refund-bot", principal="customer:8841", request=ticket) as run:
+        run.call("payments.refund", order_id="A-1009", amount="49.90", reason="Parcel lost")
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+__all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Verdict", "connect"]
+
+if TYPE_CHECKING:
+    from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Verdict, connect
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, imported at first use: a supervised tool's process must start without the client."""
+    if name in __all__:
+        from failwell import client
+
+        return getattr(client, name)
+    raise AttributeError(f"module 'failwell' has no attribute {name!r}")

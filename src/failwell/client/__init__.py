@@ -1,1 +1,6 @@
 """The Python door: standard library and cryptography only."""
+
+from failwell.client.answers import Denied, Error, Escalated, Interrupted, Outcome, Verdict
+from failwell.client.gate import Gate, Run, connect
+
+__all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Verdict", "connect"]

@@ -180,10 +180,8 @@ def parse(text: bytes | str, *, max_bytes: int = MAX_ARGUMENT_BYTES, max_depth: 
     NaN or Infinity, a lone surrogate, a number that overflows or vanishes, or one of 2^53 or more that its
     RFC 8785 text would not give back exactly.
     """
-    if isinstance(text, str):
-        text = _from_utf8(_checked_bytes(text, max_bytes), max_bytes, "arguments")
-    else:
-        text = _from_utf8(text, max_bytes, "arguments")
+    data = _to_utf8(text, "arguments") if isinstance(text, str) else text
+    text = _from_utf8(data, max_bytes, "arguments")
     try:
         value = _STRICT.decode(text)
         # Only an escape can bring a surrogate in, since the UTF-8 was strict.
@@ -198,12 +196,6 @@ def parse(text: bytes | str, *, max_bytes: int = MAX_ARGUMENT_BYTES, max_depth: 
     if text.count("[") + text.count("{") > max_depth:  # fewer brackets cannot nest deeper
         _check_depth(value, max_depth)
     return value
-
-
-def _checked_bytes(text: str, max_bytes: int) -> bytes:
-    if len(text) > max_bytes:
-        raise InputError(f"more than {max_bytes} bytes", code="arguments")
-    return _to_utf8(text, "arguments")
 
 
 def _check_depth(value: object, max_depth: int) -> None:

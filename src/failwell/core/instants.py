@@ -27,7 +27,7 @@ def _format_second(seconds: int) -> str:
 
 def parse_at(text: str) -> int:
     """Microseconds since the Unix epoch of an RFC 3339 instant as `format_at` writes it; InputError otherwise."""
-    if len(text) != 27 or text[26] != "Z":
+    if len(text) != 27 or text[10] != "T" or text[26] != "Z":
         raise InputError(f"{text!r} is not an instant like 2026-11-23T05:11:18.000123Z")
     try:
         moment = datetime.fromisoformat(text)

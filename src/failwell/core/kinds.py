@@ -14,7 +14,7 @@ from failwell.core.records import Body, register
 
 
 @register("genesis")
-class Genesis(Body):
+class Genesis(Body, frozen=True, kw_only=True):
     """Entry 0. `mode` is live or backtest; `log_key` the verifier key (C2SP vkey) that checkpoints are signed with."""
 
     format: int
@@ -24,7 +24,7 @@ class Genesis(Body):
 
 
 @register("config")
-class Config(Body):
+class Config(Body, frozen=True, kw_only=True):
     """The settings in force from here on: canonical JSON text and its digest. Holds paths of secrets, never secrets."""
 
     digest: str
@@ -32,7 +32,7 @@ class Config(Body):
 
 
 @register("clock")
-class Clock(Body):
+class Clock(Body, frozen=True, kw_only=True):
     """Ledger time was set from the wall clock. `stepped_us` is the difference to where the ledger stood."""
 
     reason: str
@@ -41,7 +41,7 @@ class Clock(Body):
 
 
 @register("node.started")
-class NodeStarted(Body):
+class NodeStarted(Body, frozen=True, kw_only=True):
     """A node took the workspace. `self_test` holds what was proven about stopping, with figures in microseconds."""
 
     software: str
@@ -52,12 +52,12 @@ class NodeStarted(Body):
 
 
 @register("node.stopped")
-class NodeStopped(Body):
+class NodeStopped(Body, frozen=True, kw_only=True):
     reason: str
 
 
 @register("health")
-class Health(Body):
+class Health(Body, frozen=True, kw_only=True):
     """A part changed its state (ok, degraded, failed); written before the first verdict that it alters."""
 
     part: str
@@ -66,7 +66,7 @@ class Health(Body):
 
 
 @register("heads")
-class Heads(Body):
+class Heads(Body, frozen=True, kw_only=True):
     """RFC 6962 root over the sorted lines `agent count leaf`, so that leaving out an agent's entry shows."""
 
     root: str
@@ -78,7 +78,7 @@ class Heads(Body):
 
 
 @register("order")
-class Order(Body):
+class Order(Body, frozen=True, kw_only=True):
     """One signed use of a human power: the canonical order text and its signature. `source` is how it came in."""
 
     order: str
@@ -90,7 +90,7 @@ class Order(Body):
 
 
 @register("person.enrolled")
-class PersonEnrolled(Body):
+class PersonEnrolled(Body, frozen=True, kw_only=True):
     """A person and the public key of their orders. The contact address lies in the blob."""
 
     person: str
@@ -99,26 +99,26 @@ class PersonEnrolled(Body):
 
 
 @register("host.registered")
-class HostRegistered(Body):
+class HostRegistered(Body, frozen=True, kw_only=True):
     host: str
     key: str
     agents: tuple[str, ...]
 
 
 @register("agent.registered")
-class AgentRegistered(Body):
+class AgentRegistered(Body, frozen=True, kw_only=True):
     name: str
     owner: str
 
 
 @register("agent.key")
-class AgentKey(Body):
+class AgentKey(Body, frozen=True, kw_only=True):
     key: str
     status: str
 
 
 @register("contract.adopted")
-class ContractAdopted(Body):
+class ContractAdopted(Body, frozen=True, kw_only=True):
     """A contract in force from this entry on. `document` is its canonical text; `mode` is live or backtest."""
 
     contract: str
@@ -131,7 +131,7 @@ class ContractAdopted(Body):
 
 
 @register("posture")
-class Posture(Body):
+class Posture(Body, frozen=True, kw_only=True):
     """Digests of everything that governs the agent's next decisions; null is what was not declared."""
 
     contract: str | None
@@ -150,7 +150,7 @@ class Posture(Body):
 
 
 @register("run.opened")
-class RunOpened(Body):
+class RunOpened(Body, frozen=True, kw_only=True):
     """One task. `principal` is a token, `request` a salted commitment; each says where it comes from.
 
     `provenance` of each is verified, asserted or absent. `source` names a recorded run (backtests only).
@@ -165,11 +165,11 @@ class RunOpened(Body):
 
 
 @register("run.closed")
-class RunClosed(Body):
+class RunClosed(Body, frozen=True, kw_only=True):
     reason: str
 
 
-class Fact(Body):
+class Fact(Body, frozen=True, kw_only=True):
     """One typed value a verdict was judged on: by value where the contract says it is public, else null (blob)."""
 
     value: int | str | bool | tuple[str, ...] | None
@@ -177,7 +177,7 @@ class Fact(Body):
     provenance: str
 
 
-class Decided(Body):
+class Decided(Body, frozen=True, kw_only=True):
     """A clause or limit that spoke: `then` is deny, escalate or record."""
 
     id: str
@@ -185,7 +185,7 @@ class Decided(Body):
     severity: str
 
 
-class Use(Body):
+class Use(Body, frozen=True, kw_only=True):
     """How far a limit was used when the verdict was made. `key` is a token for the values it is kept per."""
 
     limit: str
@@ -196,7 +196,7 @@ class Use(Body):
 
 
 @register("decision")
-class Decision(Body):
+class Decision(Body, frozen=True, kw_only=True):
     """A verdict, made and durable before the act. `arguments` is SHA-256(salt || text); text and salt lie in the blob."""
 
     call: str
@@ -222,7 +222,7 @@ class Decision(Body):
 
 
 @register("started")
-class Started(Body):
+class Started(Body, frozen=True, kw_only=True):
     """Written behind, never awaited: which process runs the action. `decision` is the action's decision."""
 
     decision: int
@@ -232,7 +232,7 @@ class Started(Body):
 
 
 @register("outcome")
-class Outcome(Body):
+class Outcome(Body, frozen=True, kw_only=True):
     """What came of an action. `by` is who says so: supervisor, agent or recovery. The result lies in the blob."""
 
     decision: int
@@ -247,20 +247,26 @@ class Outcome(Body):
 
 
 @register("effect.witnessed")
-class EffectWitnessed(Body):
-    """An effect in the tool side's own log. `at_tool` is the tool side's time; `decision` null means no verdict was found."""
+class EffectWitnessed(Body, frozen=True, kw_only=True):
+    """An effect in the tool side's own log. `at_tool` is the tool side's time; `decision` null means no verdict was found.
+
+    `fault` says why a line could not be read; it counts all the same. `cursor`, on the last entry of a reading, is
+    where the log was read up to.
+    """
 
     witness: str
     ref: str
     tool: str
-    at_tool: str
+    at_tool: str | None
+    fault: str | None
+    cursor: str | None
     customer: str | None
     decision: int | None
     line: str
 
 
 @register("refusals")
-class Refusals(Body):
+class Refusals(Body, frozen=True, kw_only=True):
     """Callers that proved no identity, counted: one summary per source and second, so a stranger fills no disk."""
 
     source: str
@@ -273,7 +279,7 @@ class Refusals(Body):
 
 
 @register("signal")
-class Signal(Body):
+class Signal(Body, frozen=True, kw_only=True):
     """Something noticed. `response` is what the first matching rule asks for, applied unless `applied` is false.
 
     `by` is who asks for the response: the rules (`response`) or a person (`person:NAME`).
@@ -290,7 +296,7 @@ class Signal(Body):
 
 
 @register("incident.opened")
-class IncidentOpened(Body):
+class IncidentOpened(Body, frozen=True, kw_only=True):
     """A case. The onset is the range of entries in which the failure began; `response` what is set in motion."""
 
     by: str
@@ -305,7 +311,7 @@ class IncidentOpened(Body):
 
 
 @register("incident.updated")
-class IncidentUpdated(Body):
+class IncidentUpdated(Body, frozen=True, kw_only=True):
     """A further signal, or a change of state or severity (severity only upward)."""
 
     incident: int
@@ -316,7 +322,7 @@ class IncidentUpdated(Body):
 
 
 @register("interrupt.ordered")
-class InterruptOrdered(Body):
+class InterruptOrdered(Body, frozen=True, kw_only=True):
     """Stop these running actions (decisions). An empty list says that nothing was running."""
 
     incident: int | None
@@ -325,13 +331,13 @@ class InterruptOrdered(Body):
 
 
 @register("interrupt.attempted")
-class InterruptAttempted(Body):
+class InterruptAttempted(Body, frozen=True, kw_only=True):
     action: int
     method: str
 
 
 @register("interrupt.confirmed")
-class InterruptConfirmed(Body):
+class InterruptConfirmed(Body, frozen=True, kw_only=True):
     """Nothing of the action is left: `processes` were stopped, the last at `ended_mono_us` of the boot clock."""
 
     action: int
@@ -342,13 +348,13 @@ class InterruptConfirmed(Body):
 
 
 @register("interrupt.unconfirmed")
-class InterruptUnconfirmed(Body):
+class InterruptUnconfirmed(Body, frozen=True, kw_only=True):
     action: int
     why: str
 
 
 @register("authority.changed")
-class AuthorityChanged(Body):
+class AuthorityChanged(Body, frozen=True, kw_only=True):
     """What the agent may do now. `epoch` voids every permit of a lower one."""
 
     was: str
@@ -360,7 +366,7 @@ class AuthorityChanged(Body):
 
 
 @register("hold.placed")
-class HoldPlaced(Body):
+class HoldPlaced(Body, frozen=True, kw_only=True):
     """Nothing of this agent from entry `first` on is altered, erased or expires while the hold stands."""
 
     hold: int
@@ -371,7 +377,7 @@ class HoldPlaced(Body):
 
 
 @register("page.queued")
-class PageQueued(Body):
+class PageQueued(Body, frozen=True, kw_only=True):
     """Somebody is to be told: a durable outbox row. `due_us` is ledger time in microseconds since the epoch."""
 
     page: int
@@ -384,7 +390,7 @@ class PageQueued(Body):
 
 
 @register("page.attempted")
-class PageAttempted(Body):
+class PageAttempted(Body, frozen=True, kw_only=True):
     """One try. Accepted is not seen, seen is not acknowledged. `checkpoint` is the tree size that travelled with it."""
 
     page: int
@@ -396,20 +402,20 @@ class PageAttempted(Body):
 
 
 @register("seen")
-class Seen(Body):
+class Seen(Body, frozen=True, kw_only=True):
     incident: int
     person: str | None
     what: str
 
 
 @register("acknowledged")
-class Acknowledged(Body):
+class Acknowledged(Body, frozen=True, kw_only=True):
     incident: int
     person: str
 
 
 @register("release.proposed")
-class ReleaseProposed(Body):
+class ReleaseProposed(Body, frozen=True, kw_only=True):
     """A request to give authority back; `digest` binds incident, evidence, contract and conditions."""
 
     incident: int
@@ -419,7 +425,7 @@ class ReleaseProposed(Body):
 
 
 @register("release.approved")
-class ReleaseApproved(Body):
+class ReleaseApproved(Body, frozen=True, kw_only=True):
     """Signed by a person who neither proposed the release nor suspended the agent."""
 
     incident: int

@@ -49,7 +49,9 @@ def _after_decision(state: State, entry: Entry[Any], body: kinds.Decision) -> tu
     )
 
 
-def _after_unconfirmed(state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed) -> tuple[Draft, ...]:
+def _after_unconfirmed(
+    state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed
+) -> tuple[Draft, ...]:
     return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
 
 
@@ -92,7 +94,11 @@ def _respond(
     """(which rule, how many of the signal so far with this one, response): contract rules, then the default ladder."""
     row = state.agent.get(agent)
     if row is not None and row.authority in ("SUSPENDED", "RETIRED"):
-        return "already contained", 1, ("record",)  # what a stopped agent still asks for sets nothing more in motion
+        return (
+            "already contained",
+            1,
+            ("record",),
+        )  # what a stopped agent still asks for sets nothing more in motion
     contract = state.contract_of(agent)
     rules: tuple[Rule, ...] = () if contract is None else contract.response
     seen = 0
@@ -127,7 +133,15 @@ def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[
     )  # fmt: skip
     return (
         Draft(body=update, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,)),
-        *_contain(state, str(entry.agent), agent.incident, body.response, by=body.by, why=body.signal, cause=entry.seq),
+        *_contain(
+            state,
+            str(entry.agent),
+            agent.incident,
+            body.response,
+            by=body.by,
+            why=body.signal,
+            cause=entry.seq,
+        ),
     )
 
 
@@ -182,7 +196,11 @@ def _contain(
     if "hold" in response and "HELD" not in case.marks:
         first = min(case.onset_first, case.opened)
         drafts.append(
-            draft(kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why))
+            draft(
+                kinds.HoldPlaced(
+                    hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why
+                )
+            )
         )
     paged = any(page.incident == incident for page in state.page.values()) or "NOTIFIED" in case.marks
     if ("notify" in response or "ask" in response) and not paged:

@@ -113,7 +113,9 @@ def encode_entry(entry: Entry[Any]) -> bytes:
     """
     data = _ENCODER.encode(entry)
     if len(data) > MAX_ENTRY_BYTES:
-        raise Corrupt(f"entry {entry.seq} ({entry.kind}) would take {len(data)} bytes, at most {MAX_ENTRY_BYTES} fit")
+        raise Corrupt(
+            f"entry {entry.seq} ({entry.kind}) would take {len(data)} bytes, at most {MAX_ENTRY_BYTES} fit"
+        )
     return data
 
 

@@ -15,7 +15,7 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
     """Root of all projection rows."""
 
 
-class Workspace(Row):
+class Workspace(Row, frozen=True, kw_only=True):
     """The one row about the whole. `withheld_us`: forward jumps of the wall clock that freed no limit window (D7)."""
 
     mode: str
@@ -24,7 +24,7 @@ class Workspace(Row):
     withheld_us: int
 
 
-class Head(Row):
+class Head(Row, frozen=True, kw_only=True):
     """Newest entry of an agent (registered or not): how many there are, and the last one's seq and leaf."""
 
     count: int
@@ -32,7 +32,7 @@ class Head(Row):
     leaf: str
 
 
-class OrderRow(Row):
+class OrderRow(Row, frozen=True, kw_only=True):
     """A used order: its nonce is never accepted again."""
 
     person: str
@@ -40,19 +40,19 @@ class OrderRow(Row):
     nonce: str
 
 
-class Person(Row):
+class Person(Row, frozen=True, kw_only=True):
     key: str
     roles: tuple[str, ...]
     enrolled: int
 
 
-class Host(Row):
+class Host(Row, frozen=True, kw_only=True):
     key: str
     agents: tuple[str, ...]
     registered: int
 
 
-class Agent(Row):
+class Agent(Row, frozen=True, kw_only=True):
     name: str
     owner: str
     key: str | None
@@ -65,7 +65,7 @@ class Agent(Row):
     suspended_by: str | None
 
 
-class ContractRow(Row):
+class ContractRow(Row, frozen=True, kw_only=True):
     id: str
     version: int
     agent: str
@@ -76,7 +76,7 @@ class ContractRow(Row):
     adopted: int
 
 
-class Run(Row):
+class Run(Row, frozen=True, kw_only=True):
     agent: str
     host: str | None
     principal: str | None
@@ -84,7 +84,7 @@ class Run(Row):
     open: bool
 
 
-class Action(Row):
+class Action(Row, frozen=True, kw_only=True):
     """A decided action. `state` is denied, escalated, open, or the outcome's state; `held` the limits it reserved.
 
     `limit_us` is the ledger time that limit windows count by (`State.limit_us`).
@@ -101,7 +101,7 @@ class Action(Row):
     held: tuple[tuple[str, str | None], ...]
 
 
-class SignalRow(Row):
+class SignalRow(Row, frozen=True, kw_only=True):
     agent: str
     signal: str
     at_us: int
@@ -109,7 +109,7 @@ class SignalRow(Row):
     incident: int | None
 
 
-class Incident(Row):
+class Incident(Row, frozen=True, kw_only=True):
     """`marks` are the containment marks with the entry that made each (D30); `waiting` the actions not yet ended."""
 
     kind: str
@@ -128,7 +128,7 @@ class Incident(Row):
     proposal: str | None
 
 
-class Hold(Row):
+class Hold(Row, frozen=True, kw_only=True):
     agent: str
     incident: int | None
     first: int
@@ -136,7 +136,14 @@ class Hold(Row):
     why: str
 
 
-class Page(Row):
+class WitnessRow(Row, frozen=True, kw_only=True):
+    """How far a tool side's log was read."""
+
+    cursor: str
+    effects: int
+
+
+class Page(Row, frozen=True, kw_only=True):
     """An outbox row: `state` is queued, accepted or failed; `due_us` when it is tried next."""
 
     incident: int | None
@@ -164,10 +171,13 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "incident": (Incident, True),
     "hold": (Hold, True),
     "page": (Page, True),
+    "witness": (WitnessRow, False),
 }
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
-_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {name: msgspec.json.Decoder(kind) for name, (kind, _) in TABLES.items()}
+_DECODERS: dict[str, msgspec.json.Decoder[Any]] = {
+    name: msgspec.json.Decoder(kind) for name, (kind, _) in TABLES.items()
+}
 
 
 def encode_row(row: Row) -> str:

@@ -30,7 +30,8 @@ def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
     if isinstance(details, IncidentAcknowledge | ReleasePropose | ReleaseApprove):
         shown["incident"] = _incident(state, details.incident)
     if isinstance(details, ReleasePropose | ReleaseApprove):
-        agent = state.agent.get(details.agent)
+        named = state.agent_named(details.agent)
+        agent = None if named is None else state.agent[named]
         if agent is None:
             raise NotFound(f"no agent {details.agent} is registered here")
         shown["agent"] = {"authority": agent.authority, "contract": agent.contract, "epoch": agent.epoch}

@@ -78,6 +78,7 @@ class State:
         self.incident: dict[int, rows.Incident] = {}
         self.hold: dict[int, rows.Hold] = {}
         self.page: dict[int, rows.Page] = {}
+        self.witness: dict[str, rows.WitnessRow] = {}
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], deque[tuple[int, int]]] = {}
@@ -122,7 +123,9 @@ class State:
 
     def running(self, agent: str) -> tuple[int, ...]:
         """Decisions of `agent` that were allowed and have no outcome yet, oldest first."""
-        return tuple(seq for seq, action in self.action.items() if action.state == "open" and action.agent == agent)
+        return tuple(
+            seq for seq, action in self.action.items() if action.state == "open" and action.agent == agent
+        )
 
     def used(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> int:
         window = self.windows.get((agent, limit, key))
@@ -155,7 +158,9 @@ class State:
         head = self.head.get(agent)
         count, last = (0, None) if head is None else (head.count, head.last)
         if entry.aseq != count or entry.aprev != last:
-            raise Corrupt(f"entry {entry.seq} breaks the chain of {agent}: number {entry.aseq} after {count - 1}")
+            raise Corrupt(
+                f"entry {entry.seq} breaks the chain of {agent}: number {entry.aseq} after {count - 1}"
+            )
         self._put("head", agent, rows.Head(count=count + 1, last=entry.seq, leaf=leaf))
 
     def _put(self, table: str, key: Any, row: rows.Row) -> None:
@@ -166,7 +171,7 @@ class State:
         """Take a row that can no longer matter out of memory; its stored row stays."""
         getattr(self, table).pop(key, None)
 
-    def _change(self, table: str, key: Any, **fields: Any) -> None:
+    def _change(self, table: str, key: Any, /, **fields: Any) -> None:
         """Replace a row's fields; Corrupt when there is no such row (the entry speaks of nothing)."""
         row = getattr(self, table).get(key)
         if row is None:
@@ -317,7 +322,11 @@ def _posture(state: State, entry: Entry[Any], body: kinds.Posture, at_us: int) -
 @_folds(kinds.RunOpened)
 def _run_opened(state: State, entry: Entry[Any], body: kinds.RunOpened, at_us: int) -> None:
     row = rows.Run(
-        agent=str(entry.agent), host=body.host, principal=body.principal, request=body.request_provenance, open=True
+        agent=str(entry.agent),
+        host=body.host,
+        principal=body.principal,
+        request=body.request_provenance,
+        open=True,
     )
     state.calls[entry.seq] = {}
     state._put("run", entry.seq, row)
@@ -345,7 +354,9 @@ def _decision(state: State, entry: Entry[Any], body: kinds.Decision, at_us: int)
     if entry.run is not None and entry.run in state.calls:
         if body.call not in state.calls[entry.run]:
             state.calls[entry.run][body.call] = entry.seq
-        elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
+        elif (
+            body.verdict != "DENY"
+        ):  # a denied re-use of a call id is recorded; it never takes the first one's place
             raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
     state._reserve(agent, entry.seq, limit_us, held)
     if settled != "open":
@@ -362,6 +373,14 @@ def _outcome(state: State, entry: Entry[Any], body: kinds.Outcome, at_us: int) -
             state.windows[row.agent, limit, key].release(body.decision)
     state._put("action", body.decision, replace(row, state=body.state))
     state._forget("action", body.decision)
+
+
+@_folds(kinds.EffectWitnessed)
+def _effect(state: State, entry: Entry[Any], body: kinds.EffectWitnessed, at_us: int) -> None:
+    row = state.witness.get(body.witness) or rows.WitnessRow(cursor="", effects=0)
+    state._put(
+        "witness", body.witness, replace(row, cursor=body.cursor or row.cursor, effects=row.effects + 1)
+    )  # fmt: skip
 
 
 @_folds(kinds.Signal)
@@ -445,7 +464,9 @@ def _authority(state: State, entry: Entry[Any], body: kinds.AuthorityChanged, at
         raise Corrupt(f"entry {entry.seq} changes the authority of {entry.agent} from a state it is not in")
     by = body.by if body.now == "SUSPENDED" else row.suspended_by
     incident = None if body.now in ("PROBATION", "ACTIVE") else row.incident
-    state._change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident)
+    state._change(
+        "agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident
+    )
     if body.now == "SUSPENDED":
         _mark(state, body.incident, "SUSPENDED", entry.seq)
     elif body.now == "PROBATION":
@@ -455,7 +476,9 @@ def _authority(state: State, entry: Entry[Any], body: kinds.AuthorityChanged, at
 @_folds(kinds.HoldPlaced)
 def _hold(state: State, entry: Entry[Any], body: kinds.HoldPlaced, at_us: int) -> None:
     state.holds = max(state.holds, body.hold)
-    row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
+    row = rows.Hold(
+        agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why
+    )
     state._put("hold", body.hold, row)
     _mark(state, body.incident, "HELD", entry.seq)
 

@@ -68,10 +68,12 @@ class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
     witness: str
     ref: str
     tool: str
-    at: str
+    at: str | None
     customer: str | None
     action: int | None
     line: str
+    fault: str | None = None
+    cursor: str | None = None
 
 
 def record_effects(agent: str, effects: tuple[Witnessed, ...]) -> Job[tuple[int, ...]]:
@@ -89,7 +91,7 @@ def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
     body = kinds.EffectWitnessed(
         witness=effect.witness, ref=effect.ref, tool=effect.tool, at_tool=effect.at,
         customer=None if effect.customer is None else turn.token("customer", effect.customer),
-        decision=decision, line=effect.line,
+        decision=decision, line=effect.line, fault=effect.fault, cursor=effect.cursor,
     )  # fmt: skip
     refs = () if decision is None else (decision,)
     return Draft(body=body, actor=f"witness:{effect.witness}", agent=agent, refs=refs)

@@ -95,7 +95,9 @@ def register_host(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         details = order.details
         unknown = [agent for agent in details.agents if agent not in turn.state.agent]
         if details.host in turn.state.host or unknown:
-            raise Refused(f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}")
+            raise Refused(
+                f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}"
+            )
         body = kinds.HostRegistered(host=details.host, key=details.key, agents=details.agents)
         return Plan(
             (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq
@@ -104,7 +106,9 @@ def register_host(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
     return job
 
 
-def adopt_contract(signed: SignedOrder, adopted: SignedOrder, document: bytes, verify: VerifyOrder, evaluator: str) -> Job[int]:
+def adopt_contract(
+    signed: SignedOrder, adopted: SignedOrder, document: bytes, verify: VerifyOrder, evaluator: str
+) -> Job[int]:
     """Owner and approver, two persons, put a contract in force. `document` is its canonical text.
 
     From ACTIVE or REGISTERED the agent is ACTIVE under the new contract; a suspended agent stays suspended.
@@ -116,8 +120,12 @@ def adopt_contract(signed: SignedOrder, adopted: SignedOrder, document: bytes, v
         agent = state.agent_named(contract.agent)
         if agent is None:
             raise Refused(f"contract {contract.contract}: no agent {contract.agent} is registered here")
-        by_owner, owner_draft = admit(turn, signed, verify, wanted="contract.sign", agent=agent, source="node")
-        by_approver, approver_draft = admit(turn, adopted, verify, wanted="contract.adopt", agent=agent, source="node")
+        by_owner, owner_draft = admit(
+            turn, signed, verify, wanted="contract.sign", agent=agent, source="node"
+        )
+        by_approver, approver_draft = admit(
+            turn, adopted, verify, wanted="contract.adopt", agent=agent, source="node"
+        )
         check_pair(by_owner, by_approver)
         if state.person[by_owner.person].key == state.person[by_approver.person].key:
             raise Refused("owner and approver sign with one key: two persons are needed")
@@ -125,7 +133,11 @@ def adopt_contract(signed: SignedOrder, adopted: SignedOrder, document: bytes, v
             raise Refused(f"the contract must be signed by the agent's owner, {state.agent[agent].owner}")
         need_role(turn, by_approver.person, "approver", "adopting a contract")
         _same_contract(contract, by_owner.details)
-        drafts = (owner_draft, approver_draft, *_put_in_force(turn, agent, contract, by_approver.person, "live", evaluator))
+        drafts = (
+            owner_draft,
+            approver_draft,
+            *_put_in_force(turn, agent, contract, by_approver.person, "live", evaluator),
+        )
         return Plan(drafts, lambda entries: entries[2].seq)
 
     return job
@@ -134,7 +146,9 @@ def adopt_contract(signed: SignedOrder, adopted: SignedOrder, document: bytes, v
 def _same_contract(contract: contracts.Contract, details: Any) -> None:
     given = (contract.contract, contract.version, contracts.digest(contract))
     if given != (details.contract, details.version, details.digest):
-        raise Refused("the signatures are over another contract than the one given", hint="Sign this file again.")
+        raise Refused(
+            "the signatures are over another contract than the one given", hint="Sign this file again."
+        )
 
 
 def adopt_for_backtest(document: bytes, evaluator: str) -> Job[str]:
@@ -201,9 +215,13 @@ def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrde
         order, draft = admit(turn, signed, verify, wanted="config.apply", source="node")
         need_role(turn, order.person, "operator", "changing the settings")
         if (order.details.settings, order.details.previous) != (digest, turn.state.configuration):
-            raise Refused("the order is over other settings than these", hint="Look again: failwell config show")
+            raise Refused(
+                "the order is over other settings than these", hint="Look again: failwell config show"
+            )
         body = kinds.Config(digest=digest, text=text)
-        return Plan((draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq)
+        return Plan(
+            (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq
+        )
 
     return job
 

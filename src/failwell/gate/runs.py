@@ -48,7 +48,9 @@ def close_run(run: int, agent: str, reason: str) -> Job[None]:
         row = turn.state.run.get(run)
         if row is None or row.agent != agent:
             raise Refused(f"run {run} is not an open run of {agent}")
-        draft = Draft(body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,))
+        draft = Draft(
+            body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,)
+        )
         return Plan((draft,), lambda entries: None)
 
     return job

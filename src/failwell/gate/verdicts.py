@@ -83,7 +83,9 @@ class Gate:
             return None
         row = turn.state.action.get(seq) or rows.decode_row("action", turn.stored_row("action", seq) or "")
         if row.tool != proposal.tool or not _same_arguments(turn, seq, proposal.arguments):
-            return self._refuse(turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments.")
+            return self._refuse(
+                turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments."
+            )
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state,
@@ -113,7 +115,9 @@ class Gate:
             )  # fmt: skip
         except FailwellError as error:
             return self._refuse(turn, proposal, "evaluation.error", error.message)
-        except Exception as error:  # INVARIANT (I4): what cannot be evaluated is denied, and the denial is on record
+        except (
+            Exception
+        ) as error:  # INVARIANT (I4): what cannot be evaluated is denied, and the denial is on record
             return self._refuse(turn, proposal, "evaluation.error", f"{type(error).__name__} while judging")
         return self._record(turn, proposal, agent, run, judgment)
 
@@ -140,7 +144,9 @@ class Gate:
             body=body, actor="gate", agent=proposal.agent, run=proposal.run if run is not None else None,
             refs=() if body.posture is None else (body.posture,), secret=secret,
         )  # fmt: skip
-        because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(judgment)
+        because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(
+            judgment
+        )
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
             return Verdict(
@@ -182,10 +188,14 @@ def _decision(
     """The decision's body, and what of it lies in the blob: arguments, reason, facts that are not public."""
     salt = turn.entropy(_SALT_BYTES)
     text = judgment.arguments
-    reason = None if proposal.reason is None else proposal.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
+    reason = (
+        None if proposal.reason is None else proposal.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
+    )
     # The digest of what was received tells a retry from another call, also where it could not be parsed.
     secret: dict[str, Any] = {
-        "arguments": proposal.arguments[:MAX_UNREAD_BYTES].decode("utf-8", "replace") if text is None else text.decode(),
+        "arguments": proposal.arguments[:MAX_UNREAD_BYTES].decode("utf-8", "replace")
+        if text is None
+        else text.decode(),
         "received": hashlib.sha256(proposal.arguments).hexdigest(),
         "salt": salt.hex(),
         "reason": None if reason is None else reason.decode("utf-8", "replace"),
@@ -194,8 +204,11 @@ def _decision(
     reserved = {(item.limit, item.key) for item in judgment.reserve}
     uses = tuple(
         kinds.Use(
-            limit=use.limit, key=turn.token("limit", _key_text(use.limit, use.key)) if use.key else None,
-            used=use.used, at_most=use.at_most, reserved=(use.limit, use.key) in reserved,
+            limit=use.limit,
+            key=turn.token("limit", _key_text(use.limit, use.key)) if use.key else None,
+            used=use.used,
+            at_most=use.at_most,
+            reserved=(use.limit, use.key) in reserved,
         )  # fmt: skip
         for use in judgment.uses
     )
@@ -209,7 +222,9 @@ def _decision(
         verdict=judgment.verdict,
         clauses=tuple(kinds.Decided(id=c.id, then=c.then, severity=c.severity) for c in judgment.clauses),
         facts={
-            name: kinds.Fact(value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance)
+            name: kinds.Fact(
+                value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance
+            )
             for name, fact in judgment.facts.items()
         },
         uses=uses,

@@ -40,7 +40,9 @@ def admit(
         raise Refused(f"this takes an order {wanted}, not {claimed.order}")
     person = turn.state.person.get(claimed.person)
     if person is None:
-        raise Refused(f"{claimed.person} is not enrolled here", hint="An operator enrols a person: failwell person add.")
+        raise Refused(
+            f"{claimed.person} is not enrolled here", hint="An operator enrols a person: failwell person add."
+        )
     order = verify(signed, base64.b64decode(person.key))
     shown = None if order.power.restricts else sight_digest(turn.state, order.order, order.details)
     check_order(

@@ -44,7 +44,9 @@ def commitment(salt: bytes, text: bytes) -> str:
 class Vault:
     """Seals and opens blobs, mints and finds tokens. `entropy(n)` gives n random bytes."""
 
-    def __init__(self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]) -> None:
+    def __init__(
+        self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]
+    ) -> None:
         self._wrap = AESGCM(blob_key)
         self._token_key = token_key
         self._origin = origin.encode()

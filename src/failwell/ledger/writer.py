@@ -116,7 +116,9 @@ class Writer:
             self._containment.append(pending)
             self._normal.put(_WAKE)
         elif self._normal.qsize() >= QUEUE_JOBS:
-            raise Unhealthy(f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy")
+            raise Unhealthy(
+                f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy"
+            )
         else:
             self._normal.put(pending)
 

@@ -29,6 +29,11 @@ def new_origin() -> str:
     return f"failwell/{secrets.token_hex(8)}"
 
 
+def new_salt() -> bytes:
+    """16 random bytes, for a commitment or a nonce."""
+    return secrets.token_bytes(16)
+
+
 def open_book(workspace: Workspace, ledger_keys: LedgerKeys, clock: Clock) -> Book:
     """The book of an existing ledger file. Raises StorageFailed, Corrupt."""
     origin = workspace.origin()
@@ -47,7 +52,10 @@ def create_book(workspace: Workspace, clock: Clock) -> tuple[Book, LedgerKeys]:
 def genesis_drafts(book: Book, log: keys.SigningKey, origin: str, mode: str) -> tuple[Draft, ...]:
     """Entry 0 and the first clock entry. `mode`: live or backtest."""
     body = kinds.Genesis(
-        format=1, mode=mode, log_key=note.VerifierKey(origin, log.public).text(), software=f"failwell/{__version__}"
+        format=1,
+        mode=mode,
+        log_key=note.VerifierKey(origin, log.public).text(),
+        software=f"failwell/{__version__}",
     )
     clock = book.clock_draft()
     return (Draft(body=body, actor="node"), *(() if clock is None else (clock,)))
@@ -66,9 +74,14 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
     """A ledger marked `backtest`, in this process: new, or an earlier one that goes on where it stopped."""
     if workspace.ledger.exists():
         book = open_book(workspace, workspace.open_keys(), clock)
-        if book.state.mode != "backtest":  # recorded time and unsigned contracts must never reach a live record
+        if (
+            book.state.mode != "backtest"
+        ):  # recorded time and unsigned contracts must never reach a live record
             book.storage.close()
-            raise Refused(f"{workspace.path} is a live workspace", hint="A backtest makes its own: choose another --into.")
+            raise Refused(
+                f"{workspace.path} is a live workspace",
+                hint="A backtest makes its own: choose another --into.",
+            )
         writer = Writer(book, after=observe)
         clock_draft = book.clock_draft()
         if clock_draft is not None:

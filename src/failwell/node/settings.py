@@ -14,6 +14,8 @@ import msgspec
 
 from failwell.core import canonical
 from failwell.core.errors import InputError
+from failwell.effects.settings import Settings as Log
+from failwell.effects.settings import parse_settings as parse_log
 
 FILE_NAME = "failwell.toml"
 
@@ -22,7 +24,7 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """Root of all sections."""
 
 
-class NodeSettings(Section):
+class NodeSettings(Section, frozen=True, kw_only=True):
     """`idle_s`: a node started on demand ends after this long without callers, tools or due pages (0 = never)."""
 
     idle_s: int = 900
@@ -30,7 +32,7 @@ class NodeSettings(Section):
     output_cap_bytes: int = 1_048_576
 
 
-class MailSettings(Section):
+class MailSettings(Section, frozen=True, kw_only=True):
     """How mail goes out. Secrets are named by file, never written here."""
 
     host: str
@@ -42,18 +44,31 @@ class MailSettings(Section):
     ca_file: str | None = None
 
 
-class WitnessSettings(Section):
-    """One log of the tool side: `kind` jsonl or sqlite, `path` absolute or relative to the workspace."""
+class WitnessSettings(Section, frozen=True, kw_only=True):
+    """One log of the tool side. `at`, `ref`, `customer`, `action` name its fields; a relative path starts here."""
 
     kind: Literal["jsonl", "sqlite"]
     path: str
     agent: str
     tool: str
-    fields: dict[str, str] = {}
+    at: str
+    at_unit: Literal["rfc3339", "s", "ms", "us"] = "rfc3339"
+    ref: str | None = None
+    customer: str | None = None
+    action: str | None = None
     table: str | None = None
 
+    def log(self, name: str) -> Log:
+        """The same as the reader of effects takes it; InputError names the field that is wrong."""
+        fields = {
+            key: value
+            for key, value in msgspec.to_builtins(self).items()
+            if value is not None and key != "agent"
+        }
+        return parse_log({**fields, "witness": name})
 
-class ToolSettings(Section):
+
+class ToolSettings(Section, frozen=True, kw_only=True):
     """What runs for a tool. Declared here it is the operator's word, not the agent's."""
 
     command: tuple[str, ...]
@@ -61,7 +76,7 @@ class ToolSettings(Section):
     env: dict[str, str] = {}
 
 
-class Settings(Section):
+class Settings(Section, frozen=True, kw_only=True):
     """Everything an operator may set; each section may be left out."""
 
     node: NodeSettings = NodeSettings()
@@ -88,6 +103,9 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # path = "/var/log/shop/notices.jsonl"
 # agent = "refund-bot"
 # tool = "notices.send"
+# at = "sent_at"
+# customer = "customer"
+# action = "failwell_action"  # the tool finds it in its environment as FAILWELL_ACTION
 
 # [tools."notices.send"]   # what runs for a tool
 # command = ["/usr/local/bin/send-notice"]
@@ -97,9 +115,14 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
     """The settings that TOML `text` spells; InputError names the field that is wrong."""
     try:
-        return msgspec.convert(tomllib.loads(text), Settings, strict=True)
+        found = msgspec.convert(tomllib.loads(text), Settings, strict=True)
+        for witness, log in found.witness.items():
+            log.log(witness)
+        return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
+        raise InputError(
+            f"{name}: {error}", hint="failwell config show prints the settings in force."
+        ) from error
 
 
 def read_settings(workspace: Path) -> Settings:
@@ -130,7 +153,7 @@ def settings_from_text(text: str) -> Settings:
     built = canonical.decode(text.encode())
     for table in ("witness", "tools"):
         built[table] = {
-            name: {key: dict(value) if key in ("env", "fields") else value for key, value in fields.items()}
+            name: {key: dict(value) if key == "env" else value for key, value in fields.items()}
             for name, fields in built[table]
         }
     return msgspec.convert(built, Settings, strict=True)

@@ -44,7 +44,7 @@ class Workspace:
         Named by a digest of the path, so that the socket's path stays below the kernel's 108 bytes.
         """
         short = hashlib.sha256(os.fsencode(self.path)).hexdigest()[:16]
-        return runtime_root(os.environ) / short
+        return keys.private_directory(runtime_root(os.environ) / short)
 
     @property
     def socket(self) -> Path:
@@ -53,7 +53,9 @@ class Workspace:
     def create(self, origin: str) -> LedgerKeys:
         """Make the directories and the keys of a new workspace. Refuses one that is there already."""
         if self.ledger.exists():
-            raise InputError(f"{self.path} is a workspace already", hint="Use it, or choose another directory.")
+            raise InputError(
+                f"{self.path} is a workspace already", hint="Use it, or choose another directory."
+            )
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in _PARTS:
             keys.private_directory(self.path / part)
@@ -84,7 +86,11 @@ class Workspace:
 def runtime_root(environ: Mapping[str, str]) -> Path:
     """$XDG_RUNTIME_DIR/failwell, else /tmp/failwell-UID; made 0700 and checked: a stranger's directory is refused."""
     base = environ.get("XDG_RUNTIME_DIR", "")
-    root = Path(base) / "failwell" if base.startswith("/") and Path(base).is_dir() else Path(f"/tmp/failwell-{os.getuid()}")  # noqa: S108
+    root = (
+        Path(base) / "failwell"
+        if base.startswith("/") and Path(base).is_dir()
+        else Path(f"/tmp/failwell-{os.getuid()}")
+    )  # noqa: S108
     return keys.private_directory(root)
 
 

@@ -84,7 +84,9 @@ class SqliteStorage:
             if self._write.pragma("application_id") != APPLICATION_ID:
                 raise Corrupt(f"{self.path} is not a Failwell ledger")
             if self._write.pragma("user_version") != LAYOUT_VERSION:
-                raise Corrupt(f"{self.path} has layout {self._write.pragma('user_version')}, this release reads {LAYOUT_VERSION}")
+                raise Corrupt(
+                    f"{self.path} has layout {self._write.pragma('user_version')}, this release reads {LAYOUT_VERSION}"
+                )
             self._back = _open(self.path, writable=False)
             self._read = _open(self.path, writable=False)
         except apsw.Error as error:
@@ -168,7 +170,9 @@ class SqliteStorage:
         page = self._page(f'SELECT * FROM "{table}" ORDER BY {key} LIMIT {PAGE}')  # noqa: S608
         while page:
             yield from page
-            page = self._page(f'SELECT * FROM "{table}" WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}', page[-1][0])  # noqa: S608
+            page = self._page(
+                f'SELECT * FROM "{table}" WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}', page[-1][0]
+            )  # noqa: S608
 
     def checkpoint(self) -> bytes | None:
         row = self._one("SELECT note FROM checkpoint WHERE id = 1")

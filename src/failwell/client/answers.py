@@ -1,0 +1,90 @@
+"""What the gate answers: a verdict is a value, a refusal is an exception that says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from failwell.core.errors import FailwellError as Error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """A decided action. `verdict` is ALLOW, DENY or ESCALATE; `entry` its number in the ledger.
+
+    `repeated`: this call id was decided before, nothing runs again, and `state` says what came of it then.
+    """
+
+    verdict: str
+    clauses: tuple[str, ...]
+    because: str
+    hint: str | None
+    ticket: str | None
+    entry: int
+    repeated: bool = False
+    state: str = "open"
+
+    @property
+    def allowed(self) -> bool:
+        return self.verdict == "ALLOW"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What came of an executed action: its state, the tool's result, and the entry that records it."""
+
+    state: str
+    result: Any
+    entry: int
+    verdict: Verdict
+    exit_code: int | None = None
+    why: str | None = None
+
+
+class Denied(Error):
+    """The action is outside the contract; it did not run."""
+
+    code = "denied"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(_words("denied", verdict), hint=verdict.hint)
+        self.verdict = verdict
+        self.clauses, self.because = verdict.clauses, verdict.because
+        self.ticket, self.entry = verdict.ticket, verdict.entry
+
+
+class Escalated(Denied):
+    """A person must decide; until then the action does not run."""
+
+    code = "escalated"
+
+    def __init__(self, verdict: Verdict) -> None:
+        super().__init__(verdict)
+        self.message = _words("escalated: it does not run until a person decides", verdict)
+
+
+class Interrupted(Error):
+    """The action was stopped while it ran, or before it could start. `outcome.state` says how sure that is."""
+
+    code = "interrupted"
+
+    def __init__(self, outcome: Outcome) -> None:
+        super().__init__(
+            f"stopped ({outcome.state}): {outcome.why or 'by order'} [entry {outcome.entry}]",
+            hint="The agent may be suspended: failwell incident list",
+        )
+        self.outcome = outcome
+        self.entry = outcome.entry
+
+
+def _words(what: str, verdict: Verdict) -> str:
+    named = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
+    return f"{what}{named}: {verdict.because} [entry {verdict.entry}]"
+
+
+def read_verdict(raw: dict[str, Any]) -> Verdict:
+    """A verdict as the node sends it."""
+    return Verdict(
+        verdict=raw["verdict"], clauses=tuple(raw["clauses"]), because=raw["because"], hint=raw["hint"],
+        ticket=raw["ticket"], entry=raw["entry"], repeated=raw["repeated"], state=raw["state"],
+    )  # fmt: skip

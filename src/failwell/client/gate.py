@@ -1,0 +1,319 @@
+"""The Python door: `connect`, a decorator for tools, a context manager for runs. Nothing else to learn.
+
+A decorated function that a fresh process can import runs there, under a supervisor that can stop it. Any other one
+(a closure, a notebook cell) stays in this process: it is `cooperative`, its stop cannot be confirmed, and the record
+says so. What an agent may do stands in its contract, never here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextvars
+import functools
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from failwell.client.answers import Denied, Error, Escalated, Interrupted, Outcome, Verdict, read_verdict
+from failwell.client.wire import Wire, hello, reach
+from failwell.core.errors import NotFound, Refused
+from failwell.execute.function import ORIGINAL, import_path, importable, make_command
+from failwell.identity import agents, names
+from failwell.node.workspace import find_workspace
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_CURRENT: contextvars.ContextVar[Run | None] = contextvars.ContextVar("failwell_run", default=None)
+
+
+def connect(workspace: str | os.PathLike[str] | None = None) -> Gate:
+    """Connect to the node of a workspace, starting one if none answers.
+
+    `workspace`: its directory; by default $FAILWELL_WORKSPACE, else the nearest from here upwards. Raises NotFound
+    without a workspace, Unreachable when no node can be started.
+    """
+    found = find_workspace(None if workspace is None else os.fspath(workspace), os.environ, Path.cwd())
+    return Gate(reach(found.socket, found.path), names.config_directory(os.environ, Path.home()))
+
+
+class Gate:
+    """A connection to the node. Thread-safe; close it with `close` or a `with` block."""
+
+    def __init__(self, wire: Wire, config: Path) -> None:
+        self.wire = wire
+        self._config = config
+        self._proved: dict[str, str] = {}
+        self._tools: dict[str, Callable[..., Any]] = {}
+        self._acting: dict[int, Acting] = {}
+        wire.on_push = self._pushed
+
+    def tool(self, name: str) -> Callable[[F], F]:
+        """Register a function as the tool `name`. Called inside a run, it goes through the gate.
+
+        Arguments are passed by keyword and travel as JSON, as does the result.
+        """
+
+        def register(function: F) -> F:
+            self._tools[name] = function
+
+            @functools.wraps(function)
+            def governed(**arguments: Any) -> Any:
+                run = _CURRENT.get()
+                if run is None:
+                    raise Refused(
+                        f"{name} was called outside a run", hint="with gate.run(agent=...) as run: ..."
+                    )
+                return run.call(name, **arguments)
+
+            setattr(governed, ORIGINAL, function)
+            return governed  # type: ignore[return-value]
+
+        return register
+
+    def run(
+        self, agent: str, *, principal: str | None = None, request: str | None = None, host: str | None = None,
+        resume: int | None = None,
+    ) -> Run:  # fmt: skip
+        """One task of `agent`: on behalf of `principal`, because of `request`. Use it in `with` or `async with`.
+
+        `host` names the application whose own key opens the run; `resume` goes on with an open run of that number.
+        """
+        return Run(self, agent, principal, request, host, resume)
+
+    def prove(self, role: str, name: str) -> str:
+        """Prove an identity with the key that its registration left in the configuration directory; its full name."""
+        if name not in self._proved:
+            origin = self.wire.greeting["origin"]
+            load = agents.load_host_key if role == "host" else agents.load_agent_key
+            self._proved[name] = hello(self.wire, role, name, load(self._config, origin, name))
+        return self._proved[name]
+
+    def function(self, tool: str) -> Callable[..., Any] | None:
+        return self._tools.get(tool)
+
+    def target(self, tool: str) -> dict[str, Any] | None:
+        """How a fresh process runs the function registered for `tool`; None when it must stay in this process."""
+        function = self._tools.get(tool)
+        named = None if function is None else importable(function)
+        if named is None:
+            return None
+        return {"command": make_command(named), "env": {"PYTHONPATH": import_path()}, "cwd": os.getcwd()}
+
+    def _pushed(self, message: dict[str, Any]) -> None:
+        acting = self._acting.get(int(message.get("action", -1)))
+        if acting is not None:
+            acting.interrupted = True
+
+    def close(self) -> None:
+        self.wire.close()
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Acting:
+    """An action that this process executes itself. Poll `interrupted`: nobody else can stop it from outside."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.verdict = verdict
+        self.interrupted = False
+        self.result: Any = None
+
+
+class Run:
+    """One task. `call` executes, `decide` only asks; both say who decided and why."""
+
+    def __init__(
+        self, gate: Gate, agent: str, principal: str | None, request: str | None, host: str | None, resume: int | None
+    ) -> None:  # fmt: skip
+        self._gate = gate
+        self._agent = agent
+        self._opening = {"principal": principal, "request": request}
+        self._host = host
+        self.id: int | None = resume
+        self._token: contextvars.Token[Run | None] | None = None
+
+    # -- opening and closing -----------------------------------------------------------------------------------
+
+    def __enter__(self) -> Run:
+        self._agent = self._gate.prove("agent", self._agent)
+        if self._host is not None:
+            self._gate.prove("host", self._host)
+        if self.id is None:
+            self.id = self._gate.wire.call("run.open", agent=self._agent, **self._opening)
+        self._token = _CURRENT.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._token is not None:
+            _CURRENT.reset(self._token)
+        if self.id is not None:
+            self._gate.wire.call("run.close", agent=self._agent, run=self.id)
+
+    async def __aenter__(self) -> AsyncRun:
+        await asyncio.to_thread(self.__enter_quietly)
+        self._token = _CURRENT.set(self)
+        return AsyncRun(self)
+
+    def __enter_quietly(self) -> None:
+        self.__enter__()
+        if self._token is not None:
+            _CURRENT.reset(self._token)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._token = None
+        await asyncio.to_thread(self.__exit__)
+
+    # -- acting ------------------------------------------------------------------------------------------------
+
+    def decide(
+        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
+        call_id: str | None = None, **more: Any,
+    ) -> Verdict:  # fmt: skip
+        """The verdict on an action, on record, without executing it."""
+        return self._verdict(
+            self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "decide").result()
+        )
+
+    def call(
+        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
+        call_id: str | None = None, **more: Any,
+    ) -> Any:  # fmt: skip
+        """Execute an action and return the tool's result.
+
+        Raises Denied or Escalated when it does not run, Interrupted when it was stopped, Error when the tool fails.
+        """
+        given = {**(arguments or {}), **more}
+        function = self._gate.function(tool)
+        if function is not None and self._gate.target(tool) is None:
+            with self.acting(tool, given, reason=reason, call_id=call_id) as acting:
+                acting.result = function(**given)
+            return acting.result
+        return _result(self._outcome(self._propose(tool, given, reason, call_id, "execute").result()))
+
+    @contextmanager
+    def acting(
+        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
+        call_id: str | None = None, **more: Any,
+    ) -> Iterator[Acting]:  # fmt: skip
+        """Execute an allowed action in this `with` block (cooperative). Set `result` on what it gives."""
+        raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin").result()
+        acting = Acting(_runnable(read_verdict(raw["verdict"])))
+        action = acting.verdict.entry
+        self._gate._acting[action] = acting
+        state, why = "failed", None
+        try:
+            yield acting
+            state = "completed"
+        except BaseException as error:
+            why = f"{type(error).__name__}: {error}"[:300]
+            raise
+        finally:
+            self._gate._acting.pop(action, None)
+            if acting.interrupted and state == "failed":
+                state = "interrupted"
+            self._settle(action, state, acting.result, why)
+
+    def _settle(self, action: int, state: str, result: Any, why: str | None) -> None:
+        text = None if result is None else json.dumps(result, default=str)
+        self._gate.wire.call("settle", agent=self._agent, action=action, state=state, result=text, why=why)
+
+    def _propose(
+        self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str
+    ) -> Future[Any]:  # fmt: skip
+        target = self._gate.target(tool) if how == "execute" else None
+        return self._gate.wire.ask(
+            "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,
+            arguments=json.dumps(arguments), reason=reason, how=how, target=target,
+        )  # fmt: skip
+
+    @staticmethod
+    def _verdict(raw: dict[str, Any]) -> Verdict:
+        return read_verdict(raw)
+
+    @staticmethod
+    def _outcome(raw: dict[str, Any]) -> Outcome:
+        verdict = _runnable(read_verdict(raw["verdict"]))
+        result = raw["result"]
+        output = base64.b64decode(result["output"])
+        return Outcome(
+            state=result["state"], result=_read_output(output), entry=result["entry"], verdict=verdict,
+            exit_code=result["exit_code"], why=result["why"],
+        )  # fmt: skip
+
+
+class AsyncRun:
+    """A run inside `async with`: the same methods, awaited."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self.id = run.id
+
+    async def decide(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Verdict:
+        """See `Run.decide`."""
+        reason, call_id, given = _taken(arguments, more)
+        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "decide"))
+        return read_verdict(raw)
+
+    async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
+        """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process."""
+        reason, call_id, given = _taken(arguments, more)
+        function = self._run._gate.function(tool)
+        if function is not None and self._run._gate.target(tool) is None:
+            with self._run.acting(tool, given, reason=reason, call_id=call_id) as acting:
+                made = function(**given)
+                acting.result = await made if asyncio.iscoroutine(made) else made
+            return acting.result
+        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute"))
+        return _result(Run._outcome(raw))
+
+
+def _taken(
+    arguments: dict[str, Any] | None, more: dict[str, Any]
+) -> tuple[str | None, str | None, dict[str, Any]]:
+    """(reason, call id, arguments) from what a call was given."""
+    reason, call_id = more.pop("reason", None), more.pop("call_id", None)
+    return reason, call_id, {**(arguments or {}), **more}
+
+
+def _runnable(verdict: Verdict) -> Verdict:
+    """The verdict, if it lets the action run now; Denied, Escalated or Error otherwise."""
+    if verdict.verdict == "ESCALATE":
+        raise Escalated(verdict)
+    if verdict.verdict != "ALLOW":
+        raise Denied(verdict)
+    if verdict.repeated:
+        raise Error(
+            f"this call was decided before (entry {verdict.entry}) and is {verdict.state}: it does not run again",
+            hint="Use a new call id for a new action.", code="repeated",
+        )  # fmt: skip
+    return verdict
+
+
+def _result(outcome: Outcome) -> Any:
+    if outcome.state == "completed":
+        return outcome.result
+    if outcome.state == "failed":
+        raise Error(f"the tool failed: {outcome.why} [entry {outcome.entry}]", code="tool-failed")
+    raise Interrupted(outcome)
+
+
+def _read_output(output: bytes) -> Any:
+    """A tool's output: the JSON value it is, else its text."""
+    text = output.decode("utf-8", "replace")
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+__all__ = ["Gate", "NotFound", "Run", "connect"]

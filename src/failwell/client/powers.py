@@ -1,0 +1,169 @@
+"""Human powers from outside: look at what an order is about, sign it, give it (I7, D31).
+
+Used by the command line and by rehearsals. When the node does not answer, a suspension is left in the workspace and
+the recorded supervisors get their stop order without it (D2).
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import msgspec
+
+from failwell.client.wire import Wire
+from failwell.core import contract as contracts
+from failwell.core import orders as o
+from failwell.core.errors import Refused, Unreachable
+from failwell.core.instants import format_at
+from failwell.execute.records import StopSent, stop_recorded
+from failwell.identity.persons import Signer, sign_order
+from failwell.ledger.vault import commitment
+from failwell.node import left_orders
+from failwell.node.workspace import Workspace
+
+#: A node that is silent this long does not delay a stop (D2).
+SUSPEND_WAIT_S = 1.0
+
+Confirm = Callable[[dict[str, Any]], bool]
+
+
+def _agree(shown: dict[str, Any]) -> bool:
+    return True
+
+
+class Hand:
+    """A person's hand on a workspace: `signer` is the unlocked key, `confirm` shows the sight and says yes or no."""
+
+    def __init__(self, wire: Wire, signer: Signer, confirm: Confirm = _agree) -> None:
+        self._wire = wire
+        self._signer = signer
+        self._confirm = confirm
+        self._origin = str(wire.greeting["origin"])
+
+    def sign(self, kind: str, details: o.Details) -> o.SignedOrder:
+        """Look, confirm, sign. Raises Refused when the person says no."""
+        seen = self._wire.call(
+            "ask", about="sight", key={"order": kind, "details": msgspec.to_builtins(details)}
+        )
+        if not self._confirm(seen["shown"]):
+            raise Refused("not signed: you said no")
+        return sign_order(
+            self._signer, make_order(kind, self._origin, self._signer.person, seen["digest"], details)
+        )
+
+    def give(self, kind: str, details: o.Details, **about: Any) -> Any:
+        """Sign an order and have it carried out; returns the entry it left."""
+        return self._wire.call("order", orders=[as_fields(self.sign(kind, details))], **about)
+
+    def enrol(
+        self, person: Signer, public: str, proof: str, roles: tuple[str, ...], email: str | None
+    ) -> Any:
+        """Enrol a further person, who brought key and proof."""
+        salt = secrets.token_bytes(16)
+        contact = None if email is None else commitment(salt, email.encode())
+        details = o.PersonEnrol(person=person.person, key=public, proof=proof, roles=roles, contact=contact)
+        return self.give("person.enrol", details, contact=email, salt=salt.hex())
+
+    def sign_contract(self, contract: contracts.Contract) -> o.SignedOrder:
+        """The owner stands for a contract; the signature is kept beside the file until the approver adopts it."""
+        return self.sign(
+            "contract.sign",
+            o.ContractSign(
+                contract=contract.contract, version=contract.version, digest=contracts.digest(contract)
+            ),
+        )
+
+    def adopt_contract(self, contract: contracts.Contract, signed: o.SignedOrder) -> Any:
+        """The approver puts a contract in force, over the owner's signature."""
+        details = o.ContractAdopt(
+            contract=contract.contract, version=contract.version, digest=contracts.digest(contract),
+            signed=o.order_digest(o.parse_order(signed.order)),
+        )  # fmt: skip
+        adopted = self.sign("contract.adopt", details)
+        document = contracts.to_canonical(contract).decode()
+        return self._wire.call("order", orders=[as_fields(signed), as_fields(adopted)], document=document)
+
+    def acknowledge(self, incident: int) -> Any:
+        return self.give("incident.acknowledge", o.IncidentAcknowledge(incident=incident))
+
+    def propose_release(self, incident: int, agent: str, conditions: str, evidence: tuple[int, ...]) -> Any:
+        details = o.ReleasePropose(
+            incident=incident, agent=agent, authority="PROBATION", conditions=conditions, evidence=evidence
+        )
+        return self.give("release.propose", details)
+
+    def approve_release(self, incident: int, agent: str) -> Any:
+        """Approve the release that stands proposed for an incident."""
+        look = o.ReleaseApprove(incident=incident, agent=agent, proposal="0" * 64)
+        seen = self._wire.call(
+            "ask", about="sight", key={"order": "release.approve", "details": msgspec.to_builtins(look)}
+        )
+        if seen["proposal"] is None:
+            raise Refused(
+                f"no release is proposed for incident {incident}", hint="failwell agent release propose"
+            )
+        details = o.ReleaseApprove(incident=incident, agent=agent, proposal=seen["proposal"])
+        return self.give("release.approve", details)
+
+
+def make_order(kind: str, origin: str, person: str, shown: str, details: o.Details) -> o.Order[Any]:
+    """An order of now, with a fresh nonce."""
+    return o.Order(
+        order=kind, origin=origin, person=person, nonce=secrets.token_hex(16), at=format_at(time.time_ns() // 1000),
+        shown=shown, details=details,
+    )  # fmt: skip
+
+
+def as_fields(signed: o.SignedOrder) -> dict[str, str]:
+    """A signed order as the wire takes it."""
+    fields: dict[str, str] = json.loads(o.encode_signed(signed))
+    return fields
+
+
+class Suspended(NamedTuple):
+    """What became of a suspension. `confirmed`: the node recorded it (`entry`); else it was left with `sent` stops."""
+
+    confirmed: bool
+    entry: int | None
+    sent: tuple[StopSent, ...]
+    why: str | None
+
+
+def suspend(
+    workspace: Workspace, signer: Signer, agent: str, reason: str, *, wait_s: float = SUSPEND_WAIT_S
+) -> Suspended:
+    """Stop an agent, with or without the node's answer (D2).
+
+    The order is signed first. If the node does not answer within `wait_s` seconds, the signed order is written
+    durably into `orders/`, and the supervisors of the agent's running tools are told to stop by signal.
+    """
+    origin = workspace.origin()
+    details = o.AgentSuspend(agent=agent, reason=reason)
+    order = make_order("agent.suspend", origin, signer.person, o.shown_digest(reason.encode()), details)
+    signed = sign_order(signer, order)
+    try:
+        wire = Wire(workspace.socket, timeout_s=wait_s)
+    except Unreachable as error:
+        return _without_node(workspace, signed, agent, error.message)
+    try:
+        entry = wire.call("order", orders=[as_fields(signed)], timeout_s=wait_s)
+    except Unreachable as error:
+        return _without_node(workspace, signed, agent, error.message)
+    finally:
+        wire.close()
+    return Suspended(True, int(entry), (), None)
+
+
+def _without_node(workspace: Workspace, signed: o.SignedOrder, agent: str, why: str) -> Suspended:
+    left_orders.leave(workspace.orders, signed)
+    sent = tuple(item for item in stop_recorded(workspace.runtime, None) if _is_of(item.agent, agent))
+    return Suspended(False, None, sent, why)
+
+
+def _is_of(full: str, named: str) -> bool:
+    """Whether a recorded tool's agent is the one named by its full id or its short name."""
+    return full == named or full.rsplit("/", 1)[-1] == named

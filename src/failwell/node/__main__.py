@@ -1,0 +1,57 @@
+"""`python -m failwell.node --workspace DIR`: the node process itself, as clients start it on demand.
+
+It detaches nothing and prints one line when it is ready; `failwell serve` runs the same in the foreground.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import sys
+from pathlib import Path
+
+from failwell.core.errors import FailwellError
+from failwell.node.service import Node
+from failwell.node.workspace import Workspace
+
+#: The switch interval of the interpreter: the door must get its turn while the writer works (default 5 ms).
+SWITCH_S = 0.001
+
+
+def run(workspace: Path, *, idle_s: int | None, say: bool = True) -> int:
+    """Run a node until it is told to stop or has been idle; returns the exit code."""
+    sys.setswitchinterval(SWITCH_S)
+    try:
+        node = Node(Workspace(workspace))
+    except FailwellError as error:
+        print(f"{error.message}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr, flush=True)
+        return 3
+    reason = "stopped"
+
+    async def main() -> None:
+        nonlocal reason
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, node.stop)
+        idle = node.settings.node.idle_s if idle_s is None else idle_s
+        await node.serve(idle_s=idle, ready=(lambda: print("ready", flush=True)) if say else None)
+
+    try:
+        asyncio.run(main())
+    finally:
+        node.close(reason)
+    return 0
+
+
+def main() -> int:
+    """Command line of the node process."""
+    parser = argparse.ArgumentParser(prog="python -m failwell.node", description=__doc__)
+    parser.add_argument("--workspace", required=True, type=Path)
+    parser.add_argument("--idle-s", type=int, default=None)
+    given = parser.parse_args()
+    return run(given.workspace, idle_s=given.idle_s)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

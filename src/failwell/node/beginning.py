@@ -1,0 +1,79 @@
+"""The beginning of a workspace: keys, genesis, settings and the first person, who signs for all of it (D9, D31)."""
+
+from __future__ import annotations
+
+import base64
+from typing import NamedTuple
+
+from failwell.core import kinds
+from failwell.core.canonical import encode
+from failwell.core.errors import Refused
+from failwell.core.instants import format_at
+from failwell.core.orders import Init, Order, shown_digest
+from failwell.core.records import Draft
+from failwell.identity.persons import Signer, sign_order, verify_order
+from failwell.ledger.vault import commitment
+from failwell.ledger.writer import Writer
+from failwell.node import settings, watch
+from failwell.node.assembly import create_book, genesis_drafts, new_salt, write_now
+from failwell.node.clock import SystemClock
+from failwell.node.workspace import Workspace
+
+
+class Begun(NamedTuple):
+    """A new workspace: where it is, its ledger's name, and the key that its checkpoints verify with."""
+
+    workspace: Workspace
+    origin: str
+    log_key: str
+
+
+def begin(
+    workspace: Workspace, signer: Signer, *, email: str | None, roles: tuple[str, ...], settings_toml: str
+) -> Begun:  # fmt: skip
+    """Make a workspace. The first person signs the settings and their own enrolment; the order entry comes first (I7).
+
+    Raises InputError for settings that cannot be read or a workspace that is there already.
+    """
+    wanted = settings.parse_settings(settings_toml)
+    clock = SystemClock()
+    book, made = create_book(workspace, clock)
+    (workspace.path / settings.FILE_NAME).write_text(settings_toml, encoding="utf-8")
+    origin = workspace.origin()
+    text = settings.settings_text(wanted)
+    salt = new_salt()
+    contact = None if email is None else commitment(salt, email.encode())
+    public = base64.b64encode(signer.key.public).decode()
+    details = Init(key=public, roles=roles, contact=contact, settings=watch.digest(text))
+    shown = encode({"order": "init", "settings": details.settings, "person": signer.person})
+    order = Order(
+        order="init", origin=origin, person=signer.person, nonce=salt.hex(), at=format_at(clock.wall_us()),
+        shown=shown_digest(shown), details=details,
+    )  # fmt: skip
+    signed = sign_order(signer, order)
+    if verify_order(signed, signer.key.public) != order:
+        raise Refused("the first order does not verify")
+    by = f"person:{signer.person}"
+    drafts = (
+        *genesis_drafts(book, made.log, origin, "live"),
+        Draft(
+            body=kinds.Order(
+                order="init", person=signer.person, key=signed.key, text=signed.order, signature=signed.signature,
+                source="init",
+            ),
+            actor=by,
+        ),
+        Draft(body=kinds.Config(digest=details.settings, text=text), actor=by, refs=(2,)),
+        Draft(
+            body=kinds.PersonEnrolled(person=signer.person, key=public, roles=roles),
+            actor=by,
+            refs=(2,),
+            secret=None if email is None else {"email": email, "salt": salt.hex()},
+        ),
+    )  # fmt: skip
+    writer = Writer(book)
+    try:
+        write_now(writer, drafts)
+    finally:
+        writer.close()
+    return Begun(workspace, origin, workspace.log_pub.read_text().strip())

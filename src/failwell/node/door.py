@@ -1,0 +1,250 @@
+"""The node's door: a unix socket in the runtime directory, one asyncio loop, typed frames in and out (D1).
+
+A connection proves its identities by answering the greeting's challenge; what it may ask follows from them. Callers
+that prove nothing get nothing but a count of their refusals. The door judges nothing itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import secrets
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from failwell.core.errors import FailwellError, InputError, Refused
+from failwell.gate.outcomes import Settlement
+from failwell.gate.runs import close_run, open_run
+from failwell.gate.verdicts import Proposal, Verdict, check_call_id
+from failwell.identity import agents
+from failwell.node import requests as asked
+from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+#: Requests of one connection that may wait at once; more are refused, so that one caller cannot fill the queue.
+MAX_WAITING = 20_000
+
+
+class Connection(asyncio.Protocol):
+    """One client. `agents` and `host` are the identities it has proved."""
+
+    def __init__(self, node: Node, lost: Callable[[Connection], None]) -> None:
+        self._node = node
+        self._lost = lost
+        self._buffer = bytearray()
+        self._waiting = 0
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self.challenge = agents.challenge(secrets.token_bytes(agents.CHALLENGE_BYTES))
+        self.agents: set[str] = set()
+        self.host: str | None = None
+        self.peer_pid = 0
+        self.executing: set[int] = set()
+
+    # -- frames ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101  narrows for the type checker
+        self._transport = transport
+        peer: socket.socket = transport.get_extra_info("socket")
+        pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        self.peer_pid = pid
+        if uid not in (os.getuid(), 0):
+            self._node.refusals.count(f"uid:{uid}", "another user of this machine")
+            transport.close()
+            return
+        self.push(
+            Greeting(
+                protocol=1, origin=self._node.origin, node=self._node.name, challenge=self.challenge.hex(),
+                pid=os.getpid(), mode=self._node.mode,
+            )
+        )  # fmt: skip
+
+    def data_received(self, data: bytes) -> None:
+        buffer = self._buffer
+        buffer += data
+        start = 0
+        while len(buffer) - start >= 4:
+            length = int.from_bytes(buffer[start : start + 4], "big")
+            if length > MAX_FRAME_BYTES:
+                self._refuse(0, InputError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read"))
+                self._transport.close()
+                return
+            if len(buffer) - start < 4 + length:
+                break
+            self._request(bytes(buffer[start + 4 : start + 4 + length]))
+            start += 4 + length
+        del buffer[:start]
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        for action in tuple(self.executing):
+            self._node.runner.lost(action, "the process that executed it is gone")
+        self._lost(self)
+
+    def push(self, message: Any) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(frame(message))
+
+    # -- requests ----------------------------------------------------------------------------------------------
+
+    def _request(self, data: bytes) -> None:
+        try:
+            request = DECODER.decode(data)
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
+            self._refuse(_peek_id(data), InputError(f"the request does not decode: {error}"))
+            return
+        if self._waiting >= MAX_WAITING:
+            self._refuse(
+                request.id, Refused(f"{MAX_WAITING} requests of this connection wait already", code="busy")
+            )
+            return
+        self._waiting += 1
+        try:
+            answer = self._handle(request)
+        except FailwellError as error:
+            self._done(request.id, error=error)
+            return
+        task = asyncio.ensure_future(answer)
+        self._tasks.add(task)
+        task.add_done_callback(lambda finished: self._finish(request.id, finished))
+
+    def _finish(self, number: int, finished: asyncio.Future[Any]) -> None:
+        self._tasks.discard(finished)
+        if finished.cancelled():
+            self._done(number, error=Refused("the node is stopping", code="stopping"))
+        elif (error := finished.exception()) is not None:
+            self._done(number, error=error)
+        else:
+            self._done(number, answer=finished.result())
+
+    def _done(self, number: int, *, answer: Any = None, error: BaseException | None = None) -> None:
+        self._waiting -= 1
+        if error is None:
+            self.push({"id": number, "ok": answer})
+        else:
+            self._refuse(number, error)
+
+    def _refuse(self, number: int, error: BaseException) -> None:
+        if isinstance(error, FailwellError):
+            told = {"code": error.code, "message": error.message, "hint": error.hint}
+        else:
+            told = {"code": "failed", "message": f"{type(error).__name__}: {error}", "hint": None}
+        self.push({"id": number, "error": told})
+
+    def _handle(self, request: asked.AnyRequest) -> Awaitable[Any]:
+        node = self._node
+        match request:
+            case asked.Act():
+                return self._act(request)
+            case asked.Settle():
+                return self._settle(request)
+            case asked.OpenRun():
+                return self._open_run(request)
+            case asked.CloseRun():
+                self._need(request.agent)
+                return node.writer.submit_async(close_run(request.run, request.agent, request.reason))
+            case asked.Hello():
+                return self._hello(request)
+            case asked.Give():
+                return node.take_order(request)
+            case asked.Ask():
+                return node.questions.answer(request.about, request.key)
+
+    def _need(self, agent: str) -> None:
+        """Only who proved to be `agent` speaks for it. Everyone else is counted, not recorded one by one (D26)."""
+        if agent not in self.agents:
+            self._node.refusals.count(f"pid:{self.peer_pid}", "no proof of identity")
+            raise Refused(
+                f"this connection has not proved to be {agent}", code="unauthenticated",
+                hint="The agent's key lies with whoever registered it: failwell agent register",
+            )  # fmt: skip
+
+    async def _hello(self, request: asked.Hello) -> dict[str, Any]:
+        known = await self._node.questions.identity(request.role, request.name)
+        try:
+            proof = base64.b64decode(request.proof, validate=True)
+        except ValueError:
+            proof = b""
+        if known is None or not agents.check_proof(
+            base64.b64decode(known[1]), self._node.origin, request.role, request.name, self.challenge,
+            self._node.name, proof,
+        ):  # fmt: skip
+            self._node.refusals.count(f"pid:{self.peer_pid}", f"no proof for {request.role}")
+            raise Refused(
+                f"the proof for {request.role} {request.name} does not hold", code="unauthenticated"
+            )
+        if request.role == "host":
+            self.host = known[0]
+        else:
+            self.agents.add(known[0])
+            self._node.note_peer(known[0], self.peer_pid)
+        return {"proved": known[0]}
+
+    async def _open_run(self, request: asked.OpenRun) -> int:
+        host = self.host
+        if host is None or self._node.shares_process(request.agent, self.peer_pid):
+            # Where host and agent are one process, nobody but the agent's side says on whose behalf it works (D24).
+            self._need(request.agent)
+            host = None
+        return await self._node.writer.submit_async(
+            open_run(request.agent, principal=request.principal, request=request.request, host=host)
+        )
+
+    def _act(self, request: asked.Act) -> Awaitable[Any]:
+        self._need(request.agent)
+        proposal = Proposal(
+            agent=request.agent, run=request.run, call=check_call_id(request.call), tool=request.tool,
+            arguments=request.arguments.encode("utf-8", "surrogatepass"), reason=request.reason,
+        )  # fmt: skip
+        decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
+        return decided if request.how == "decide" else self._execute(request, proposal, decided)
+
+    async def _execute(
+        self, request: asked.Act, proposal: Proposal, decided: asyncio.Future[Verdict]
+    ) -> dict[str, Any]:  # fmt: skip
+        verdict = await decided
+        if verdict.verdict != "ALLOW" or verdict.repeated:
+            return {"verdict": verdict, "result": None}
+        await self._node.wait_for_orders()
+        permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch)
+        if request.how == "begin":
+            self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
+            self.executing.add(verdict.entry)
+            return {"verdict": verdict, "result": None}
+        result = await self._node.execute(verdict, permit, proposal.arguments, request.target)
+        output = base64.b64encode(result.output).decode()
+        return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
+
+    def _tell_to_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
+        return lambda action: (
+            loop.call_soon_threadsafe(self.push, {"push": "interrupt", "action": action}) and None
+        )
+
+    async def _settle(self, request: asked.Settle) -> int:
+        self._need(request.agent)
+        if request.state not in ("completed", "failed", "interrupted"):
+            raise InputError(f"{request.state!r} is not how a caller's action ends")
+        settlement = Settlement(
+            decision=request.action, state=request.state, by="agent",
+            result=None if request.result is None else request.result.encode("utf-8", "replace"), why=request.why,
+        )  # fmt: skip
+        self.executing.discard(request.action)
+        return await asyncio.wrap_future(self._node.runner.settle_cooperative(settlement))
+
+
+def _peek_id(data: bytes) -> int:
+    """The id of a request that is otherwise malformed, so that its caller hears of it."""
+
+    class Peek(msgspec.Struct):
+        id: int = 0
+
+    try:
+        return msgspec.json.decode(data, type=Peek).id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return 0

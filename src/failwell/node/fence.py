@@ -1,0 +1,148 @@
+"""The fence: the node's switch that stops starts at once, and the table of what runs (D5, I3).
+
+Every start passes `start`, which compares epochs and registers the running action under one lock; closing the fence
+takes the same lock, so no start slips between "suspended" and "listed to be stopped". Closing never waits for the
+ledger; opening happens only after the entry that gives authority back is durable.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from failwell.core.errors import Refused
+
+#: Authorities under which an allowed action may start.
+_OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
+
+
+@dataclass(slots=True)
+class Running:
+    """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given."""
+
+    action: int
+    agent: str
+    executor: str
+    stop: Callable[[], None] | None = None
+    ordered: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Permit:
+    """Single-use leave to start one action, void once the agent's epoch moves on."""
+
+    action: int
+    agent: str
+    epoch: int
+    secret: str = field(default_factory=lambda: secrets.token_hex(16))
+
+
+class Fence:
+    """Epochs by agent, permits not yet used, and running actions. Thread-safe; every method is a few dict lookups."""
+
+    def __init__(self, generation: Callable[[], int]) -> None:
+        self._lock = threading.Lock()
+        self._epochs: dict[str, int] = {}
+        self._closed: set[str] = set()
+        self._permits: dict[int, Permit] = {}
+        self._running: dict[int, Running] = {}
+        #: What `orders/` looked like when it was last drained; a change means that a stop may lie there unread.
+        self._generation = generation
+        self._drained = generation()
+
+    # -- who may start anything --------------------------------------------------------------------------------
+
+    def set(self, agent: str, authority: str, epoch: int) -> None:
+        """The state as the ledger has it (start-up, and after a durable change)."""
+        with self._lock:
+            self._epochs[agent] = epoch
+            if authority in _OPEN:
+                self._closed.discard(agent)
+            else:
+                self._closed.add(agent)
+
+    def close(self, agent: str, epoch: int) -> None:
+        """Let nothing of `agent` start from now on, whether or not that is durable yet."""
+        with self._lock:
+            self._closed.add(agent)
+            self._epochs[agent] = max(epoch, self._epochs.get(agent, 0))
+
+    def bump(self, agent: str, epoch: int) -> None:
+        """Void every permit below `epoch` without closing (an agent that is restricted)."""
+        with self._lock:
+            self._epochs[agent] = max(epoch, self._epochs.get(agent, 0))
+
+    def drained(self, generation: int) -> None:
+        """`orders/` was read as it stood at `generation`."""
+        with self._lock:
+            self._drained = generation
+
+    def undrained(self) -> bool:
+        """Whether an order may lie unread in `orders/`."""
+        return self._generation() != self._drained
+
+    # -- starting and ending -----------------------------------------------------------------------------------
+
+    def grant(self, action: int, agent: str, epoch: int) -> Permit:
+        """A permit for one durable ALLOW."""
+        permit = Permit(action, agent, epoch)
+        with self._lock:
+            self._permits[action] = permit
+        return permit
+
+    def start(self, permit: Permit, executor: str) -> Running:
+        """Use a permit and register the action as running; Refused if the agent was stopped meanwhile."""
+        if self.undrained():
+            raise Refused(
+                "an order was left in the workspace and is being read: nothing starts before it",
+                code="fenced",
+            )
+        with self._lock:
+            known = self._permits.pop(permit.action, None)
+            if known is None or not secrets.compare_digest(known.secret, permit.secret):
+                raise Refused(f"action {permit.action} holds no unused permit", code="fenced")
+            if permit.agent in self._closed or self._epochs.get(permit.agent) != permit.epoch:
+                raise Refused(f"{permit.agent} was stopped before this action started", code="fenced")
+            running = Running(permit.action, permit.agent, executor)
+            self._running[permit.action] = running
+            return running
+
+    def attach(self, running: Running, stop: Callable[[], None]) -> None:
+        """Tell how to stop an action that now really runs; if an interrupt was ordered meanwhile it is delivered."""
+        with self._lock:
+            running.stop = stop
+            ordered = running.ordered
+        if ordered:
+            stop()
+
+    def interrupt(self, actions: Iterable[int]) -> list[int]:
+        """Deliver an interrupt to these running actions; returns those that run nothing (never started, or ended)."""
+        absent = []
+        for action in actions:
+            with self._lock:
+                running = self._running.get(action)
+                if running is not None:
+                    running.ordered = True
+                else:
+                    self._permits.pop(action, None)
+                    absent.append(action)
+            if running is not None and running.stop is not None:
+                running.stop()
+        return absent
+
+    def ended(self, action: int) -> bool:
+        """Take an action off the table; whether its interrupt had been ordered."""
+        with self._lock:
+            running = self._running.pop(action, None)
+            self._permits.pop(action, None)
+        return running is not None and running.ordered
+
+    def running(self) -> list[Running]:
+        with self._lock:
+            return list(self._running.values())
+
+    def suspended(self, agent: str) -> bool:
+        with self._lock:
+            return agent in self._closed

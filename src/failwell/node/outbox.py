@@ -1,0 +1,137 @@
+"""The outbox: pages that are due are sent, each attempt on record (R10).
+
+A page is a durable row; a crash between sending and recording sends it again under the same Message-ID. One thread;
+it waits until something is due or a new page is queued. It never gives up on its own account: temporary failures are
+tried again with growing pauses, for ever, and each failure is an entry that people can see.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any, NamedTuple
+
+from failwell.core import kinds
+from failwell.core.errors import FailwellError
+from failwell.core.records import Draft
+from failwell.core.rows import Page
+from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.ledger.writer import Writer
+from failwell.ports.notifier import Mail, Notifier, NotifyFailed
+from failwell.response.letters import Letter
+
+FIRST_PAUSE_US = 5_000_000
+LONGEST_PAUSE_US = 300_000_000
+LOOK_EVERY_S = 1.0
+
+#: The letter of an incident, with the newest checkpoint in it (called in the outbox's thread).
+Compose = Callable[[int], Letter]
+
+
+class _Due(NamedTuple):
+    number: int
+    page: Page
+    agent: str | None
+    address: str | None
+
+
+class Outbox:
+    """Sends due pages through `notifier`; None means that no channel is set up, which is recorded as a failure."""
+
+    def __init__(self, writer: Writer, notifier: Notifier | None, compose: Compose, origin: str) -> None:
+        self._writer = writer
+        self._notifier = notifier
+        self._compose = compose
+        self._origin = origin
+        self._wake = threading.Event()
+        self._stop = False
+        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wake(self) -> None:
+        """A page was queued."""
+        self._wake.set()
+
+    def close(self) -> None:
+        """End after the attempt under way; what is queued stays queued."""
+        self._stop = True
+        self._wake.set()
+        self._thread.join(timeout=35)
+
+    def _run(self) -> None:
+        while not self._stop:
+            self._wake.wait(LOOK_EVERY_S)
+            self._wake.clear()
+            try:
+                for due in self._due():
+                    if self._stop:
+                        return
+                    self._attempt(due)
+            except FailwellError:
+                continue  # the ledger does not write: what is due stays due
+
+    def _due(self) -> list[_Due]:
+        future: Future[list[_Due]] = self._writer.submit(_find_due)
+        return future.result()
+
+    def _attempt(self, due: _Due) -> None:
+        checkpoint, accepted, detail = 0, False, ""
+        try:
+            letter = self._compose(due.page.incident or 0)
+            checkpoint = letter.checkpoint
+            detail = self._send(due, letter)
+            accepted = True
+        except FailwellError as error:
+            detail = error.message
+        pause_us = min(FIRST_PAUSE_US * 2 ** min(due.page.attempts, 10), LONGEST_PAUSE_US)
+
+        def job(turn: Turn) -> Plan[None]:
+            body = kinds.PageAttempted(
+                page=due.number, attempt=due.page.attempts + 1, accepted=accepted, detail=detail[:300],
+                checkpoint=checkpoint, next_due_us=None if accepted else turn.now_us + pause_us,
+            )  # fmt: skip
+            return Plan((Draft(body=body, actor="node", agent=due.agent),), _nothing)
+
+        self._writer.submit(job, CONTAINMENT).result()
+
+    def _send(self, due: _Due, letter: Letter) -> str:
+        if self._notifier is None:
+            raise NotifyFailed(
+                "no mail server is set up", temporary=True, hint="Set [mail] in failwell.toml."
+            )
+        if due.address is None:
+            raise NotifyFailed(
+                f"{due.page.person} has no mail address", temporary=True, hint="Enrol with --email."
+            )
+        # The same id at every attempt: a receiver can tell a repetition from a second incident.
+        local = hashlib.sha256(f"{self._origin}/{due.number}".encode()).hexdigest()[:24]
+        mail = Mail(
+            to=due.address,
+            subject=letter.subject,
+            text=letter.text,
+            message_id=f"<page-{local}@failwell.invalid>",
+        )
+        receipt = self._notifier.send(mail)
+        return receipt.detail
+
+
+def _find_due(turn: Turn) -> Plan[list[_Due]]:
+    """Pages whose time has come, with the address of whom they are for."""
+    found = []
+    for number, page in turn.state.page.items():
+        if page.state != "queued" or page.due_us > turn.now_us:
+            continue
+        person = turn.state.person.get(page.person)
+        secret = None if person is None else turn.secret(person.enrolled)
+        incident = None if page.incident is None else turn.state.incident.get(page.incident)
+        address = None if secret is None else str(secret["email"])
+        found.append(_Due(number, page, None if incident is None else incident.agent, address))
+    return Plan((), lambda _: found)
+
+
+def _nothing(_: Any) -> None:
+    return None

@@ -1,0 +1,228 @@
+"""Questions: what clients may read (D1). Nothing here changes anything.
+
+State is looked at in the writer's turn, entries are read from the store outside it; both are true at the moment of
+asking.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from failwell.core import kinds, rows
+from failwell.core.errors import InputError, NotFound
+from failwell.core.orders import POWERS
+from failwell.core.records import Entry, decode_entry
+from failwell.core.sight import digest_of, sight, sight_digest
+from failwell.core.state import State
+from failwell.ledger.jobs import Plan
+from failwell.response.account import Account, account
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+PAGE = 2000
+
+
+class Questions:
+    """Answers by name; `about` in `NAMES` is all there is to ask."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._answers: dict[str, Callable[[Any], Any]] = {
+            "status": self._status,
+            "agents": lambda key: self._rows("agent"),
+            "persons": lambda key: self._rows("person"),
+            "hosts": lambda key: self._rows("host"),
+            "holds": lambda key: self._rows("hold"),
+            "incidents": lambda key: self._rows("incident"),
+            "pages": lambda key: self._rows("page"),
+            "contract": self._contract,
+            "incident": self._incident,
+            "sight": self._sight,
+            "entries": self._entries,
+            "checkpoint": self._checkpoint,
+            "running": self._running,
+        }
+
+    def answer(self, about: str, key: Any) -> Any:
+        """An awaitable answer; InputError for a question that is not known."""
+        found = self._answers.get(about)
+        if found is None:
+            raise InputError(
+                f"there is no question {about!r}", hint=f"Questions: {', '.join(sorted(self._answers))}."
+            )
+        return found(key)
+
+    async def look(self, see: Callable[[State], Any]) -> Any:
+        """`see(state)` in the writer's turn."""
+        return await self._node.writer.submit_async(
+            lambda turn: Plan((), lambda _, seen=see(turn.state): seen)
+        )  # type: ignore[misc]
+
+    # -- identities --------------------------------------------------------------------------------------------
+
+    async def identity(self, role: str, name: str) -> tuple[str, str] | None:
+        """(full name, registered public key in base64) of an agent or host, None where there is none."""
+
+        def see(state: State) -> tuple[str, str] | None:
+            if role == "agent":
+                agent = state.agent_named(name)
+                key = None if agent is None else state.agent[agent].key
+                return None if agent is None or key is None else (agent, key)
+            host = state.host.get(name) if role == "host" else None
+            return None if host is None else (name, host.key)
+
+        found: tuple[str, str] | None = await self.look(see)
+        return found
+
+    # -- answers -----------------------------------------------------------------------------------------------
+
+    async def _status(self, key: Any) -> dict[str, Any]:
+        node = self._node
+
+        def see(state: State) -> dict[str, Any]:
+            return {
+                "origin": state.origin,
+                "mode": state.mode,
+                "entries": state.size,
+                "agents": len(state.agent),
+                "suspended": sorted(row.name for row in state.agent.values() if row.authority == "SUSPENDED"),
+                "incidents_open": [
+                    number
+                    for number, row in state.incident.items()
+                    if row.state not in ("CLOSED", "MERGED", "FALSE_ALARM")
+                ],
+                "pages_queued": sorted(state.page),
+                "configuration": state.configuration,
+                "last_at_us": state.last_at_us,
+            }
+
+        status: dict[str, Any] = await self.look(see)
+        failure = node.writer.failure
+        return status | {
+            "pid": node.pid,
+            "workspace": str(node.workspace.path),
+            "health": "ok" if failure is None else failure.message,
+            "self_test": node.self_test,
+            "separation": node.separation,
+            "running": len(node.fence.running()),
+            "settings_changed": node.settings_changed(),
+            "mail": node.settings.mail is not None,
+            "interrupt_bound_ms": node.settings.node.interrupt_bound_ms,
+        }
+
+    async def _rows(self, table: str) -> dict[str, Any]:
+        """All rows of a small table, by key."""
+        stored = [(key, rows.decode_row(table, row)) for key, row in self._node.storage.rows(table)]
+        return {str(key): msgspec.to_builtins(row) for key, row in stored}
+
+    async def _contract(self, key: Any) -> dict[str, Any]:
+        """The contract in force for an agent (id or short name)."""
+
+        def see(state: State) -> dict[str, Any]:
+            agent = state.agent_named(str(key))
+            row = None if agent is None else state.agent[agent]
+            if row is None:
+                raise NotFound(f"no agent {key} is registered here", hint="failwell agent list")
+            if row.contract is None:
+                raise NotFound(f"no contract is adopted for {key}", hint="failwell contract adopt FILE")
+            return {"digest": row.contract, **msgspec.to_builtins(state.contract[row.contract])}
+
+        found: dict[str, Any] = await self.look(see)
+        return found
+
+    async def _sight(self, key: Any) -> dict[str, Any]:
+        """What a person must be shown before an order, and the digest to sign."""
+        try:
+            kind = key["order"]
+            details = msgspec.convert(key["details"], POWERS[kind].details, strict=False)
+        except (KeyError, TypeError, msgspec.ValidationError) as error:
+            raise InputError(f"this is no order to look at: {error}") from error
+
+        def see(state: State) -> dict[str, Any]:
+            shown = sight(state, kind, details)
+            proposal = None
+            if "incident" in shown:
+                proposal = state.incident[shown["incident"]["incident"]].proposal
+            return {
+                "shown": shown,
+                "digest": sight_digest(state, kind, details),
+                "seen": digest_of(shown),
+                "proposal": proposal,
+            }
+
+        found: dict[str, Any] = await self.look(see)
+        return found
+
+    async def _incident(self, key: Any) -> dict[str, Any]:
+        return msgspec.to_builtins(await self.account(int(key)))  # type: ignore[no-any-return]
+
+    async def account(self, number: int) -> Account:
+        """The account of an incident, read from the ledger."""
+
+        def see(state: State) -> tuple[rows.Incident, rows.Agent]:
+            row = state.incident.get(number)
+            if row is None:
+                raise NotFound(
+                    f"there is no incident {number}", hint="failwell incident list shows those there are."
+                )
+            return row, state.agent[row.agent]
+
+        row, agent = await self.look(see)
+        return await asyncio.to_thread(self._tell, number, row, agent)
+
+    def _tell(self, number: int, row: rows.Incident, agent: rows.Agent) -> Account:
+        first = min(row.onset_first, row.opened)
+        entries = [entry for entry in self.read(first) if entry.agent == row.agent]
+        entries = self._decisions_before(first, entries) + entries
+        names = self._names(
+            {entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)}
+        )
+        return account(
+            number, row, agent, entries, stated_ms=self._node.settings.node.interrupt_bound_ms,
+            reveal=lambda token: names.get(token, token),
+        )  # fmt: skip
+
+    def _decisions_before(self, first: int, entries: list[Entry[Any]]) -> list[Entry[Any]]:
+        """The decisions of actions that were stopped but had begun before the onset."""
+        stopped = {
+            action
+            for entry in entries
+            if isinstance(entry.body, kinds.InterruptOrdered)
+            for action in entry.body.actions
+            if action < first
+        }
+        stored = [self._node.storage.entry(action) for action in sorted(stopped)]
+        return [decode_entry(row.data) for row in stored if row is not None]
+
+    def _names(self, wanted: set[str | None]) -> dict[str, str]:
+        """What the wanted tokens stand for."""
+        vault = self._node.vault
+        return {row.token: vault.reveal(row)[1] for row in self._node.storage.tokens() if row.token in wanted}
+
+    def read(self, first: int) -> list[Entry[Any]]:
+        """Entries from `first` to the end, decoded, a page at a time."""
+        found: list[Entry[Any]] = []
+        page = self._node.storage.entries(first, PAGE)
+        while page:
+            found += [decode_entry(stored.data) for stored in page]
+            page = self._node.storage.entries(page[-1].seq + 1, PAGE)
+        return found
+
+    async def _entries(self, key: Any) -> list[dict[str, Any]]:
+        """Up to 1,000 entries from `key` on."""
+        page = self._node.storage.entries(int(key or 0), 1000)
+        return [msgspec.to_builtins(decode_entry(stored.data)) for stored in page]
+
+    async def _checkpoint(self, key: Any) -> str:
+        return (self._node.storage.checkpoint() or b"").decode()
+
+    async def _running(self, key: Any) -> list[dict[str, Any]]:
+        return [
+            {"action": item.action, "agent": item.agent, "executor": item.executor, "ordered": item.ordered}
+            for item in self._node.fence.running()
+        ]

@@ -1,0 +1,108 @@
+"""What a client may say to the node, one typed record a request; anything else is refused.
+
+A frame is a 4-byte big-endian length and that many bytes of JSON. The node speaks first (`Greeting`). Each request
+carries an `id` that its reply repeats; replies may come in another order. `push` frames (an interrupt of a
+cooperative action) have no id.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+#: Arguments of 2 MiB must still be answered with a recorded DENY; as a JSON string in a frame they may take thrice that.
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+
+class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, tag_field="do"):
+    id: int
+
+
+class Hello(Request, frozen=True, kw_only=True, tag="hello"):
+    """Proves an identity on this connection: `proof` is base64 over the greeting's challenge."""
+
+    role: str
+    name: str
+    proof: str
+
+
+class OpenRun(Request, frozen=True, kw_only=True, tag="run.open"):
+    agent: str
+    principal: str | None = None
+    request: str | None = None
+
+
+class CloseRun(Request, frozen=True, kw_only=True, tag="run.close"):
+    agent: str
+    run: int
+    reason: str = "done"
+
+
+class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to execute: `command` is an argument vector (a decorated function's is made by the client)."""
+
+    command: tuple[str, ...]
+    cwd: str | None = None
+    env: dict[str, str] = {}
+
+
+class Act(Request, frozen=True, kw_only=True, tag="act"):
+    """Propose one action. `how`: decide (verdict only), begin (the caller executes it) or execute (under a supervisor)."""
+
+    agent: str
+    run: int | None
+    call: str
+    tool: str
+    arguments: str
+    reason: str | None = None
+    how: str = "decide"
+    target: Target | None = None
+
+
+class Settle(Request, frozen=True, kw_only=True, tag="settle"):
+    """The caller's own word on an action that it executed: completed, failed or interrupted."""
+
+    agent: str
+    action: int
+    state: str
+    result: str | None = None
+    why: str | None = None
+
+
+class Give(Request, frozen=True, kw_only=True, tag="order"):
+    """Signed orders (one, or two that belong together) and what they are about, such as a contract's text."""
+
+    orders: tuple[dict[str, str], ...]
+    document: str | None = None
+    contact: str | None = None
+    salt: str | None = None
+
+
+class Ask(Request, frozen=True, kw_only=True, tag="ask"):
+    """A question that changes nothing; `about` names it, `key` what it is about."""
+
+    about: str
+    key: Any = None
+
+
+AnyRequest = Hello | OpenRun | CloseRun | Act | Settle | Give | Ask
+DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
+ENCODER = msgspec.json.Encoder()
+
+
+class Greeting(msgspec.Struct, frozen=True, kw_only=True):
+    """The node's first frame: who it is, and the challenge that identities are proved against."""
+
+    protocol: int
+    origin: str
+    node: str
+    challenge: str
+    pid: int
+    mode: str
+
+
+def frame(message: Any) -> bytes:
+    """One frame on the wire."""
+    data = ENCODER.encode(message)
+    return len(data).to_bytes(4, "big") + data

@@ -1,0 +1,367 @@
+"""The node: one process that holds a workspace's lock, ledger, keys and running tools (D1).
+
+`Node` wires the rooms below into one living thing and says in which order they start and stop. What each of them does
+stands in its own module.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from failwell import __version__
+from failwell.core import kinds
+from failwell.core.errors import FailwellError, InputError, Unhealthy
+from failwell.core.orders import SignedOrder, parse_order
+from failwell.core.records import Draft, Entry
+from failwell.execute.orphans import sweep_leftovers
+from failwell.execute.supervised import SupervisedExecutor
+from failwell.gate import registry
+from failwell.gate.verdicts import Gate, Verdict
+from failwell.identity import names
+from failwell.identity.persons import check_enrolment, verify_order
+from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.ledger.writer import Writer
+from failwell.node import left_orders, settings, watch
+from failwell.node.actions import Result, ToolRunner
+from failwell.node.assembly import EVALUATOR, open_book, write_now
+from failwell.node.clock import SystemClock
+from failwell.node.door import Connection
+from failwell.node.fence import Fence, Permit
+from failwell.node.outbox import Outbox
+from failwell.node.questions import Questions
+from failwell.node.recovery import recover
+from failwell.node.refusals import RefusalCounter
+from failwell.node.requests import Give, Target
+from failwell.node.workspace import Lock, Workspace
+from failwell.notify.smtp import SmtpNotifier, SmtpSettings
+from failwell.response import orders as response_orders
+from failwell.response.letters import Letter, incident_letter
+
+TICK_S = 0.2
+
+
+class Node:
+    """One workspace, owned. `start` opens it, `serve` answers until `stop`; both in the same process."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+        self.pid = os.getpid()
+        self.name = f"node-{secrets.token_hex(8)}"
+        self._clock = SystemClock()
+        self._lock = Lock(workspace)
+        try:
+            self._open()
+        except BaseException:
+            self._lock.release()
+            raise
+
+    # -- start -------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        ledger_keys = self.workspace.open_keys()
+        book = open_book(self.workspace, ledger_keys, self._clock)
+        self.origin = self.workspace.origin()
+        self.mode = book.state.mode
+        if self.mode != "live":
+            raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
+        self.storage, self.vault = book.storage, book.vault
+        self.settings = _settings_in_force(book)
+        self.fence = Fence(lambda: left_orders.generation(self.workspace.orders))
+        for agent, row in book.state.agent.items():
+            self.fence.set(agent, row.authority, row.epoch)
+        self.gate = Gate(EVALUATOR)
+        self.refusals = RefusalCounter(self._clock.wall_us)
+        self.writer = Writer(
+            book, before=self._before, after=self._after, urgent=self._drain_orders, paused=True
+        )
+        self.executor = SupervisedExecutor(self.workspace.runtime, self.workspace.orders)
+        self.runner = ToolRunner(
+            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
+        )
+        self.questions = Questions(self)
+        self.outbox = Outbox(self.writer, self._notifier(), self._letter, self.origin)
+        self._connections: set[Connection] = set()
+        self._peers: dict[str, set[int]] = {}
+        self._busy_at = 0.0
+        self.separation = "embedded: agent and node share one user"
+        self._begin(book.clock_draft())
+
+    @property
+    def marker_prefix(self) -> str:
+        """How a tool's processes are known to be this ledger's, whatever node started them."""
+        return f"{self.origin}/"
+
+    def _begin(self, clock: Draft | None) -> None:
+        """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
+        swept = sweep_leftovers(self.marker_prefix)
+        test = self.executor.self_test()
+        record = test.as_record()
+        self.self_test: dict[str, Any] = record["kill"]
+        self.writer.start()
+        if clock is not None:
+            write_now(self.writer, (clock,))
+        recovered = recover(self.writer, self.workspace.orders, swept)
+        body = kinds.NodeStarted(
+            software=f"failwell/{__version__}", pid=self.pid, separation=self.separation, self_test=self.self_test,
+            recovered=recovered,
+        )  # fmt: skip
+        write_now(self.writer, (Draft(body=body, actor="node"),))
+        if not test.passed:
+            # A node that cannot stop tools must not start any: the gate stays shut until an operator looks.
+            health = kinds.Health(
+                part="stopping", state="failed", detail="the start-up self-test did not confirm a stop"
+            )
+            write_now(self.writer, (Draft(body=health, actor="node"),))
+            self.writer.failure = Unhealthy(
+                "the start-up self-test could not confirm that tools can be stopped here"
+            )
+        self.outbox.start()
+
+    def _notifier(self) -> SmtpNotifier | None:
+        mail = self.settings.mail
+        if mail is None:
+            return None
+        smtp = SmtpSettings(
+            host=mail.host, port=mail.port, sender=mail.sender, security=mail.security, username=mail.username,
+            password_file=None if mail.password_file is None else self.workspace.path / mail.password_file,
+            ca_file=None if mail.ca_file is None else self.workspace.path / mail.ca_file,
+        )  # fmt: skip
+        return SmtpNotifier(smtp, self._clock, watch.read_secret)
+
+    # -- observers of the writer (its thread) ------------------------------------------------------------------
+
+    def _before(self, entry: Entry[Any]) -> None:
+        """What restricts takes effect before it is durable (I8); what runs is told to stand still, not awaited."""
+        body = entry.body
+        if isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
+            if body.now in ("SUSPENDED", "RETIRED"):
+                self.fence.close(entry.agent, body.epoch)
+            elif body.now == "RESTRICTED":
+                self.fence.bump(entry.agent, body.epoch)
+        elif isinstance(body, kinds.InterruptOrdered):
+            self.runner.freeze(body.actions)
+
+    def _after(self, entries: list[Entry[Any]]) -> None:
+        """What permits takes effect only now that it is durable; ordered stops are delivered."""
+        for entry in entries:
+            body = entry.body
+            if isinstance(body, kinds.InterruptOrdered):
+                self.runner.interrupt(body.actions)
+            elif isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
+                self.fence.set(entry.agent, body.now, body.epoch)
+            elif isinstance(body, kinds.PageQueued):
+                self.outbox.wake()
+
+    def _drain_orders(self) -> None:
+        """Read what was left in `orders/` before the next batch (D2); called by the writer, and cheap when nothing is new."""
+        if not self.fence.undrained():
+            return
+        generation = left_orders.generation(self.workspace.orders)
+        for path, signed in left_orders.read(self.workspace.orders):
+            if signed is None:
+                left_orders.put_away(path, taken=False)
+                continue
+            job = response_orders.suspend(signed, verify_order, source="orders")
+            future = self.writer.submit(job, CONTAINMENT)
+            future.add_done_callback(lambda done, path=path: _put_away(path, done))  # type: ignore[misc]
+        self.fence.drained(generation)
+
+    async def wait_for_orders(self) -> None:
+        """Let the writer read `orders/` before anything starts, if something new lies there."""
+        if self.fence.undrained():
+            await self.writer.submit_async(lambda turn: Plan((), _nothing))
+
+    # -- what clients ask for ----------------------------------------------------------------------------------
+
+    async def execute(
+        self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target | None
+    ) -> Result:
+        """Run an allowed action under a supervisor. A tool that the settings declare runs as declared there."""
+        declared = self.settings.tools.get(verdict.tool)
+        if declared is not None:
+            target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
+        if target is None or not target.command:
+            raise InputError(
+                f"nothing is declared to run for {verdict.tool}",
+                hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
+            )
+        deadline_us = await self.questions.look(lambda state: _deadline(state, verdict.agent, verdict.tool))
+        started = await asyncio.to_thread(
+            self.runner.execute, verdict, permit, arguments, target, deadline_us
+        )
+        return await asyncio.wrap_future(started)
+
+    async def take_order(self, request: Give) -> Any:
+        """Carry out signed orders; what restricts goes by the containment lane."""
+        try:
+            signed = tuple(msgspec.convert(item, SignedOrder) for item in request.orders)
+        except msgspec.ValidationError as error:
+            raise InputError(f"this is no signed order: {error}") from error
+        if not 1 <= len(signed) <= 2:
+            raise InputError("one order, or the two of a contract's adoption, are given at a time")
+        order = parse_order(signed[-1].order)
+        lane = CONTAINMENT if order.power.restricts or order.order == "incident.acknowledge" else 1
+        return await self.writer.submit_async(self._job_for(order.order, signed, request), lane)
+
+    def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        last = signed[-1]
+        match kind:
+            case "agent.suspend":
+                return response_orders.suspend(last, verify_order, source="node")
+            case "incident.acknowledge":
+                return response_orders.acknowledge(last, verify_order)
+            case "release.propose":
+                return response_orders.propose_release(last, verify_order)
+            case "release.approve":
+                return response_orders.approve_release(last, verify_order)
+            case "person.enrol":
+                contact = (
+                    None
+                    if request.contact is None
+                    else registry.Contact(request.contact, bytes.fromhex(request.salt or ""))
+                )
+                return registry.enrol_person(last, contact, verify_order, check_enrolment)
+            case "agent.register":
+                agent = names.parse_agent(parse_order(last.order).details.agent)
+                return registry.register_agent(last, agent.short, verify_order)
+            case "host.register":
+                return registry.register_host(last, verify_order)
+            case "contract.adopt" if len(signed) == 2 and request.document is not None:
+                return registry.adopt_contract(
+                    signed[0], last, request.document.encode(), verify_order, EVALUATOR
+                )
+            case "config.apply":
+                text = settings.settings_text(settings.read_settings(self.workspace.path))
+                return registry.apply_config(last, text, watch.digest(text), verify_order)
+        raise InputError(f"an order {kind} is not carried out this way")
+
+    def settings_changed(self) -> bool:
+        """Whether `failwell.toml` says something else than the settings in force."""
+        try:
+            return settings.read_settings(self.workspace.path) != self.settings
+        except InputError:
+            return True
+
+    def note_peer(self, agent: str, pid: int) -> None:
+        self._peers.setdefault(agent, set()).add(pid)
+
+    def shares_process(self, agent: str, pid: int) -> bool:
+        """Whether `agent` proved itself from the process `pid` too."""
+        return pid in self._peers.get(agent, ())
+
+    def _letter(self, incident: int) -> Letter:
+        future = asyncio.run_coroutine_threadsafe(self.questions.account(incident), self._loop)
+        return incident_letter(future.result(timeout=30), self.storage.checkpoint() or b"")
+
+    # -- serve -------------------------------------------------------------------------------------------------
+
+    async def serve(self, *, idle_s: int, ready: Any = None) -> None:
+        """Answer on the workspace's socket until `stop` is called or nobody needs the node for `idle_s` seconds."""
+        self._loop = asyncio.get_running_loop()
+        self._stopping = asyncio.Event()
+        self.workspace.socket.unlink(missing_ok=True)
+        old_mask = os.umask(0o077)
+        try:
+            server = await self._loop.create_unix_server(
+                self._connect, str(self.workspace.socket), backlog=256
+            )
+        finally:
+            os.umask(old_mask)
+        if ready is not None:
+            ready()
+        self._busy_at = self._loop.time()
+        reader = watch.WitnessReader(self)
+        try:
+            while not self._stopping.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stopping.wait(), TICK_S)
+                await self._tick(reader)
+                if idle_s and self._idle_for() > idle_s:
+                    break
+        finally:
+            server.close()
+            self.workspace.socket.unlink(missing_ok=True)
+
+    def _connect(self) -> Connection:
+        connection = Connection(self, self._connections.discard)
+        self._connections.add(connection)
+        return connection
+
+    async def _tick(self, reader: watch.WitnessReader) -> None:
+        """Housekeeping: refusals become entries, witnesses are read, orders left behind are noticed."""
+        with contextlib.suppress(FailwellError):
+            drafts = self.refusals.take()
+            if drafts:
+                await self.writer.submit_async(lambda turn: Plan(drafts, _nothing))
+            await self.wait_for_orders()
+            await reader.read()
+
+    def _idle_for(self) -> float:
+        now = self._loop.time()
+        if self._connections or self.fence.running() or self.writer.book.state.page:
+            self._busy_at = now
+        return now - self._busy_at
+
+    def stop(self) -> None:
+        """End `serve`; safe to call from a signal handler of the loop."""
+        self._stopping.set()
+
+    def close(self, reason: str) -> None:
+        """Stop what runs, say so in the record, close the ledger, give the workspace free."""
+        for running in self.fence.running():
+            self.fence.close(running.agent, 0)
+        self.executor.close()
+        self.outbox.close()
+        with contextlib.suppress(FailwellError):
+            write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
+        self.writer.close()
+        self._lock.release()
+
+
+def _settings_in_force(book: Any) -> settings.Settings:
+    """The settings of the newest `config` entry; the file only proposes (D9)."""
+    digest = book.state.configuration
+    for row in _config_entries(book.storage, book.state.size):
+        if row.digest == digest:
+            return settings.settings_from_text(row.text)
+    raise Unhealthy("the ledger holds no settings in force")
+
+
+def _config_entries(storage: Any, size: int) -> Any:
+    """Config bodies, newest first, paging backwards."""
+    from failwell.core.records import decode_entry
+
+    end = size
+    while end > 0:
+        first = max(0, end - 1000)
+        for stored in reversed(storage.entries(first, end - first)):
+            if b'"kind":"config"' in stored.data:
+                yield decode_entry(stored.data).body
+        end = first
+
+
+def _deadline(state: Any, agent: str, tool: str) -> int | None:
+    contract = state.contract_of(agent)
+    found = (
+        next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None
+    )
+    return None if found is None else found.deadline_us
+
+
+def _put_away(path: Path, done: Any) -> None:
+    left_orders.put_away(path, taken=done.exception() is None)
+
+
+def _nothing(_: Any) -> None:
+    return None
+
+
+def _turn_nothing(turn: Turn) -> Plan[None]:
+    return Plan((), _nothing)

@@ -1,0 +1,82 @@
+"""Reading the witnesses: the tool side's own logs, a page at a time, into the record (R5)."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from failwell.core.errors import FailwellError, NotFound
+from failwell.effects import open_reader
+from failwell.gate.outcomes import Witnessed, record_effects
+from failwell.identity import keys
+from failwell.ports.effects import Effect, EffectReader
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+
+def digest(text: str) -> str:
+    """Hex SHA-256 of a text."""
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_secret(path: Path) -> bytes:
+    """A secret named by the settings, after its owner and mode were checked."""
+    return keys.read_private(path)
+
+
+class WitnessReader:
+    """Reads each declared log from where the ledger says it was read up to. `faults` is what could not be read."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.faults: dict[str, str] = {}
+        self._logs: list[tuple[str, EffectReader]] = [
+            (item.agent, open_reader(item.log(name), node.workspace.path))
+            for name, item in node.settings.witness.items()
+        ]
+
+    async def read(self) -> int:
+        """Seal what is new in every log; returns how many effects. A log that cannot be read is a finding, not a stop."""
+        total = 0
+        for named, reader in self._logs:
+            try:
+                total += await self._read(named, reader)
+                self.faults.pop(reader.witness, None)
+            except NotFound:
+                continue  # nothing was done yet, so the tool has not begun its log
+            except FailwellError as error:
+                self.faults[reader.witness] = error.message
+        return total
+
+    async def _read(self, named: str, reader: EffectReader) -> int:
+        look = self._node.questions.look
+        agent = await look(lambda state: state.agent_named(named))
+        row = await look(lambda state: state.witness.get(reader.witness))
+        if agent is None:
+            return 0
+        effects, cursor = await asyncio.to_thread(reader.read, None if row is None else row.cursor)
+        if effects:
+            last = len(effects) - 1
+            seen = tuple(
+                self._witnessed(effect, cursor if place == last else None)
+                for place, effect in enumerate(effects)
+            )
+            await self._node.writer.submit_async(record_effects(agent, seen))
+        return len(effects)
+
+    def _witnessed(self, effect: Effect, cursor: str | None) -> Witnessed:
+        return Witnessed(
+            witness=effect.witness, ref=effect.ref, tool=effect.tool, at=effect.at, customer=effect.customer,
+            action=self._decision(effect.action), line=effect.digest, fault=effect.fault, cursor=cursor,
+        )  # fmt: skip
+
+    def _decision(self, marker: str | None) -> int | None:
+        """The decision that a log line names by the marker its tool was given; None for anything else."""
+        prefix = self._node.marker_prefix
+        if marker is None or not marker.startswith(prefix):
+            return None
+        number = marker[len(prefix) :]
+        return int(number) if number.isascii() and number.isdigit() and len(number) < 16 else None

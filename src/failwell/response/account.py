@@ -1,0 +1,342 @@
+"""The account of an incident: what happened, what was done, how long it took, what escaped (R11, R22, METRICS).
+
+Pure: from the incident's row and the agent's entries since the onset. Every figure names the entry it comes from;
+what no entry says is None, never a guess. Effects are counted from witnesses, not from what the agent's side says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import msgspec
+
+from failwell.core import kinds, rows
+from failwell.core.instants import parse_at
+from failwell.core.records import Entry
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True):
+    """One moment of the response: the entry that says so, its ledger time, and milliseconds since the onset."""
+
+    entry: int
+    at: str
+    after_onset_ms: float
+
+
+class Stop(msgspec.Struct, frozen=True, kw_only=True):
+    """One action that was to be stopped: how it ended, how many processes went, and how that was proven."""
+
+    action: int
+    tool: str
+    state: str
+    processes: int
+    measured_ms: float | None
+    proven_by: str
+
+
+class Escaped(msgspec.Struct, frozen=True, kw_only=True):
+    """Effects from the onset on, each counted once however many witnesses saw it. `after_fence` must be 0."""
+
+    before_detection: int
+    while_stopping: int
+    after_fence: int
+    counted_from: tuple[str, ...]
+    without_verdict: int
+
+
+class Harmed(msgspec.Struct, frozen=True, kw_only=True):
+    """A customer whom effects reached, and which entries show it."""
+
+    id: str
+    effects: int
+    entries: tuple[int, ...]
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of the timeline."""
+
+    entry: int
+    at: str
+    what: str
+    detail: str
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything `incident show` tells."""
+
+    incident: int
+    title: str
+    kind: str
+    severity: str
+    state: str
+    agent: str
+    name: str
+    owner: str
+    authority: str
+    onset: tuple[int, int]
+    times: dict[str, Moment | None]
+    bound: dict[str, Any]
+    stops: tuple[Stop, ...]
+    escaped_effects: Escaped
+    customers: tuple[Harmed, ...]
+    timeline: tuple[Line, ...]
+    signals: int
+    asked: tuple[str, ...]
+
+
+Reveal = Callable[[str], str]
+
+
+def account(
+    number: int, row: rows.Incident, agent: rows.Agent, entries: Sequence[Entry[Any]], *, stated_ms: int, reveal: Reveal
+) -> Account:  # fmt: skip
+    """Tell an incident from `entries`: the agent's entries from the onset on, in order.
+
+    `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
+    the customer's id (or back into the token where it was erased).
+    """
+    own = _Own(number, row.onset_first, entries)
+    stops = _stops(own, entries)
+    measured = [stop.measured_ms for stop in stops if stop.measured_ms is not None]
+    bound = {
+        "stated_ms": stated_ms,
+        "measured_ms": max(measured) if measured and len(measured) == len(stops) else None,
+        "proven_by": "; ".join(sorted({stop.proven_by for stop in stops})) or "nothing was running",
+    }
+    effects = _effects(own, entries)
+    return Account(
+        incident=number, title=row.title, kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
+        name=agent.name, owner=agent.owner, authority=agent.authority, onset=(row.onset_first, row.onset_last),
+        times=_times(own), bound=bound, stops=stops, escaped_effects=_escaped(effects, own),
+        customers=_customers(effects, reveal), timeline=tuple(_timeline(own, entries)), signals=row.signals,
+        asked=_asked(number, row, agent),
+    )  # fmt: skip
+
+
+class _Own:
+    """The incident's own moments: for each the first entry that makes it."""
+
+    def __init__(self, number: int, onset: int, entries: Iterable[Entry[Any]]) -> None:
+        self.moments: dict[str, Entry[Any]] = {}
+        self.actions: set[int] = set()
+        self.ends: dict[int, Entry[Any]] = {}
+        self._pages: set[int] = set()
+        for entry in entries:
+            if entry.seq == onset:
+                self._first("onset", entry)
+            self._take(number, entry, entry.body)
+
+    def _first(self, name: str, entry: Entry[Any]) -> None:
+        self.moments.setdefault(name, entry)
+
+    def _take(self, number: int, entry: Entry[Any], body: Any) -> None:
+        match body:
+            case kinds.PageAttempted(accepted=True) if body.page in self._pages:
+                self._first("paged", entry)
+            case kinds.InterruptConfirmed() | kinds.InterruptUnconfirmed() if body.action in self.actions:
+                self.ends[body.action] = entry
+                if self.actions <= self.ends.keys():
+                    self._first("stopped", entry)
+        if getattr(body, "incident", None) != number:
+            return
+        match body:
+            case kinds.IncidentOpened():
+                self._first("detected", entry)
+            case kinds.InterruptOrdered():
+                self._first("ordered", entry)
+                self.actions |= set(body.actions)
+                if not self.actions:
+                    self._first("stopped", entry)
+            case kinds.AuthorityChanged(now="SUSPENDED"):
+                self._first("suspended", entry)
+            case kinds.AuthorityChanged(now="PROBATION"):
+                self._first("released", entry)
+            case kinds.HoldPlaced():
+                self._first("held", entry)
+            case kinds.PageQueued():
+                self._pages.add(body.page)
+            case kinds.Acknowledged():
+                self._first("acknowledged", entry)
+
+
+MOMENTS = (
+    "onset", "detected", "ordered", "stopped", "suspended", "held", "paged", "acknowledged", "released",
+)  # fmt: skip
+
+
+def _times(own: _Own) -> dict[str, Moment | None]:
+    start = own.moments.get("onset") or own.moments.get("detected")
+    start_us = parse_at(start.at) if start is not None else 0
+    times: dict[str, Moment | None] = {}
+    for name in MOMENTS:
+        entry = own.moments.get(name)
+        times[name] = (
+            None
+            if entry is None
+            else Moment(entry=entry.seq, at=entry.at, after_onset_ms=(parse_at(entry.at) - start_us) / 1000)
+        )
+    return times
+
+
+def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
+    """Per action that was ordered to stop: from the order's boot clock to the moment its last process was gone."""
+    ordered = own.moments.get("ordered")
+    tools = {entry.seq: entry.body.tool for entry in entries if isinstance(entry.body, kinds.Decision)}
+    stops = []
+    for action in sorted(own.actions):
+        end = own.ends.get(action)
+        tool = tools.get(action, "?")
+        if end is not None and ordered is not None and isinstance(end.body, kinds.InterruptConfirmed):
+            measured_ms = (
+                max(0, end.body.ended_mono_us - ordered.mono_us) / 1000 if end.body.ended_mono_us else 0.0
+            )
+            stops.append(
+                Stop(
+                    action=action, tool=tool, state=end.body.state, processes=end.body.processes,
+                    measured_ms=measured_ms, proven_by=end.body.proven_by,
+                )
+            )  # fmt: skip
+        else:
+            why = end.body.why if end is not None else "no end on record"
+            stops.append(
+                Stop(
+                    action=action, tool=tool, state="interrupted_unconfirmed", processes=0, measured_ms=None,
+                    proven_by=f"not proven: {why}",
+                )
+            )  # fmt: skip
+    return tuple(stops)
+
+
+# ---- what escaped --------------------------------------------------------------------------------------------
+
+_Effects = dict[tuple[str, str], list[Entry[Any]]]
+
+
+def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
+    """Effects at or after the onset, grouped by what they are: two witnesses of one effect are one effect."""
+    onset = own.moments.get("onset") or own.moments.get("detected")
+    onset_us = parse_at(onset.at) if onset is not None else 0
+    found: _Effects = {}
+    for entry in entries:
+        body = entry.body
+        # An effect whose time cannot be read is never left out: it counts as one since the onset.
+        if isinstance(body, kinds.EffectWitnessed) and (
+            body.at_tool is None or parse_at(body.at_tool) >= onset_us
+        ):
+            found.setdefault((body.tool, body.ref), []).append(entry)
+    return found
+
+
+def _escaped(effects: _Effects, own: _Own) -> Escaped:
+    before = stopping = after = unpaired = 0
+    detected = own.moments.get("detected")
+    suspended, ended_us = own.moments.get("suspended"), _ended_us(own)
+    for seen in effects.values():
+        at_us = min(parse_at(entry.body.at_tool or entry.at) for entry in seen)
+        decision = next((entry.body.decision for entry in seen if entry.body.decision is not None), None)
+        started_after = suspended is not None and decision is not None and decision > suspended.seq
+        unpaired += decision is None
+        if detected is None or at_us < parse_at(detected.at):
+            before += 1
+        elif started_after or (ended_us is not None and at_us > ended_us):
+            after += 1
+        else:
+            stopping += 1
+    witnesses = tuple(sorted({entry.body.witness for seen in effects.values() for entry in seen}))
+    return Escaped(
+        before_detection=before, while_stopping=stopping, after_fence=after, counted_from=witnesses,
+        without_verdict=unpaired,
+    )  # fmt: skip
+
+
+def _ended_us(own: _Own) -> int | None:
+    """Ledger time at which the last process was gone; the order's own time when nothing ran; None while unproven."""
+    ordered = own.moments.get("ordered")
+    if ordered is None or not own.actions <= own.ends.keys():
+        return None
+    ends = [end for end in own.ends.values() if isinstance(end.body, kinds.InterruptConfirmed)]
+    if len(ends) < len(own.ends):
+        return None
+    latest_us = max((end.body.ended_mono_us for end in ends), default=ordered.mono_us)
+    return parse_at(ordered.at) + max(0, latest_us - ordered.mono_us)
+
+
+def _customers(effects: _Effects, reveal: Reveal) -> tuple[Harmed, ...]:
+    reached: dict[str, list[int]] = {}
+    for seen in effects.values():
+        token = next((entry.body.customer for entry in seen if entry.body.customer is not None), None)
+        if token is not None:
+            reached.setdefault(token, []).append(seen[0].seq)
+    harmed = [
+        Harmed(id=reveal(token), effects=len(seqs), entries=tuple(seqs)) for token, seqs in reached.items()
+    ]
+    return tuple(sorted(harmed, key=lambda one: (-one.effects, one.id)))
+
+
+# ---- the story -----------------------------------------------------------------------------------------------
+
+
+def _timeline(own: _Own, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
+    onset = own.moments.get("onset") or own.moments.get("detected")
+    for entry in entries:
+        told = _tell(entry.body)
+        if told is not None and (onset is None or entry.seq >= onset.seq):
+            what, detail = told
+            yield Line(entry=entry.seq, at=entry.at, what=what, detail=detail)
+
+
+def _tell(body: Any) -> tuple[str, str] | None:
+    """One entry in words, None for what is no step of the response."""
+    match body:
+        case kinds.Decision() if body.clauses:
+            decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
+            return body.verdict, f"{body.tool}: {decided}"
+        case kinds.IncidentOpened():
+            return "incident opened", f"{body.severity}: {body.title}"
+        case kinds.InterruptOrdered():
+            return (
+                "interrupt ordered",
+                f"{len(body.actions)} running" if body.actions else "nothing was running",
+            )
+        case kinds.InterruptConfirmed():
+            return (
+                "stopped",
+                f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}",
+            )
+        case kinds.InterruptUnconfirmed():
+            return "NOT CONFIRMED", f"action {body.action}: {body.why}"
+        case kinds.AuthorityChanged():
+            return body.now.lower(), f"was {body.was}, by {body.by}"
+        case kinds.HoldPlaced():
+            return "record held", f"hold {body.hold}, from entry {body.first}"
+        case kinds.PageQueued():
+            return "page queued", f"{body.person} by {body.channel}"
+        case kinds.PageAttempted():
+            return ("page accepted" if body.accepted else "page failed"), body.detail
+        case kinds.Acknowledged():
+            return "acknowledged", f"taken by {body.person}"
+        case kinds.ReleaseProposed():
+            return "release proposed", f"by {body.person}: {body.conditions}"
+        case kinds.ReleaseApproved():
+            return "release approved", f"by {body.person}, into {body.authority}"
+    return None
+
+
+def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...]:
+    """What is asked of people now, as commands."""
+    asked = []
+    if "ACKNOWLEDGED" not in row.marks:
+        asked.append(f"Somebody takes it: failwell incident acknowledge {number}")
+    if "CONTAINMENT_FAILED" in row.marks:
+        asked.append(
+            "A tool could not be shown to be stopped: look at the stops above and stop it at its own side."
+        )
+    if row.waiting:
+        asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
+    if agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
+        what = "approve" if row.proposal else "propose"
+        asked.append(
+            f"Two persons give authority back: failwell agent release {what} {agent.name} --incident {number}"
+        )
+    return tuple(asked)

@@ -1,0 +1,69 @@
+"""What the owner reads at night: the page of an incident as plain text, with the newest checkpoint in it (R10, D10).
+
+The first two lines say what happened, what was already done and what is asked. The checkpoint makes the reader's
+mailbox a holder of evidence: with it a re-written ledger is found out even if it is signed with our own key.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from failwell.core import note
+from failwell.response.account import Account
+
+BEGIN = "----- checkpoint: keep this mail, it is evidence -----"
+END = "----- end of checkpoint -----"
+
+
+class Letter(NamedTuple):
+    """Subject and text of a page, and the size of the tree whose checkpoint travels with it."""
+
+    subject: str
+    text: str
+    checkpoint: int
+
+
+def incident_letter(told: Account, checkpoint: bytes) -> Letter:
+    """The page for an incident. `checkpoint` is the newest signed note; it says if it does not cover the incident yet."""
+    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
+    detected = told.times["detected"]
+    covered = detected is not None and detected.entry < size
+    done = {
+        "SUSPENDED": "It is stopped and suspended; the record is locked.",
+        "RESTRICTED": "It is restricted; nothing irreversible runs without a person.",
+    }.get(told.authority, f"Its authority now: {told.authority}.")
+    if any(stop.measured_ms is None for stop in told.stops):
+        done += " NOT ALL OF IT IS CONFIRMED AS STOPPED."
+    lines = [
+        f"{told.title}. {done}",
+        f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",
+        "",
+        f"Incident {told.incident}, {told.severity}, agent {told.agent}, owner {told.owner}.",
+        f"It began at entry {told.onset[0]}, was detected at {_at(told, 'detected')}, suspended at {_at(told, 'suspended')}.",
+        *_effects(told),
+        f"Everything: failwell incident show {told.incident}",
+        "",
+        BEGIN,
+        checkpoint.decode().rstrip("\n"),
+        END,
+        "" if covered else "This checkpoint does not cover the incident yet; the next page's will.",
+    ]
+    state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
+    return Letter(
+        f"[Failwell] {told.name} {state} (incident {told.incident}, {told.severity})", "\n".join(lines), size
+    )
+
+
+def _at(told: Account, moment: str) -> str:
+    found = told.times[moment]
+    return "not yet" if found is None else f"{found.at} (entry {found.entry})"
+
+
+def _effects(told: Account) -> list[str]:
+    escaped = told.escaped_effects
+    if not escaped.counted_from:
+        return ["How many effects escaped is not known yet: no witness has been read."]
+    total = escaped.before_detection + escaped.while_stopping + escaped.after_fence
+    return [
+        f"{total} effects on {len(told.customers)} customers since then, counted from {', '.join(escaped.counted_from)}."
+    ]

@@ -1,0 +1,198 @@
+"""What lies beside the entries: blobs and tokens bound by digest, and projection rows that must be a fold (D13, D19).
+
+Rows that entries alone give back are compared with a rebuild; rows that they cannot give back (ciphertexts, wrapped
+keys, the token map) are bound by a SHA-256 in their entry. So no row is unbound. Nothing is decrypted here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from hashlib import sha256
+from typing import Any, Protocol
+
+from failwell.core.errors import Corrupt
+from failwell.core.records import MAX_TOKENS, Entry, token_digest
+from failwell.core.rows import TABLES
+from failwell.verify.finding import BOUND, ROWS, Findings
+
+
+class Shelf(Protocol):
+    """Where rebuilt rows are laid while entries stream by, so that memory stays flat; a later row replaces."""
+
+    def put(self, rows: Iterable[tuple[str, Any, str, int]]) -> None:
+        """Lay down (table, key, canonical JSON, number of the entry that made it)."""
+        ...
+
+    def rows(self, table: str) -> Iterable[tuple[Any, str, int]]:
+        """(key, canonical JSON, entry) of a table by ascending key (integers, or UTF-8 byte order)."""
+        ...
+
+
+class _Queue:
+    """Rows in the order of their key, looked at one ahead. What is malformed or out of order is a finding."""
+
+    def __init__(self, findings: Findings, table: str, rows: Iterable[Any], types: tuple[type, ...]) -> None:
+        self._findings = findings
+        self._table = table
+        self._rows = _readable(findings, BOUND, table, iter(rows))
+        self._types = types
+        self._last: int | None = None
+        self.count = 0
+        self.head: Any = None
+        self.step()
+
+    def step(self) -> None:
+        """Go on to the next well-formed row; `head` is None after the last."""
+        for row in self._rows:
+            self.count += 1
+            if tuple(type(part) for part in row) != self._types:
+                self._findings.add(
+                    BOUND, f"{self._table}.shape", f"a row of table {self._table} does not hold what it should",
+                    table=self._table, key=row[0] if type(row[0]) in (int, str) else None,
+                )  # fmt: skip
+            elif self._last is not None and row[0] <= self._last:
+                self._findings.add(
+                    BOUND, f"{self._table}.order", f"row {row[0]} of table {self._table} stands twice or out of order",
+                    table=self._table, key=row[0],
+                )  # fmt: skip
+            else:
+                self._last = row[0]
+                self.head = row
+                return
+        self.head = None
+
+
+class Beside:
+    """Walks blobs and tokens along with the entries."""
+
+    def __init__(self, findings: Findings, blobs: Iterable[Any], tokens: Iterable[Any]) -> None:
+        self._findings = findings
+        self._blobs = _Queue(findings, "blob", blobs, (int, bytes, bytes))
+        self._tokens = _Queue(findings, "token", tokens, (int, str, bytes, bytes))
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """Rows read: blobs, tokens."""
+        return self._blobs.count, self._tokens.count
+
+    def pass_over(self, seq: int) -> None:
+        """Entry `seq` is missing or unreadable, which is a finding already: what it bound cannot be told."""
+        self._extra(seq)
+        if self._blobs.head is not None and self._blobs.head[0] == seq:
+            self._blobs.step()
+        while self._tokens.head is not None and self._tokens.head[0] // MAX_TOKENS == seq:
+            self._tokens.step()
+
+    def take(self, entry: Entry[Any]) -> None:
+        """Hold the rows of one entry against the digests that it carries."""
+        seq = entry.seq
+        self._extra(seq)
+        self._blob(seq, entry)
+        for place, digest in enumerate(entry.tokens):
+            self._token(seq, place, digest)
+        while self._tokens.head is not None and self._tokens.head[0] // MAX_TOKENS == seq:
+            self._say("token", "extra", seq, self._tokens.head[0], f"token row {self._tokens.head[0]} is not named by entry {seq}")
+            self._tokens.step()
+
+    def end(self, size: int) -> None:
+        """After the last entry: no row may be left."""
+        self._extra(size)
+        self._extra(2**63)
+
+    def _extra(self, seq: int) -> None:
+        """Rows of entries before `seq` that no entry claimed."""
+        while self._blobs.head is not None and self._blobs.head[0] < seq:
+            row = self._blobs.head[0]
+            self._say("blob", "extra", row, row, f"blob row {row} belongs to no entry")
+            self._blobs.step()
+        while self._tokens.head is not None and self._tokens.head[0] // MAX_TOKENS < seq:
+            row = self._tokens.head[0]
+            self._say("token", "extra", row // MAX_TOKENS, row, f"token row {row} belongs to no entry")
+            self._tokens.step()
+
+    def _blob(self, seq: int, entry: Entry[Any]) -> None:
+        head = self._blobs.head
+        here = head is not None and head[0] == seq
+        if entry.blob is None:
+            if here:
+                self._say("blob", "extra", seq, seq, f"entry {seq} names no blob, yet there is one")
+        elif not here:
+            self._say("blob", "missing", seq, seq, f"the blob of entry {seq} is missing")
+        elif sha256(head[1]).hexdigest() != entry.blob.ciphertext:
+            self._say("blob", "changed", seq, seq, f"the blob of entry {seq} is not the one it names")
+        elif sha256(head[2]).hexdigest() != entry.blob.key:
+            self._say("blob", "changed", seq, seq, f"the wrapped key of the blob of entry {seq} is not the one it names")
+        if here:
+            self._blobs.step()
+
+    def _token(self, seq: int, place: int, digest: str) -> None:
+        row = seq * MAX_TOKENS + place
+        while self._tokens.head is not None and self._tokens.head[0] < row:
+            self._say("token", "extra", seq, self._tokens.head[0], f"token row {self._tokens.head[0]} is not named by entry {seq}")
+            self._tokens.step()
+        head = self._tokens.head
+        if head is None or head[0] != row:
+            self._say("token", "missing", seq, row, f"token row {row}, which entry {seq} names, is missing")
+            return
+        if token_digest(*head[1:]) != digest:
+            self._say("token", "changed", seq, row, f"token row {row} is not the one that entry {seq} names")
+        self._tokens.step()
+
+    def _say(self, table: str, what: str, seq: int, key: int, message: str) -> None:
+        self._findings.add(BOUND, f"{table}.{what}", message, entry=seq, table=table, key=key)
+
+
+def compare_rows(
+    findings: Findings, size: int, shelf: Shelf, stored: Callable[[str], Iterable[tuple[Any, str]]]
+) -> int:  # fmt: skip
+    """Hold every stored projection row against the rebuilt one; how many were read. `size`: number of entries."""
+    return sum(_compare_table(findings, size, table, shelf, stored) for table in TABLES)
+
+
+def _compare_table(
+    findings: Findings, size: int, table: str, shelf: Shelf, stored: Callable[[str], Iterable[tuple[Any, str]]]
+) -> int:  # fmt: skip
+    kind = int if TABLES[table][1] else str
+    made = iter(shelf.rows(table))
+    want = next(made, None)
+    read = 0
+    last: Any = None
+
+    def say(what: str, key: int | str | None, entry: int | None, message: str) -> None:
+        # A row that no entry made stands against all of them.
+        first, last = (0 if entry is None else entry), max(0, size - 1)
+        findings.add(
+            ROWS, f"row.{what}", message, table=table, key=key, entry=last if entry is None else entry, first=first, last=last
+        )  # fmt: skip
+
+    for row in _readable(findings, ROWS, table, iter(stored(table))):
+        read += 1
+        key, text = row if len(row) == 2 else (None, None)
+        if type(key) is not kind or type(text) is not str:
+            say("shape", key if type(key) in (int, str) else None, None, f"a row of table {table} does not hold what it should")
+            continue
+        if last is not None and key <= last:
+            say("order", key, None, f"row {key!r} of table {table} stands twice or out of order")
+            continue
+        last = key
+        while want is not None and want[0] < key:
+            say("missing", want[0], want[2], f"row {want[0]!r} of table {table}, made by entry {want[2]}, is missing")
+            want = next(made, None)
+        if want is None or want[0] != key:
+            say("extra", key, None, f"row {key!r} of table {table} was made by no entry (there are {size})")
+            continue
+        if want[1] != text:
+            say("changed", key, want[2], f"row {key!r} of table {table} is not what entry {want[2]} made it")
+        want = next(made, None)
+    while want is not None:
+        say("missing", want[0], want[2], f"row {want[0]!r} of table {table}, made by entry {want[2]}, is missing")
+        want = next(made, None)
+    return read
+
+
+def _readable(findings: Findings, step: int, table: str, rows: Iterator[Any]) -> Iterator[Any]:
+    """The rows that can be read; where they cannot be read on (the source raises Corrupt) is a finding."""
+    try:
+        yield from rows
+    except Corrupt as error:
+        findings.add(step, f"{table}.unreadable", f"table {table} cannot be read on: {error.message}", table=table)

@@ -1,0 +1,217 @@
+"""The chain: each entry's bytes, place, time, tree hashes and citations, held against the entries before it.
+
+Implements the reading side of RFC 8785 (one spelling) and RFC 9162 2.1.1 (leaf and subtree hashes). It knows the
+envelope only; what the bodies say is `conduct`'s. Memory: 33 bytes per entry, for citations.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from hashlib import sha256
+from typing import Any
+
+from failwell.core import canonical, kinds
+from failwell.core.errors import Corrupt, InputError
+from failwell.core.instants import parse_at
+from failwell.core.merkle import HASH_BYTES, Frontier
+from failwell.core.records import Entry, decode_entry
+from failwell.verify.finding import BYTES, CITATIONS, SEQUENCE, TREE, Findings
+
+#: A row numbered 2^62 is a finding; no memory is spent on the entries that it claims came before.
+MAX_GAP = 1_000_000
+
+
+class Chain:
+    """Takes the rows of the entry table in order; `roots` are the tree heads at the sizes it was asked for."""
+
+    def __init__(self, findings: Findings, sizes: Iterable[int]) -> None:
+        self._findings = findings
+        self._wanted = set(sizes)
+        self.roots: dict[int, bytes] = {}
+        self.size = 0
+        self.rows = 0
+        self.cited = 0
+        self.origin: str | None = None
+        self.genesis: kinds.Genesis | None = None
+        self.stopped = False  # the last entry is a clean node.stopped
+        #: From here on the true tree cannot be computed: an entry is missing or unreadable.
+        self.broken_at: int | None = None
+        self._tree = Frontier()
+        self._stored: list[bytes] | None = []
+        self._leaves: bytearray | None = bytearray()
+        self._last: Entry[Any] | None = None
+        self._last_at_us = 0
+        if 0 in self._wanted:
+            self.roots[0] = self._tree.root()
+
+    def take(self, row: Any) -> tuple[Entry[Any], str] | None:
+        """Hold one row against all before it; the entry and its leaf (hex), None where it does not decode."""
+        self.rows += 1
+        shaped = _shaped(row)
+        if shaped is None:
+            self._findings.add(BYTES, "entry.shape", f"entry {self.size} is no row of number and bytes", entry=self.size)
+            self._break(self.size)
+            return None
+        seq, data, leaf, nodes = shaped
+        if seq < self.size:
+            self._findings.add(SEQUENCE, "entry.misplaced", f"entry {seq} does not belong here", entry=seq)
+            return None
+        if seq > self.size:
+            self._missing(seq)
+        true_leaf = sha256(b"\0" + data).digest()
+        self._hashes(seq, true_leaf, leaf, nodes)
+        entry = self._decode(seq, data)
+        self.size = seq + 1
+        if entry is None:
+            return None
+        self._place(entry)
+        self._cites(entry)
+        return entry, true_leaf.hex()
+
+    def break_off(self) -> None:
+        """Say that the rows cannot be read on."""
+        self._break(self.size)
+
+    def root(self) -> bytes | None:
+        """The tree head over all entries, None where the tree is broken."""
+        return None if self.broken_at is not None else self._tree.root()
+
+    # -- the tree ----------------------------------------------------------------------------------------------
+
+    def _missing(self, seq: int) -> None:
+        first, last = self.size, seq - 1
+        which = f"entry {first} is" if first == last else f"entries {first} to {last} are"
+        self._findings.add(SEQUENCE, "entry.missing", f"{which} missing", entry=first)
+        self._break(first)
+        if self._leaves is not None and last - first < MAX_GAP:
+            self._leaves += bytes(HASH_BYTES * (seq - first))
+        else:
+            self._leaves = None
+
+    def _break(self, at: int) -> None:
+        if self.broken_at is None:
+            self.broken_at = at
+        self._stored = None
+
+    def _hashes(self, seq: int, true_leaf: bytes, leaf: bytes, nodes: bytes) -> None:
+        """The stored leaf against the bytes, the stored subtree hashes against the stored hashes below them.
+
+        Comparing stored with stored keeps one changed hash one finding, instead of one for each subtree above it.
+        """
+        if leaf != true_leaf:
+            self._findings.add(TREE, "entry.leaf", f"entry {seq} does not have the leaf that its bytes give", entry=seq)
+        if self._leaves is not None:
+            self._leaves += true_leaf
+        if self.broken_at is None:
+            self._tree.append(true_leaf)
+            if seq + 1 in self._wanted:
+                self.roots[seq + 1] = self._tree.root()
+        if self._stored is not None:
+            self._subtrees(seq, leaf, nodes, self._stored)
+
+    def _subtrees(self, seq: int, leaf: bytes, nodes: bytes, stack: list[bytes]) -> None:
+        level = 0
+        while (seq >> level) & 1:
+            level += 1
+        if len(nodes) != level * HASH_BYTES or len(leaf) != HASH_BYTES:
+            self._findings.add(TREE, "entry.nodes", f"entry {seq} should complete {level} subtrees", entry=seq)
+            self._stored = None  # what the later ones should be cannot be told from stored hashes any more
+            return
+        node = leaf
+        for height in range(level):
+            expected = sha256(b"\1" + stack.pop() + node).digest()
+            node = nodes[height * HASH_BYTES : (height + 1) * HASH_BYTES]
+            if node != expected:
+                first = seq + 1 - (2 << height)
+                self._findings.add(
+                    TREE, "entry.nodes", entry=seq, first=first, last=seq,
+                    message=f"the subtree over entries {first} to {seq} does not have the hash that its halves give",
+                )  # fmt: skip
+        stack.append(node)
+
+    # -- the envelope ------------------------------------------------------------------------------------------
+
+    def _decode(self, seq: int, data: bytes) -> Entry[Any] | None:
+        try:
+            canonical.decode(data)
+            entry = decode_entry(data)
+        except (Corrupt, InputError) as error:
+            self._findings.add(BYTES, "entry.bytes", f"entry {seq}: {error.message}", entry=seq)
+            self._last = None
+            return None
+        if entry.seq != seq:
+            self._findings.add(
+                SEQUENCE, "entry.number", f"the row of entry {seq} holds entry {entry.seq}", entry=seq
+            )
+        return entry
+
+    def _place(self, entry: Entry[Any]) -> None:
+        """Genesis first and once, one origin, ledger time and boot clock that never go back."""
+        seq, last = self.size - 1, self._last
+        self._last = entry
+        self.stopped = isinstance(entry.body, kinds.NodeStopped)
+        if self.origin is None:
+            self.origin = entry.origin
+        elif entry.origin != self.origin:
+            self._findings.add(SEQUENCE, "entry.origin", f"entry {seq} is of log {entry.origin!r}", entry=seq)
+        if (seq == 0) != isinstance(entry.body, kinds.Genesis):
+            what = "entry 0 is not a genesis" if seq == 0 else f"entry {seq} is a second genesis"
+            self._findings.add(SEQUENCE, "entry.genesis", what, entry=seq)
+        elif seq == 0:
+            self.genesis = entry.body
+        self._time(seq, entry, last)
+
+    def _time(self, seq: int, entry: Entry[Any], last: Entry[Any] | None) -> None:
+        try:
+            at_us = parse_at(entry.at)
+        except InputError as error:
+            self._findings.add(SEQUENCE, "entry.time", f"entry {seq}: {error.message}", entry=seq)
+            return
+        if at_us < self._last_at_us:
+            self._findings.add(
+                SEQUENCE, "entry.time", f"entry {seq} is earlier than the one before it",
+                entry=seq, first=max(0, seq - 1), last=seq,
+            )  # fmt: skip
+        self._last_at_us = max(self._last_at_us, at_us)
+        if last is None:
+            return
+        if entry.boot == last.boot:
+            if entry.mono_us < last.mono_us:
+                self._findings.add(
+                    SEQUENCE, "entry.clock", f"the boot clock of entry {seq} stands before that of entry {seq - 1}",
+                    entry=seq, first=seq - 1, last=seq,
+                )  # fmt: skip
+        elif not isinstance(entry.body, kinds.Clock):
+            self._findings.add(
+                SEQUENCE, "entry.clock", f"entry {seq} is of another boot than entry {seq - 1}, with no clock entry",
+                entry=seq, first=seq - 1, last=seq,
+            )  # fmt: skip
+
+    def _cites(self, entry: Entry[Any]) -> None:
+        seq = self.size - 1
+        self.cited += len(entry.refs)
+        for ref in entry.refs:
+            if ref.origin != self.origin or not 0 <= ref.seq < seq:
+                self._findings.add(
+                    CITATIONS, "entry.citation", f"entry {seq} cites {ref.origin} {ref.seq}, which is no earlier entry",
+                    entry=seq,
+                )  # fmt: skip
+            elif ref.leaf != self._leaf(ref.seq, ref.leaf):
+                self._findings.add(
+                    CITATIONS, "entry.citation", entry=ref.seq, first=ref.seq, last=seq,
+                    message=f"entry {seq} cites entry {ref.seq} by another leaf than it has: one of them was changed",
+                )  # fmt: skip
+
+    def _leaf(self, seq: int, claimed: str) -> str:
+        """Leaf of an earlier entry; what is claimed where that entry is missing, which is a finding already."""
+        if self._leaves is None:
+            return claimed
+        leaf = self._leaves[seq * HASH_BYTES : (seq + 1) * HASH_BYTES]
+        return leaf.hex() if any(leaf) else claimed
+
+
+def _shaped(row: Any) -> tuple[int, bytes, bytes, bytes] | None:
+    """The row, if it holds one number and three byte strings."""
+    if len(row) != 4 or type(row[0]) is not int or any(type(part) is not bytes for part in row[1:]):
+        return None
+    return row[0], row[1], row[2], row[3]

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -115,7 +115,8 @@ class SqliteStorage:
 
     def read_back(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
         try:
-            return self._back.execute(_READ_BACK, (first, first + count)).fetchall()
+            found: list[Any] = self._back.execute(_READ_BACK, (first, first + count)).fetchall()
+            return found
         except apsw.Error as error:
             raise StorageFailed(f"reading back the ledger {self.path} failed: {error}") from error
 
@@ -233,7 +234,8 @@ def declared_objects() -> list[tuple[str, str, str | None]]:
     """What `SqliteStorage.objects` must give for a file of this layout."""
     connection = apsw.Connection(":memory:")
     connection.execute(SCHEMA)
-    return connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    found: list[Any] = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
+    return found
 
 
 def copy(source: Path, target: Path) -> None:
@@ -255,3 +257,20 @@ def copy_live(source: Path, target: Path) -> None:
         backup.step(-1)
     writer.close()
     reader.close()
+
+
+def replace_rows(path: Path, rows: Mapping[str, Iterable[tuple[Any, str]]]) -> None:
+    """Put rebuilt projections in the place of the stored ones, in one durable transaction.
+
+    `rows`: table -> (key, canonical JSON). Call it under the node's lock. Raises StorageFailed; then nothing changed.
+    """
+    try:
+        connection = _open(path)
+        with connection:
+            for table, made in rows.items():
+                connection.execute(f'DELETE FROM "{_known(table)}"')  # noqa: S608
+                connection.executemany(_PUT[table], made)
+        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+        connection.close()
+    except apsw.Error as error:
+        raise StorageFailed(f"replacing the rows of {path} failed: {error}") from error

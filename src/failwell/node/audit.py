@@ -1,0 +1,181 @@
+"""Audit of a workspace (D1, D9): `ledger verify`, `rebuild` and `tail`, all without starting or writing anything.
+
+Opens a copy, feeds it to `verify`, and takes the log key from the workspace's published half or from outside. A
+ledger that cannot be read is a finding, not a crash. Only `rebuild_workspace(write=True)` writes, under the node's
+lock.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import apsw
+
+from failwell.core.errors import Corrupt, InputError
+from failwell.core.records import Entry, decode_entry
+from failwell.core.rows import TABLES
+from failwell.identity import keys
+from failwell.node.copies import LedgerCopy, copy_ledger
+from failwell.node.workspace import Lock, Workspace, lock_holder
+from failwell.storage import sqlite
+from failwell.verify.anchors import Anchor, find_notes
+from failwell.verify.finding import FILE, ROWS, STEPS, Finding, Findings, Report
+from failwell.verify.ledger import verify_ledger
+
+__all__ = ["Rebuilt", "Report", "Shown", "find_notes", "rebuild_workspace", "tail", "verify_workspace"]
+
+
+class Rebuilt(NamedTuple):
+    """What a rebuild gave: how many rows were compared, which differ (at most 100 of a kind), whether replaced."""
+
+    rows: int
+    differing: tuple[Finding, ...]
+    replaced: bool
+
+    @property
+    def identical(self) -> bool:
+        return not self.differing
+
+
+class Shown(NamedTuple):
+    """One entry for display; `entry` None and `error` set where its bytes cannot be decoded."""
+
+    seq: int
+    leaf: str
+    entry: Entry[Any] | None
+    error: str | None
+
+
+def verify_workspace(
+    path: Path, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None
+) -> Report:
+    """Verify the ledger of the workspace at `path` on a copy; starts nothing and writes nothing in it.
+
+    `checkpoints`: files (a note, a mail, any text around a note) or their bytes, kept elsewhere; `log_key`: the vkey
+    from outside, by default `keys/log.pub`. Raises InputError for a checkpoint file without a checkpoint or that
+    cannot be read.
+    """
+    workspace = Workspace(path)
+    kept = [anchor for each in checkpoints for anchor in _anchors(each)]
+    try:
+        with LedgerCopy(workspace) as copy:
+            return _verify(copy, workspace, log_key, kept)
+    except Corrupt as error:
+        return _unreadable(error)
+
+
+def rebuild_workspace(path: Path, *, write: bool = False) -> Rebuilt:
+    """Rebuild every projection from the entries into a fresh file and compare; `write` puts the rebuilt rows in place.
+
+    Writing takes the node's lock and one transaction. Raises Corrupt where the entries themselves do not verify
+    (nothing true could be rebuilt from them), Unhealthy where a node runs.
+    """
+    workspace = Workspace(path)
+    lock = Lock(workspace) if write else None
+    try:
+        with LedgerCopy(workspace) as copy:
+            report = _verify(copy, workspace, None, [])
+            beyond = [finding for finding in report.findings if finding.step != ROWS]
+            if beyond:
+                raise Corrupt(f"the entries do not verify: {beyond[0].message}", hint="failwell ledger verify")
+            if write and report.findings:
+                rebuilt = {table: ((key, row) for key, row, _ in copy.shelf.rows(table)) for table in TABLES}
+                sqlite.replace_rows(workspace.ledger, rebuilt)
+            return Rebuilt(report.read["rows"], report.findings, write and bool(report.findings))
+    finally:
+        if lock is not None:
+            lock.release()
+
+
+def tail(path: Path, count: int) -> list[Shown]:
+    """The last `count` entries, oldest first; of a running workspace too. Nothing is verified."""
+    workspace = Workspace(path)
+    sql = "SELECT seq, data, leaf FROM entry ORDER BY seq DESC LIMIT ?"
+    with _reading(workspace) as connection:
+        try:
+            rows = connection.execute(sql, (count,)).fetchall()
+        except apsw.Error as error:
+            raise Corrupt(f"{workspace.ledger} cannot be read: {error}", hint="failwell ledger verify") from error
+    return [_shown(*row) for row in reversed(rows)]
+
+
+def _verify(copy: LedgerCopy, workspace: Workspace, log_key: str | None, kept: list[Anchor]) -> Report:
+    key = _published_key(workspace) if log_key is None else log_key
+    return verify_ledger(copy.ledger(), shelf=copy.shelf, verify=keys.verify, log_key=key, kept=kept)
+
+
+def _published_key(workspace: Workspace) -> str | None:
+    try:
+        return workspace.log_pub.read_text("utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return None  # the step says that it could not be checked
+
+
+def _anchors(given: Path | bytes) -> Iterator[Anchor]:
+    source = "the given bytes" if isinstance(given, bytes) else str(given)
+    try:
+        data = given if isinstance(given, bytes) else given.read_bytes()
+    except OSError as error:
+        raise InputError(f"the checkpoint {source} cannot be read: {error.strerror}") from error
+    try:
+        yield from (Anchor(source, note) for note in find_notes(data))
+    except InputError as error:
+        raise InputError(f"{source}: {error.message}", hint=error.hint) from error
+
+
+def _unreadable(error: Corrupt) -> Report:
+    findings = Findings()
+    findings.add(FILE, "file.unreadable", error.message)
+    for step in STEPS:
+        findings.uncheckable(step, "the ledger file cannot be read")
+    return findings.report(entries=0, origin=None, root=None, size=0, read={})
+
+
+class _Reading:
+    """A read connection as a context: on the live file while a node runs, on a copy otherwise."""
+
+    def __init__(self, connection: apsw.Connection, directory: tempfile.TemporaryDirectory[str] | None) -> None:
+        self._connection = connection
+        self._directory = directory
+
+    def __enter__(self) -> apsw.Connection:
+        return self._connection
+
+    def __exit__(self, *_: object) -> None:
+        self._connection.close(True)
+        if self._directory is not None:
+            self._directory.cleanup()
+
+
+def _reading(workspace: Workspace) -> _Reading:
+    if lock_holder(workspace) is not None:
+        # The node's shared memory is there, so a reader needs to create nothing beside the ledger.
+        return _Reading(_connect(workspace.ledger), None)
+    directory = tempfile.TemporaryDirectory(prefix="failwell-tail-")
+    try:
+        target = Path(directory.name) / "ledger.db"
+        copy_ledger(workspace, target)
+        return _Reading(_connect(target, writable=True), directory)
+    except BaseException:
+        directory.cleanup()
+        raise
+
+
+def _connect(path: Path, *, writable: bool = False) -> apsw.Connection:
+    flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
+    try:
+        connection = apsw.Connection(str(path), flags=flags)
+    except apsw.Error as error:
+        raise Corrupt(f"{path} cannot be opened: {error}") from error
+    connection.set_busy_timeout(5000)
+    return connection
+
+
+def _shown(seq: int, data: bytes, leaf: bytes) -> Shown:
+    try:
+        return Shown(seq, leaf.hex(), decode_entry(data), None)
+    except Corrupt as error:
+        return Shown(seq, leaf.hex(), None, error.message)

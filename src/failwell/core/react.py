@@ -49,9 +49,7 @@ def _after_decision(state: State, entry: Entry[Any], body: kinds.Decision) -> tu
     )
 
 
-def _after_unconfirmed(
-    state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed
-) -> tuple[Draft, ...]:
+def _after_unconfirmed(state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed) -> tuple[Draft, ...]:
     return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
 
 
@@ -146,27 +144,18 @@ def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[
 
 
 def _open(state: State, entry: Entry[Any], signal: kinds.Signal) -> Draft:
-    first, last = _onset(state, str(entry.agent), signal.about)
-    name = state.agent[str(entry.agent)].name
+    agent = state.agent[str(entry.agent)]
+    name = agent.name
     body = kinds.IncidentOpened(
         by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
-        title=f"{name}: {signal.signal}", signal=entry.seq, onset_first=first, onset_last=last,
+        title=f"{name}: {signal.signal}", signal=entry.seq, onset_first=signal.about if agent.onset is None else min(agent.onset, signal.about), onset_last=signal.about,
         response=signal.response,
     )  # fmt: skip
     return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
 
 
-def _onset(state: State, agent: str, about: int) -> tuple[int, int]:
-    """The range in which it began: from the first signal that no earlier incident answers for, to what caused this."""
-    floor = max((row.opened for row in state.incident.values() if row.agent == agent), default=-1)
-    candidates = [row.about for seq, row in state.signal.items() if row.agent == agent and seq > floor]
-    return min([*candidates, about]), about
-
-
 def _after_opened(state: State, entry: Entry[Any], body: kinds.IncidentOpened) -> tuple[Draft, ...]:
-    return _contain(
-        state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq
-    )
+    return _contain(state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq)
 
 
 def _contain(
@@ -196,11 +185,7 @@ def _contain(
     if "hold" in response and "HELD" not in case.marks:
         first = min(case.onset_first, case.opened)
         drafts.append(
-            draft(
-                kinds.HoldPlaced(
-                    hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why
-                )
-            )
+            draft(kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why))
         )
     paged = any(page.incident == incident for page in state.page.values()) or "NOTIFIED" in case.marks
     if ("notify" in response or "ask" in response) and not paged:

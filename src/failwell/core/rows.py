@@ -53,6 +53,8 @@ class Host(Row, frozen=True, kw_only=True):
 
 
 class Agent(Row, frozen=True, kw_only=True):
+    """`onset` is what the first signal was about that no incident answers for; `noticed_us` when the last one was."""
+
     name: str
     owner: str
     key: str | None
@@ -63,6 +65,8 @@ class Agent(Row, frozen=True, kw_only=True):
     incident: int | None
     registered: int
     suspended_by: str | None
+    onset: int | None
+    noticed_us: int
 
 
 class ContractRow(Row, frozen=True, kw_only=True):

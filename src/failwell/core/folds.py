@@ -1,0 +1,310 @@
+"""From an entry to the rows it changes: one small fold per kind.
+
+This is the only place that turns entries into projection rows, so that a rebuild from the entries gives the rows that
+were stored (I6). A fold that finds an entry to speak of nothing, or of something twice, raises Corrupt: such an entry
+must never be stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from failwell.core import kinds, orders, rows
+from failwell.core.errors import Corrupt
+from failwell.core.projections import Projections
+from failwell.core.records import Entry
+
+replace = msgspec.structs.replace
+
+#: A forward step of the wall clock up to this frees limit windows by itself; a longer one needs a person (D7).
+FREE_STEP_US = 60 * 1_000_000
+#: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
+QUIET_US = 24 * 3600 * 1_000_000
+
+_Fold = Callable[[Projections, Entry[Any], Any, int], None]
+FOLDS: dict[type, _Fold] = {}
+
+
+def _folds(kind: type) -> Callable[[_Fold], _Fold]:
+    def enter(fold: _Fold) -> _Fold:
+        FOLDS[kind] = fold
+        return fold
+
+    return enter
+
+
+@_folds(kinds.Genesis)
+def _genesis(state: Projections, entry: Entry[Any], body: kinds.Genesis, at_us: int) -> None:
+    if entry.seq != 0:
+        raise Corrupt(f"entry {entry.seq} is a second genesis")
+    row = rows.Workspace(mode=body.mode, origin=entry.origin, configuration="", withheld_us=0)
+    state.put("workspace", 1, row)
+
+
+@_folds(kinds.Config)
+def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: int) -> None:
+    state.change("workspace", 1, configuration=body.digest)
+
+
+@_folds(kinds.Clock)
+def _clock(state: Projections, entry: Entry[Any], body: kinds.Clock, at_us: int) -> None:
+    if body.stepped_us > FREE_STEP_US:
+        state.change("workspace", 1, withheld_us=state.workspace[1].withheld_us + body.stepped_us)
+
+
+@_folds(kinds.Order)
+def _order(state: Projections, entry: Entry[Any], body: kinds.Order, at_us: int) -> None:
+    order = orders.parse_order(body.text)
+    if (body.person, order.nonce) in state.nonces:
+        raise Corrupt(f"entry {entry.seq} plays an order of {body.person} a second time")
+    state.nonces.add((body.person, order.nonce))
+    state.put("order", entry.seq, rows.OrderRow(person=body.person, order=body.order, nonce=order.nonce))
+    state.forget("order", entry.seq)
+
+
+@_folds(kinds.PersonEnrolled)
+def _person(state: Projections, entry: Entry[Any], body: kinds.PersonEnrolled, at_us: int) -> None:
+    state.put("person", body.person, rows.Person(key=body.key, roles=body.roles, enrolled=entry.seq))
+
+
+@_folds(kinds.HostRegistered)
+def _host(state: Projections, entry: Entry[Any], body: kinds.HostRegistered, at_us: int) -> None:
+    state.put("host", body.host, rows.Host(key=body.key, agents=body.agents, registered=entry.seq))
+
+
+@_folds(kinds.AgentRegistered)
+def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, at_us: int) -> None:
+    row = rows.Agent(
+        name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
+        incident=None, registered=entry.seq, suspended_by=None, onset=None, noticed_us=0,
+    )  # fmt: skip
+    state.names[body.name] = str(entry.agent)
+    state.put("agent", entry.agent, row)
+
+
+@_folds(kinds.AgentKey)
+def _agent_key(state: Projections, entry: Entry[Any], body: kinds.AgentKey, at_us: int) -> None:
+    state.change("agent", entry.agent, key=body.key if body.status == "active" else None)
+
+
+@_folds(kinds.ContractAdopted)
+def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted, at_us: int) -> None:
+    row = rows.ContractRow(
+        id=body.contract, version=body.version, agent=str(entry.agent), owner=body.owner, approver=body.approver,
+        document=body.document, mode=body.mode, adopted=entry.seq,
+    )  # fmt: skip
+    state.put("contract", body.digest, row)
+    state.change("agent", entry.agent, contract=body.digest)
+
+
+@_folds(kinds.Posture)
+def _posture(state: Projections, entry: Entry[Any], body: kinds.Posture, at_us: int) -> None:
+    state.change("agent", entry.agent, posture=entry.seq)
+
+
+@_folds(kinds.RunOpened)
+def _run_opened(state: Projections, entry: Entry[Any], body: kinds.RunOpened, at_us: int) -> None:
+    row = rows.Run(
+        agent=str(entry.agent),
+        host=body.host,
+        principal=body.principal,
+        request=body.request_provenance,
+        open=True,
+    )
+    state.calls[entry.seq] = {}
+    state.put("run", entry.seq, row)
+
+
+@_folds(kinds.RunClosed)
+def _run_closed(state: Projections, entry: Entry[Any], body: kinds.RunClosed, at_us: int) -> None:
+    state.change("run", entry.run, open=False)
+    state.forget("run", entry.run)
+    if entry.run is not None:
+        state.calls.pop(entry.run, None)
+
+
+@_folds(kinds.Decision)
+def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
+    held = tuple((use.limit, use.key) for use in body.uses if use.reserved)
+    agent = str(entry.agent)
+    settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open")
+    limit_us = state.limit_us(at_us)
+    row = rows.Action(
+        agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled, limit_us=limit_us,
+        customer=body.customer, held=held,
+    )  # fmt: skip
+    state.put("action", entry.seq, row)
+    if entry.run is not None and entry.run in state.calls:
+        if body.call not in state.calls[entry.run]:
+            state.calls[entry.run][body.call] = entry.seq
+        elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
+            raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
+    state.reserve(agent, entry.seq, limit_us, held)
+    if settled != "open":
+        state.forget("action", entry.seq)
+
+
+@_folds(kinds.Outcome)
+def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: int) -> None:
+    row = state.action.get(body.decision)
+    if row is None or row.state != "open":
+        raise Corrupt(f"entry {entry.seq} is an outcome of {body.decision}, which is not an open action")
+    if body.state == "blocked":  # proved not started: only this gives a reservation back (D6)
+        for limit, key in row.held:
+            state.windows[row.agent, limit, key].release(body.decision)
+    state.put("action", body.decision, replace(row, state=body.state))
+    state.forget("action", body.decision)
+
+
+@_folds(kinds.EffectWitnessed)
+def _effect(state: Projections, entry: Entry[Any], body: kinds.EffectWitnessed, at_us: int) -> None:
+    row = state.witness.get(body.witness) or rows.WitnessRow(cursor="", effects=0)
+    state.put(
+        "witness", body.witness, replace(row, cursor=body.cursor or row.cursor, effects=row.effects + 1)
+    )  # fmt: skip
+
+
+@_folds(kinds.Signal)
+def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: int) -> None:
+    name = str(entry.agent)
+    agent = state.agent.get(name)
+    row = rows.SignalRow(
+        agent=name,
+        signal=body.signal,
+        at_us=at_us,
+        about=body.about,
+        incident=None if agent is None else agent.incident,
+    )
+    state.put("signal", entry.seq, row)
+    state.forget("signal", entry.seq)
+    state.note_signal(entry.seq, row)
+    if agent is not None and agent.incident is None:
+        fresh = agent.onset is None or at_us - agent.noticed_us > QUIET_US
+        state.change("agent", name, onset=body.about if fresh else agent.onset, noticed_us=at_us)
+
+
+@_folds(kinds.IncidentOpened)
+def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.IncidentOpened, at_us: int) -> None:
+    if body.incident != state.incidents + 1:
+        raise Corrupt(f"entry {entry.seq} opens incident {body.incident} after {state.incidents}")
+    row = rows.Incident(
+        kind=body.kind, severity=body.severity, state="OPEN", title=body.title, agent=str(entry.agent),
+        opened=entry.seq, onset_first=body.onset_first, onset_last=body.onset_last, response=body.response,
+        marks={"DETECTED": entry.seq}, waiting=(), signals=1, proposed_by=None, proposal=None,
+    )  # fmt: skip
+    state.incidents = body.incident
+    state.put("incident", body.incident, row)
+    if entry.agent in state.agent:
+        state.change("agent", entry.agent, incident=body.incident, onset=None)
+
+
+@_folds(kinds.IncidentUpdated)
+def _incident_updated(state: Projections, entry: Entry[Any], body: kinds.IncidentUpdated, at_us: int) -> None:
+    row = state.incident[body.incident]
+    more = 1 if body.signal is not None else 0
+    state.change(
+        "incident", body.incident, state=body.state, severity=body.severity, signals=row.signals + more
+    )  # fmt: skip
+
+
+def _mark(state: Projections, incident: int | None, mark: str, seq: int, **fields: Any) -> None:
+    """Set a containment mark once; later ones of the same kind change nothing but `fields`."""
+    if incident is None or incident not in state.incident:
+        return
+    marks = state.incident[incident].marks
+    state.change("incident", incident, marks=marks if mark in marks else {**marks, mark: seq}, **fields)
+
+
+@_folds(kinds.InterruptOrdered)
+def _interrupt_ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered, at_us: int) -> None:
+    if body.incident is None:
+        return
+    waiting = tuple(sorted({*state.incident[body.incident].waiting, *body.actions}))
+    _mark(state, body.incident, "ORDERED", entry.seq, waiting=waiting)
+    if not waiting:
+        _mark(state, body.incident, "STOPPED", entry.seq)
+
+
+def _ended(state: Projections, action: int, seq: int, confirmed: bool) -> None:
+    for number, row in list(state.incident.items()):
+        if action not in row.waiting:
+            continue
+        waiting = tuple(seq_ for seq_ in row.waiting if seq_ != action)
+        if not confirmed:
+            _mark(state, number, "CONTAINMENT_FAILED", seq, waiting=waiting)
+        elif waiting or "CONTAINMENT_FAILED" in row.marks:
+            state.change("incident", number, waiting=waiting)
+        else:
+            _mark(state, number, "STOPPED", seq, waiting=waiting)
+
+
+@_folds(kinds.InterruptConfirmed)
+def _confirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptConfirmed, at_us: int) -> None:
+    _ended(state, body.action, entry.seq, confirmed=True)
+
+
+@_folds(kinds.InterruptUnconfirmed)
+def _unconfirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptUnconfirmed, at_us: int) -> None:
+    _ended(state, body.action, entry.seq, confirmed=False)
+
+
+@_folds(kinds.AuthorityChanged)
+def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChanged, at_us: int) -> None:
+    row = state.agent.get(str(entry.agent))
+    if row is None or row.authority != body.was or body.epoch < row.epoch:
+        raise Corrupt(f"entry {entry.seq} changes the authority of {entry.agent} from a state it is not in")
+    by = body.by if body.now == "SUSPENDED" else row.suspended_by
+    incident = None if body.now in ("PROBATION", "ACTIVE") else row.incident
+    state.change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident)
+    if body.now == "SUSPENDED":
+        _mark(state, body.incident, "SUSPENDED", entry.seq)
+    elif body.now == "PROBATION":
+        _mark(state, body.incident, "RELEASED", entry.seq)
+
+
+@_folds(kinds.HoldPlaced)
+def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: int) -> None:
+    state.holds = max(state.holds, body.hold)
+    row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
+    state.put("hold", body.hold, row)
+    _mark(state, body.incident, "HELD", entry.seq)
+
+
+@_folds(kinds.PageQueued)
+def _page_queued(state: Projections, entry: Entry[Any], body: kinds.PageQueued, at_us: int) -> None:
+    state.pages = max(state.pages, body.page)
+    row = rows.Page(
+        incident=body.incident, person=body.person, channel=body.channel, step=body.step, state="queued", attempts=0,
+        due_us=body.due_us, why=body.why,
+    )  # fmt: skip
+    state.put("page", body.page, row)
+
+
+@_folds(kinds.PageAttempted)
+def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttempted, at_us: int) -> None:
+    row = state.page.get(body.page)
+    if row is None:
+        raise Corrupt(f"entry {entry.seq} attempts page {body.page}, which is not queued")
+    now = "accepted" if body.accepted else ("queued" if body.next_due_us is not None else "failed")
+    state.put(
+        "page",
+        body.page,
+        replace(row, state=now, attempts=body.attempt, due_us=body.next_due_us or row.due_us),
+    )
+    if now != "queued":
+        state.forget("page", body.page)
+    if body.accepted:
+        _mark(state, row.incident, "NOTIFIED", entry.seq)
+
+
+@_folds(kinds.Acknowledged)
+def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledged, at_us: int) -> None:
+    _mark(state, body.incident, "ACKNOWLEDGED", entry.seq)
+
+
+@_folds(kinds.ReleaseProposed)
+def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed, at_us: int) -> None:
+    _mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)

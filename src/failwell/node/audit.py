@@ -49,9 +49,7 @@ class Shown(NamedTuple):
     error: str | None
 
 
-def verify_workspace(
-    path: Path, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None
-) -> Report:
+def verify_workspace(path: Path, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None) -> Report:
     """Verify the ledger of the workspace at `path` on a copy; starts nothing and writes nothing in it.
 
     `checkpoints`: files (a note, a mail, any text around a note) or their bytes, kept elsewhere; `log_key`: the vkey

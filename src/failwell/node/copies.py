@@ -59,47 +59,59 @@ class LedgerCopy:
 
     def ledger(self) -> Ledger:
         """The copy's rows as the verifier takes them."""
-        declared = set(sqlite.declared_objects())
-        objects = set(self._all("SELECT type, name, sql FROM sqlite_schema"))
-        ours = {name for kind, name, _ in objects & declared if kind == "table"}
-        return Ledger(
-            entries=self._rows("entry", ours), blobs=self._rows("blob", ours), tokens=self._rows("token", ours),
-            checkpoints=self._rows("checkpoint", ours), rows=lambda table: self._rows(table, ours),
-            objects=objects, declared=declared, complaints=self._complaints(),
-        )  # fmt: skip
+        return read_ledger(self._connection)
 
-    def _rows(self, table: str, ours: set[str]) -> Iterator[Any]:
-        # Attack: a view under the table's name, which computes what is read, or never ends.
-        if table not in ours:
-            raise Corrupt(f"table {table} is not declared as this layout declares it")
-        try:
-            yield from self._connection.execute(_READING[table])
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise Corrupt(f"SQLite: {error}") from error
 
-    def _all(self, sql: str) -> list[Any]:
-        try:
-            return self._connection.execute(sql).fetchall()
-        except (apsw.Error, UnicodeDecodeError) as error:
-            raise Corrupt(f"SQLite: {error}") from error
+def read_ledger(connection: apsw.Connection) -> Ledger:
+    """The rows of an opened ledger file as the verifier takes them; tables of another layout are not read."""
+    declared = set(sqlite.declared_objects())
+    objects = set(_all(connection, "SELECT type, name, sql FROM sqlite_schema"))
+    ours = frozenset(name for kind, name, _ in objects & declared if kind == "table")
 
-    def _complaints(self) -> list[str]:
-        found = []
-        for name, wanted in (("application_id", sqlite.APPLICATION_ID), ("user_version", sqlite.LAYOUT_VERSION)):
-            value = self._all(f"PRAGMA {name}")[0][0]
-            if value != wanted:
-                found.append(f"{name} is {value}, not {wanted}")
-        try:
-            found += [str(row[0]) for row in self._all("PRAGMA integrity_check") if row[0] != "ok"]
-        except Corrupt as error:
-            found.append(error.message)
-        return found
+    def rows(table: str) -> Iterator[Any]:
+        return _rows(connection, table, ours)
+
+    return Ledger(
+        entries=rows("entry"), blobs=rows("blob"), tokens=rows("token"), checkpoints=rows("checkpoint"), rows=rows,
+        objects=objects, declared=declared, complaints=_complaints(connection),
+    )  # fmt: skip
+
+
+def _rows(connection: apsw.Connection, table: str, ours: frozenset[str]) -> Iterator[Any]:
+    # Attack: a view under the table's name, which computes what is read, or never ends.
+    if table not in ours:
+        raise Corrupt(f"table {table} is not declared as this layout declares it")
+    try:
+        yield from connection.execute(_READING[table])
+    except (apsw.Error, UnicodeDecodeError) as error:
+        raise Corrupt(f"SQLite: {error}") from error
+
+
+def _all(connection: apsw.Connection, sql: str) -> list[Any]:
+    try:
+        return connection.execute(sql).fetchall()
+    except (apsw.Error, UnicodeDecodeError) as error:
+        raise Corrupt(f"SQLite: {error}") from error
+
+
+def _complaints(connection: apsw.Connection) -> list[str]:
+    """What SQLite finds wrong with the structure of the file, and marks of another kind of file."""
+    found = []
+    for name, wanted in (("application_id", sqlite.APPLICATION_ID), ("user_version", sqlite.LAYOUT_VERSION)):
+        value = _all(connection, f"PRAGMA {name}")[0][0]
+        if value != wanted:
+            found.append(f"{name} is {value}, not {wanted}")
+    try:
+        found += [str(row[0]) for row in _all(connection, "PRAGMA integrity_check") if row[0] != "ok"]
+    except Corrupt as error:
+        found.append(error.message)
+    return found
 
 
 class DiskShelf:
     """`verify.bound.Shelf` in a temporary file, so that a rebuild of any size takes little memory."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | str) -> None:
         self._connection = apsw.Connection(str(path))
         self._connection.pragma("journal_mode", "off")
         self._connection.pragma("synchronous", 0)

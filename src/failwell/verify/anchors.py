@@ -109,7 +109,9 @@ class Anchors:
         self.own: note.Checkpoint | None = None
         self.kept = [opened for anchor in kept if (opened := self._open_kept(anchor)) is not None]
         if not self.kept:
-            findings.uncheckable(KEPT, "no checkpoint kept elsewhere was given: a ledger rewritten whole would not show")
+            findings.uncheckable(
+                KEPT, "no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show"
+            )
 
     def _read_key(self, log_key: str | None) -> note.VerifierKey | None:
         if log_key is None:
@@ -168,7 +170,8 @@ class Anchors:
             )  # fmt: skip
 
     def _unsealed(self, code: str, message: str) -> None:
-        self._findings.add(HEAD, code, f"{message}: nothing vouches for entry 0 and all after it", entry=0, table="checkpoint", key=1)
+        message = f"{message}: nothing vouches for entry 0 and all after it"
+        self._findings.add(HEAD, code, message, entry=0, table="checkpoint", key=1)
 
     # -- after the entries -------------------------------------------------------------------------------------
 
@@ -187,7 +190,10 @@ class Anchors:
         self._findings.detail(HEAD, f"over {own.size} entries")
         if own.size > size:
             self._findings.add(
-                HEAD, "head.cut", f"the checkpoint is over {own.size} entries, those from {size} on are missing", entry=size
+                HEAD,
+                "head.cut",
+                f"the checkpoint is over {own.size} entries: from entry {size} on they are missing",
+                entry=size,
             )
             return
         if own.size < size:
@@ -197,7 +203,7 @@ class Anchors:
         if own.size in roots and roots[own.size] != own.root:
             self._findings.add(
                 HEAD, "head.root", entry=max(0, own.size - 1), first=0, last=max(0, own.size - 1),
-                message=f"the entries do not give the signed root: at most entry {own.size - 1} is the first that was changed",
+                message=f"the entries do not give the signed root: the first changed is at most entry {own.size - 1}",
             )  # fmt: skip
         elif own.size not in roots and broken_at is not None:
             self._findings.uncheckable(HEAD, f"the tree is broken at entry {broken_at}")
@@ -209,7 +215,7 @@ class Anchors:
         if kept.size > size:
             self._findings.add(
                 KEPT, "kept.cut", entry=size,
-                message=f"the checkpoint of {each.source} is over {kept.size} entries: those from {size} on are missing",
+                message=f"the checkpoint of {each.source} covers {kept.size} entries: from {size} on they are missing",
             )  # fmt: skip
         elif kept.size not in roots:
             self._findings.uncheckable(KEPT, f"the tree is broken at entry {broken_at}")
@@ -219,7 +225,7 @@ class Anchors:
             last = max(good, kept.size - 1)
             self._findings.add(
                 KEPT, "kept.root", entry=last, first=good, last=last,
-                message=f"the checkpoint of {each.source} disagrees: the first changed entry is one of {good} to {last}",
+                message=f"the checkpoint of {each.source} disagrees: one of {good} to {last} was changed",
             )  # fmt: skip
         return good
 
@@ -228,4 +234,5 @@ class Anchors:
         if self.key is None or genesis is None:
             return
         if genesis.log_key != self.key.text() or origin != self.key.name:
-            self._findings.add(HEAD, "head.genesis", "entry 0 names another log key or origin than the one given", entry=0)
+            message = "entry 0 names another log key or origin than the one given"
+            self._findings.add(HEAD, "head.genesis", message, entry=0)

@@ -91,8 +91,7 @@ class Beside:
         for place, digest in enumerate(entry.tokens):
             self._token(seq, place, digest)
         while self._tokens.head is not None and self._tokens.head[0] // MAX_TOKENS == seq:
-            self._say("token", "extra", seq, self._tokens.head[0], f"token row {self._tokens.head[0]} is not named by entry {seq}")
-            self._tokens.step()
+            self._unnamed_token(seq)
 
     def end(self, size: int) -> None:
         """After the last entry: no row may be left."""
@@ -121,21 +120,25 @@ class Beside:
         elif sha256(head[1]).hexdigest() != entry.blob.ciphertext:
             self._say("blob", "changed", seq, seq, f"the blob of entry {seq} is not the one it names")
         elif sha256(head[2]).hexdigest() != entry.blob.key:
-            self._say("blob", "changed", seq, seq, f"the wrapped key of the blob of entry {seq} is not the one it names")
+            self._say("blob", "changed", seq, seq, f"the wrapped key of entry {seq} is not the one it names")
         if here:
             self._blobs.step()
 
     def _token(self, seq: int, place: int, digest: str) -> None:
         row = seq * MAX_TOKENS + place
         while self._tokens.head is not None and self._tokens.head[0] < row:
-            self._say("token", "extra", seq, self._tokens.head[0], f"token row {self._tokens.head[0]} is not named by entry {seq}")
-            self._tokens.step()
+            self._unnamed_token(seq)
         head = self._tokens.head
         if head is None or head[0] != row:
             self._say("token", "missing", seq, row, f"token row {row}, which entry {seq} names, is missing")
             return
         if token_digest(*head[1:]) != digest:
             self._say("token", "changed", seq, row, f"token row {row} is not the one that entry {seq} names")
+        self._tokens.step()
+
+    def _unnamed_token(self, seq: int) -> None:
+        row = self._tokens.head[0]
+        self._say("token", "extra", seq, row, f"token row {row} is not named by entry {seq}")
         self._tokens.step()
 
     def _say(self, table: str, what: str, seq: int, key: int, message: str) -> None:
@@ -162,14 +165,20 @@ def _compare_table(
         # A row that no entry made stands against all of them.
         first, last = (0 if entry is None else entry), max(0, size - 1)
         findings.add(
-            ROWS, f"row.{what}", message, table=table, key=key, entry=last if entry is None else entry, first=first, last=last
+            ROWS, f"row.{what}", message, entry=last if entry is None else entry, first=first, last=last,
+            table=table, key=key,
         )  # fmt: skip
 
     for row in _readable(findings, ROWS, table, iter(stored(table))):
         read += 1
         key, text = row if len(row) == 2 else (None, None)
         if type(key) is not kind or type(text) is not str:
-            say("shape", key if type(key) in (int, str) else None, None, f"a row of table {table} does not hold what it should")
+            say(
+                "shape",
+                key if type(key) in (int, str) else None,
+                None,
+                f"a row of table {table} does not hold what it should",
+            )
             continue
         if last is not None and key <= last:
             say("order", key, None, f"row {key!r} of table {table} stands twice or out of order")

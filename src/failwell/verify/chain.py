@@ -49,7 +49,8 @@ class Chain:
         self.rows += 1
         shaped = _shaped(row)
         if shaped is None:
-            self._findings.add(BYTES, "entry.shape", f"entry {self.size} is no row of number and bytes", entry=self.size)
+            message = f"entry {self.size} is no row of a number and bytes"
+            self._findings.add(BYTES, "entry.shape", message, entry=self.size)
             self._break(self.size)
             return None
         seq, data, leaf, nodes = shaped
@@ -140,9 +141,7 @@ class Chain:
             self._last = None
             return None
         if entry.seq != seq:
-            self._findings.add(
-                SEQUENCE, "entry.number", f"the row of entry {seq} holds entry {entry.seq}", entry=seq
-            )
+            self._findings.add(SEQUENCE, "entry.number", f"the row of entry {seq} holds entry {entry.seq}", entry=seq)
         return entry
 
     def _place(self, entry: Entry[Any]) -> None:

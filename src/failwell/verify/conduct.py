@@ -204,7 +204,7 @@ class Conduct:
             )  # fmt: skip
 
     def _against_state(self, entry: Entry[Any], body: kinds.Decision) -> list[tuple[str, str]]:
-        """A decision names what was in force: authority, epoch, posture, contract, principal, and how far limits were."""
+        """A decision names what was in force: authority, posture, contract, principal, use of limits."""
         state, agent = self.state, str(entry.agent)
         row = state.agent.get(agent)
         contract = None if row is None or row.contract is None else state.contract[row.contract]
@@ -276,7 +276,9 @@ def _against_itself(body: kinds.Decision) -> list[tuple[str, str]]:
         wrong.append(f"ALLOW for an agent that is {body.authority}")
     for use in body.uses:
         if use.reserved != (body.verdict == "ALLOW"):
-            wrong.append(f"limit {use.limit} is {'' if use.reserved else 'not '}reserved by {body.verdict}")
+            kept = "reserved" if use.reserved else "not reserved"
+            wrong.append(f"limit {use.limit} is {kept} by {body.verdict}")
         if (use.used >= use.at_most) != (use.limit in fired):
-            wrong.append(f"limit {use.limit} stands at {use.used} of {use.at_most} and did {'' if use.limit in fired else 'not '}speak")
+            spoke = "spoke" if use.limit in fired else "did not speak"
+            wrong.append(f"limit {use.limit} stands at {use.used} of {use.at_most} and {spoke}")
     return [("decision.verdict", each) for each in wrong]

@@ -119,9 +119,7 @@ def _entries(findings: Findings, chain: Chain, conduct: Conduct, entries: Iterab
     except Corrupt as error:
         conduct.stop(chain.size)
         chain.break_off()
-        findings.add(
-            BYTES, "entry.unreadable", f"entry {chain.size} cannot be read: {error.message}", entry=chain.size
-        )
+        findings.add(BYTES, "entry.unreadable", f"entry {chain.size} cannot be read: {error.message}", entry=chain.size)
 
 
 def _lay_down(conduct: Conduct, shelf: Shelf) -> None:
@@ -130,7 +128,7 @@ def _lay_down(conduct: Conduct, shelf: Shelf) -> None:
 
 
 def _check_file(findings: Findings, ledger: Ledger) -> None:
-    """The file's own structure, and that it declares nothing of its own: a trigger or view could change what is read."""
+    """The file's own structure, and that it declares nothing of its own, such as a view over what is read."""
     for complaint in ledger.complaints:
         findings.add(FILE, "file.integrity", f"SQLite: {complaint}")
     if ledger.objects is None:

@@ -1,0 +1,339 @@
+"""Real ledgers for tests: workspace, SQLite, vault, writer, gate and reactions as the node wires them; own clock.
+
+Only the clock is the tests' own: it goes on by itself, a step for each question.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from failwell.core import canonical, contract, kinds, orders
+from failwell.core.instants import format_at
+from failwell.core.records import Draft
+from failwell.core.sight import sight_digest
+from failwell.gate import outcomes, registry, runs
+from failwell.gate.verdicts import Gate, Proposal, Verdict
+from failwell.identity import keys, persons
+from failwell.ledger.book import Book
+from failwell.ledger.jobs import Plan, Turn
+from failwell.ledger.vault import commitment
+from failwell.ledger.writer import Writer
+from failwell.node import assembly
+from failwell.node.workspace import LedgerKeys, Workspace
+from failwell.ports.executor import Ended
+from failwell.response import containment
+from failwell.response import orders as response
+
+AGENT = "spiffe://shop.example/agent/refund-bot"
+START_US = 1_795_000_000_000_000
+
+CONTRACT = """
+contract: refund-bot
+version: 1
+agent: spiffe://shop.example/agent/refund-bot
+owner: olga
+purpose: Refund customers of the shop.
+tools:
+  - {tool: orders.read, effect: read, custody: broker, deadline: 10s, arguments: {order_id: "string(1..40)"}}
+  - tool: payments.refund
+    effect: irreversible
+    executor: supervised
+    custody: broker
+    deadline: 10s
+    arguments: {customer_id: "string(1..40)", order_id: "string(1..40)", amount: "money(2, 0..10000)"}
+    affects: {customer: customer_id, resource: order_id, amount: amount}
+    public: [amount]
+clauses:
+  - {id: refund-ceiling, deny: payments.refund, when: context.args.amount > 20000, severity: minor}
+  - {id: large, escalate: payments.refund, when: context.args.amount > 10000}
+limits:
+  - {id: refunds, count: payments.refund, at_most: 6, per: 1h, then: deny, severity: major}
+  - {id: once, once_per: payments.refund, keys: [order_id], then: record, severity: minor}
+response:
+  - {signal: "recorded(once) >= 3 in 1h", do: [interrupt, suspend, hold, notify]}
+escalation:
+  - {notify: owner, by: [email]}
+"""
+
+
+class StepClock:
+    """`ports.clock.Clock` that moves on by a thousandth of a second with each look."""
+
+    def __init__(self, boot: str = "a" * 32, mono_us: int = 5_000_000, wall_us: int = START_US) -> None:
+        self._boot = boot
+        self._mono_us = mono_us
+        self._wall_us = wall_us
+
+    def boot(self) -> str:
+        return self._boot
+
+    def mono_us(self) -> int:
+        self._mono_us += 1000
+        return self._mono_us
+
+    def wall_us(self) -> int:
+        return self._wall_us
+
+    def skip(self, us: int) -> None:
+        self._mono_us += us
+
+
+def _now(turn: Turn) -> Plan[int]:
+    now_us = turn.now_us
+    return Plan((), lambda _: now_us)
+
+
+class Made:
+    """One ledger being written: its workspace, writer, gate, and the persons who sign."""
+
+    def __init__(self, path: Path, clock: StepClock, writer: Writer, secrets: LedgerKeys) -> None:
+        self.path = path
+        self.workspace = Workspace(path)
+        self.clock = clock
+        self.writer = writer
+        self.keys = secrets
+        self.gate = Gate("test/1")
+        self.signers = {
+            name: persons.Signer(name, keys.from_seed(bytes([number]) * 32))
+            for number, name in enumerate(("olga", "piet", "quan"), 1)
+        }
+        self._nonce = 0
+
+    @property
+    def book(self) -> Book:
+        return self.writer.book
+
+    @property
+    def origin(self) -> str:
+        return self.workspace.origin()
+
+    def do(self, job: Any, lane: int = 1) -> Any:
+        """Run one job and wait for its answer."""
+        return self.writer.submit(job, lane).result(30)
+
+    def write(self, *drafts: Draft) -> list[int]:
+        """Write drafts in one job; their numbers."""
+        seqs: list[int] = self.do(lambda turn: Plan(drafts, lambda entries: [entry.seq for entry in entries]))
+        return seqs
+
+    def sign(self, person: str, kind: str, details: orders.Details, shown: str | None = None) -> orders.SignedOrder:
+        """A signed order of `person`, over what the ledger shows for it now."""
+        self._nonce += 1
+        now_us = self.do(_now)
+        seen = sight_digest(self.book.state, kind, details) if shown is None else shown
+        order = orders.Order(
+            order=kind, origin=self.origin, person=person, nonce=f"{self._nonce:032x}", at=format_at(now_us),
+            shown=seen, details=details,
+        )  # fmt: skip
+        return persons.sign_order(self.signers[person], order)
+
+    def public(self, person: str) -> str:
+        return base64.b64encode(self.signers[person].key.public).decode()
+
+    def run(self, principal: str = "customer:8841") -> int:
+        opened: int = self.do(runs.open_run(AGENT, principal=principal, request="refund please", host=None))
+        return opened
+
+    def ask(self, run: int | None, call: str, tool: str, arguments: Any, agent: str = AGENT) -> Verdict:
+        """Propose one action."""
+        text = arguments if isinstance(arguments, bytes) else json.dumps(arguments).encode()
+        proposal = Proposal(agent=agent, run=run, call=call, tool=tool, arguments=text, reason="as asked")
+        verdict: Verdict = self.do(self.gate.decide(proposal))
+        return verdict
+
+    def refund(self, run: int, call: str, order: str, amount: str = "10.00") -> Verdict:
+        return self.ask(
+            run, call, "payments.refund", {"customer_id": f"c-{order}", "order_id": order, "amount": amount}
+        )
+
+    def settle(self, verdict: Verdict, state: str = "completed") -> int:
+        settled: int = self.do(
+            outcomes.settle(
+                outcomes.Settlement(
+                    decision=verdict.entry,
+                    state=state,
+                    by="supervisor",
+                    exit_code=0,
+                    result=b'{"ok":true}',
+                    elapsed_us=1200,
+                )
+            )
+        )
+        return settled
+
+
+@contextmanager
+def fresh(path: Path, mode: str = "live") -> Iterator[Made]:
+    """A new workspace with its genesis and first clock entry; closed (and the log truncated) at the end."""
+    clock = StepClock()
+    workspace = Workspace(path)
+    book, secrets = assembly.create_book(workspace, clock)
+    writer = Writer(book)
+    made = Made(path, clock, writer, secrets)
+    try:
+        made.write(*assembly.genesis_drafts(book, secrets.log, workspace.origin(), mode))
+        yield made
+    finally:
+        writer.close()
+
+
+@contextmanager
+def reopened(path: Path, clock: StepClock) -> Iterator[Made]:
+    """An existing workspace, opened as a node opens it."""
+    workspace = Workspace(path)
+    secrets = workspace.open_keys()
+    book = assembly.open_book(workspace, secrets, clock)
+    first = book.clock_draft()
+    writer = Writer(book)
+    made = Made(path, clock, writer, secrets)
+    try:
+        if first is not None:
+            made.write(first)
+        yield made
+    finally:
+        writer.close()
+
+
+def begin(made: Made) -> None:
+    """The first person's order and enrolment, settings, a second person, an agent and its adopted contract."""
+    text = canonical.encode({"mail": "none"}).decode()
+    details = orders.Init(
+        key=made.public("olga"), roles=("operator",), contact=None, settings=commitment(b"", text.encode())
+    )
+    signed = made.sign("olga", "init", details, shown="0" * 64)
+    order = kinds.Order(
+        order="init", person="olga", key=signed.key, text=signed.order, signature=signed.signature, source="init"
+    )
+    made.write(
+        Draft(body=order, actor="person:olga"),
+        Draft(body=kinds.Config(digest=details.settings, text=text), actor="person:olga", refs=(2,)),
+        Draft(
+            body=kinds.PersonEnrolled(person="olga", key=details.key, roles=details.roles), actor="person:olga",
+            refs=(2,),
+            secret={"email": "olga@shop.example"},
+        ),
+    )  # fmt: skip
+    _enrol(made, "piet", ("approver", "operator"))
+    _enrol(made, "quan", ("reviewer",))
+    register = orders.AgentRegister(
+        agent=AGENT, key=base64.b64encode(keys.from_seed(b"a" * 32).public).decode(), owner="olga"
+    )
+    made.do(registry.register_agent(made.sign("olga", "agent.register", register), "refund-bot", persons.verify_order))
+    adopt(made, CONTRACT)
+
+
+def _enrol(made: Made, person: str, roles: tuple[str, ...]) -> None:
+    proof = persons.prove_enrolment(made.signers[person], made.origin)
+    details = orders.PersonEnrol(person=person, key=made.public(person), proof=proof, roles=roles, contact=None)
+    made.do(
+        registry.enrol_person(
+            made.sign("olga", "person.enrol", details), None, persons.verify_order, persons.check_enrolment
+        )
+    )
+
+
+def adopt(made: Made, text: str) -> None:
+    """Owner signs, approver adopts."""
+    loaded = contract.load(text, name="refund-bot.yaml")
+    digest = contract.digest(loaded)
+    named: dict[str, Any] = {"contract": loaded.contract, "version": loaded.version, "digest": digest}
+    signed = made.sign("olga", "contract.sign", orders.ContractSign(**named))
+    first = orders.order_digest(orders.parse_order(signed.order))
+    adopted = made.sign("piet", "contract.adopt", orders.ContractAdopt(**named, signed=first))
+    document = contract.to_canonical(loaded)
+    made.do(registry.adopt_contract(signed, adopted, document, persons.verify_order, "test/1"))
+
+
+def work(made: Made) -> int:
+    """Honest work of every kind, up to a suspension by rule, its containment, acknowledgment and release."""
+    run = made.run()
+    made.settle(made.ask(run, "c1", "orders.read", {"order_id": "A-1"}))
+    first = made.refund(run, "c2", "A-1", "49.90")
+    made.do(outcomes.started(first.entry, "supervised", 4242, 77))
+    made.settle(first)
+    made.refund(run, "c3", "A-2", "150.00")  # escalated
+    made.refund(run, "c4", "A-3", "900.00")  # denied
+    made.ask(run, "c5", "orders.read", b'{"order_id": ')  # unreadable
+    made.ask(None, "c6", "orders.read", {"order_id": "A-1"}, agent="spiffe://shop.example/agent/stranger")
+    made.settle(made.refund(run, "c7", "A-1"))  # a repeat, recorded
+    made.settle(made.refund(run, "c8", "A-1"), "failed")  # the second
+    made.refund(run, "c9", "A-9")  # still running when it comes to that
+    made.refund(run, "c10", "A-1")  # the third: suspended in this commit
+    made.refund(run, "c11", "A-4")  # a suspended agent still asks
+    _contain(made)
+    seen = outcomes.Witnessed(
+        witness="payments-log",
+        ref="1",
+        tool="payments.refund",
+        at="2026-11-24T09:00:00Z",
+        customer="c-A-1",
+        action=first.entry,
+        line="ab" * 32,
+    )
+    bypass = outcomes.Witnessed(
+        witness="payments-log",
+        ref="2",
+        tool="payments.refund",
+        at="2026-11-24T09:00:01Z",
+        customer="c-X",
+        action=None,
+        line="cd" * 32,
+    )
+    made.do(outcomes.record_effects(AGENT, (seen, bypass)))
+    _page(made)
+    made.do(
+        response.acknowledge(
+            made.sign("olga", "incident.acknowledge", orders.IncidentAcknowledge(incident=1)), persons.verify_order
+        )
+    )
+    _release(made)
+    return run
+
+
+def _contain(made: Made) -> None:
+    """End what the suspension interrupted, as the supervisor reports it."""
+    state = made.book.state
+    for action in [seq for seq, row in state.action.items() if row.state == "open"]:
+        ended = Ended(
+            action=action, state="interrupted_confirmed", exit_code=None, signal=9, output=b"", truncated=False,
+            errors=b"", started_us=0, ended_us=made.clock.mono_us(), swept=2, proven_by="sweep", why=None, sweep_us=900,
+        )  # fmt: skip
+        settlement = outcomes.Settlement(decision=action, state=ended.state, by="supervisor", exit_code=None)
+        made.do(containment.ended_by_order(ended, "supervisor", _outcome_of(settlement)), 0)
+
+
+def _outcome_of(settlement: outcomes.Settlement) -> Callable[[Turn], Draft]:
+    return lambda turn: outcomes.draft_outcome(turn, settlement)
+
+
+def _page(made: Made) -> None:
+    attempt = kinds.PageAttempted(page=1, attempt=1, accepted=True, detail="250 ok", checkpoint=40, next_due_us=None)
+    made.write(Draft(body=attempt, actor="node", agent=AGENT))
+
+
+def _release(made: Made) -> None:
+    propose = orders.ReleasePropose(
+        incident=1, agent=AGENT, authority="PROBATION", conditions="the template is fixed", evidence=(3,)
+    )
+    signed = made.sign("olga", "release.propose", propose)
+    made.do(response.propose_release(signed, persons.verify_order))
+    proposal = orders.order_digest(orders.parse_order(signed.order))
+    approve = orders.ReleaseApprove(incident=1, agent=AGENT, proposal=proposal)
+    made.do(response.approve_release(made.sign("piet", "release.approve", approve), persons.verify_order))
+
+
+def small(path: Path) -> Path:
+    """A closed workspace with entries of nearly every kind; its path."""
+    with fresh(path) as made:
+        begin(made)
+        work(made)
+        made.write(
+            Draft(body=kinds.Health(part="storage", state="ok", detail="as ever"), actor="node"),
+            Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"),
+        )
+    return path

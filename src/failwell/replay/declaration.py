@@ -144,7 +144,7 @@ def declare(
         if any(trace.digest == other.digest for other in traces):
             raise InputError(f"{path} is given twice", hint="Each recorded run is judged once.")
         traces.append(trace)
-    check_room(bound, began_us, began_us + passed_us)
+    check_room(bound, began_us, began_us + passed_us - pace.run_every_us)
     return Declaration(bound, tuple(trace_files), tuple(traces), pace, began_us, evaluator)
 
 

@@ -77,9 +77,9 @@ def check_room(contracts: Sequence[Contract], began_us: int, end_us: int) -> Non
 
     Else late runs would be denied for the date alone, and read as findings about the contract.
     """
-    for contract in contracts:
-        until = None if contract.valid is None else contract.valid.until
-        if until is None or end_us < _day_us(until):
+    ends = [(c.valid.until, c) for c in contracts if c.valid is not None and c.valid.until is not None]
+    for until, contract in sorted(ends, key=lambda item: item[0]):
+        if end_us < _day_us(until):
             continue
         if began_us >= _day_us(until):
             raise InputError(

@@ -32,11 +32,7 @@ def test_order_and_the_nodes_death_are_shown_to_stop_every_process(stage: Stage,
     if kind == "nobody":
         assert kill["pid_namespace"] is False
         assert "not permitted" in kill["pid_namespace_why"]
-    left = [
-        stat.pid
-        for stat in scan_processes().values()
-        if (read_marker(stat.pid) or "").startswith("self-test")
-    ]
+    left = [stat.pid for stat in scan_processes().values() if (read_marker(stat.pid) or "").startswith("self-test")]
     assert not left
     assert set(Path(tempfile.gettempdir()).glob("failwell-self-test-*")) <= before
     ended = node.launch("echo", "after").wait()

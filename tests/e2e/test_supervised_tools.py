@@ -59,6 +59,12 @@ def test_64_mib_of_output_are_read_capped_and_marked(node: Node) -> None:
     assert ended["errors"].endswith(b"the end")
 
 
+def test_a_burst_just_before_the_end_arrives_whole(plain: Node) -> None:
+    for _ in range(3):
+        ended = plain.launch("head", "-c", "1000000", "/dev/zero", output_cap_bytes=2_000_000).wait()
+        assert (len(ended["output"]), ended["truncated"]) == (1_000_000, False)
+
+
 def test_a_tool_that_closes_its_pipes_is_still_waited_for(plain: Node) -> None:
     ended = plain.animal("closes_pipes").wait()
     assert (ended["state"], ended["exit_code"]) == ("failed", 7)

@@ -11,6 +11,7 @@ import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from failwell.execute.supervised import SupervisedExecutor
 from failwell.ports.executor import Ended, Launch
 
 _writing = threading.Lock()
+own_children: list[int] = []
+failing: list[bool] = []
 
 
 def say(body: dict[str, Any]) -> None:
@@ -30,38 +33,52 @@ def say(body: dict[str, Any]) -> None:
 
 
 def told(ended: Ended) -> None:
+    if failing:
+        os.close(2)  # the traceback of the executor's thread is wanted, and no news
+        raise RuntimeError("the node cannot take this end")
     body = asdict(ended)
     for name in ("output", "errors"):
         body[name] = base64.b64encode(body[name]).decode()
     say({"ended": body, "thread": threading.current_thread().name})
 
 
+def launch(executor: SupervisedExecutor, order: dict[str, Any]) -> None:
+    order["stdin"] = base64.b64decode(order["stdin"])
+    order["command"] = tuple(order["command"])
+    process = executor.launch(Launch(**order), told)
+    say({"process": {"pid": process.pid, "start_ticks": process.start_ticks}})
+
+
+def fork_child(order: dict[str, Any]) -> None:
+    """Be a node with a child of its own, in its own session or another."""
+    pid = os.fork()
+    if pid == 0:
+        if order["session"]:
+            os.setsid()
+        time.sleep(30)
+        os._exit(0)
+    own_children.append(pid)
+    say({"pid": pid})
+
+
+def close(executor: SupervisedExecutor) -> None:
+    executor.close()
+    say({"closed": True})
+
+
 def obey(executor: SupervisedExecutor, order: dict[str, Any]) -> None:
-    match order.pop("do"):
-        case "launch":
-            order["stdin"] = base64.b64decode(order["stdin"])
-            order["command"] = tuple(order["command"])
-            process = executor.launch(Launch(**order), told)
-            say({"process": {"pid": process.pid, "start_ticks": process.start_ticks}})
-        case "interrupt":
-            executor.interrupt(order["action"])
-        case "freeze":
-            executor.freeze(order["actions"])
-        case "running":
-            say({"running": sorted(executor.running())})
-        case "self_test":
-            say({"self_test": executor.self_test().as_record()})
-        case "sweep":
-            say({"leftovers": [asdict(left) for left in sweep_leftovers(order["prefix"])]})
-        case "fork_holder":
-            pid = os.fork()
-            if pid == 0:
-                time.sleep(30)
-                os._exit(0)
-            say({"pid": pid})
-        case "close":
-            executor.close()
-            say({"closed": True})
+    orders: dict[str, Callable[[], None]] = {
+        "launch": lambda: launch(executor, order),
+        "interrupt": lambda: executor.interrupt(order["action"]),
+        "freeze": lambda: executor.freeze(order["actions"]),
+        "running": lambda: say({"running": sorted(executor.running())}),
+        "self_test": lambda: say({"self_test": executor.self_test().as_record()}),
+        "sweep": lambda: say({"leftovers": [asdict(left) for left in sweep_leftovers(order["prefix"])]}),
+        "fork_child": lambda: fork_child(order),
+        "fail_next": lambda: failing.append(True),
+        "close": lambda: close(executor),
+    }
+    orders[order.pop("do")]()
 
 
 def main() -> None:
@@ -70,7 +87,7 @@ def main() -> None:
         directory / "run",
         directory / "orders",
         pid_namespace=sys.argv[2] == "1",
-        spare=(lambda: ()) if sys.argv[3] == "1" else None,
+        spare=(lambda: own_children) if sys.argv[3] == "1" else None,
     )
     say({"up": True})
     for line in sys.stdin:

@@ -33,10 +33,7 @@ KINDS = ("sweep", "namespace", "nobody")
 
 
 def can_make_namespaces() -> bool:
-    return (
-        subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode
-        == 0
-    )
+    return subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode == 0
 
 
 def runs_as_nobody(interpreter: str) -> bool:
@@ -62,9 +59,7 @@ class Stage:
         self.directory = Path(tempfile.mkdtemp(prefix="failwell-stage-"))
         self.directory.chmod(0o755)
         source = Path(failwell.__file__).parent
-        shutil.copytree(
-            source, self.directory / "src" / "failwell", ignore=shutil.ignore_patterns("__pycache__")
-        )
+        shutil.copytree(source, self.directory / "src" / "failwell", ignore=shutil.ignore_patterns("__pycache__"))
         for name in ("zoo.py", "node_process.py"):
             shutil.copy(HERE / name, self.directory / name)
         self._count = 0
@@ -75,7 +70,7 @@ class Stage:
             node.end()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def node(self, kind: str, *, owns_children: bool = False, directory: Path | None = None) -> Node:
+    def node(self, kind: str, *, owns_children: bool = False, directory: Path | None = None, marker: str = "") -> Node:
         """Start a node of a kind: sweep alone, with a pid namespace, or as an ordinary user."""
         if kind == "namespace" and not can_make_namespaces():
             pytest.skip("no pid namespaces for this user")
@@ -89,7 +84,7 @@ class Stage:
             interpreter = usable[0]
         self._count += 1
         directory = directory or self.directory / f"node-{self._count}"
-        node = Node(self, kind, interpreter, directory, owns_children)
+        node = Node(self, kind, interpreter, directory, owns_children, marker)
         self._nodes.append(node)
         return node
 
@@ -98,7 +93,7 @@ class Node:
     """A node process; its orders are asynchronous, its answers are read by a thread of the test."""
 
     def __init__(
-        self, stage: Stage, kind: str, interpreter: str, directory: Path, owns_children: bool
+        self, stage: Stage, kind: str, interpreter: str, directory: Path, owns_children: bool, marker: str
     ) -> None:
         self.kind = kind
         self.directory = directory
@@ -119,7 +114,11 @@ class Node:
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={"PYTHONPATH": str(stage.directory / "src"), "PYTHONDONTWRITEBYTECODE": "1"},
+            env={
+                "PYTHONPATH": str(stage.directory / "src"),
+                "PYTHONDONTWRITEBYTECODE": "1",
+                **({"FAILWELL_ACTION": marker} if marker else {}),
+            },
             cwd="/",
             **as_user,
         )

@@ -8,9 +8,7 @@ from hypothesis import strategies as st
 
 from failwell.execute.frames import FrameReader, encode_frame
 
-headers = st.dictionaries(
-    st.text(max_size=5).filter(lambda key: key != "blobs"), st.integers() | st.text(max_size=9)
-)
+headers = st.dictionaries(st.text(max_size=5).filter(lambda key: key != "blobs"), st.integers() | st.text(max_size=9))
 
 
 @settings(max_examples=40)

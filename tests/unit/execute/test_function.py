@@ -60,9 +60,7 @@ def test_a_function_of_a_module_without_a_file_has_none() -> None:
 @pytest.mark.parametrize(
     ("guard", "expected"), [('if __name__ == "__main__":\n    ', "script:tool"), ("if True:\n    ", "None")]
 )
-def test_a_running_script_is_importable_only_if_its_work_is_guarded(
-    tmp_path: Path, guard: str, expected: str
-) -> None:
+def test_a_running_script_is_importable_only_if_its_work_is_guarded(tmp_path: Path, guard: str, expected: str) -> None:
     script = tmp_path / "script.py"
     script.write_text(
         f"from failwell.execute.function import importable\ndef tool(): ...\n{guard}print(importable(tool))\n"

@@ -63,9 +63,7 @@ def test_a_result_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None
 
 def test_a_result_without_a_field_or_its_bytes_is_refused() -> None:
     with pytest.raises(KeyError):
-        ended_from_supervisor(
-            LAUNCH, {key: SAID[key] for key in SAID if key != "sweep_us"}, [b"", b""], False
-        )
+        ended_from_supervisor(LAUNCH, {key: SAID[key] for key in SAID if key != "sweep_us"}, [b"", b""], False)
     with pytest.raises(ValueError):
         ended_from_supervisor(LAUNCH, SAID, [b""], False)
 

@@ -37,9 +37,7 @@ def _detach(clear_environment: bool = False) -> None:
         os.setsid()
         if os.fork() == 0:
             if clear_environment:
-                os.execve(
-                    sys.executable, [sys.executable, "-I", "-S", __file__, "deaf"], {}
-                )  # closes `coming`
+                os.execve(sys.executable, [sys.executable, "-I", "-S", __file__, "deaf"], {})  # closes `coming`
             os.close(coming)
             _sleep()
         os._exit(0)

@@ -1,6 +1,7 @@
 """The Python door: standard library and cryptography only."""
 
-from failwell.client.answers import Denied, Error, Escalated, Interrupted, Outcome, Verdict
+from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Verdict
 from failwell.client.gate import Gate, Run, connect
+from failwell.core.errors import FailwellError as Error
 
 __all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Verdict", "connect"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from failwell.core.errors import FailwellError as Error
+from failwell.core.errors import FailwellError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Outcome:
     why: str | None = None
 
 
-class Denied(Error):
+class Denied(FailwellError):
     """The action is outside the contract; it did not run."""
 
     code = "denied"
@@ -63,7 +63,7 @@ class Escalated(Denied):
         self.message = _words("escalated: it does not run until a person decides", verdict)
 
 
-class Interrupted(Error):
+class Interrupted(FailwellError):
     """The action was stopped while it ran, or before it could start. `outcome.state` says how sure that is."""
 
     code = "interrupted"

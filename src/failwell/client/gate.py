@@ -20,8 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from failwell.client.answers import Denied, Error, Escalated, Interrupted, Outcome, Verdict, read_verdict
+from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Verdict, read_verdict
 from failwell.client.wire import Wire, hello, reach
+from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import NotFound, Refused
 from failwell.execute.function import ORIGINAL, import_path, importable, make_command
 from failwell.identity import agents, names
@@ -66,9 +67,7 @@ class Gate:
             def governed(**arguments: Any) -> Any:
                 run = _CURRENT.get()
                 if run is None:
-                    raise Refused(
-                        f"{name} was called outside a run", hint="with gate.run(agent=...) as run: ..."
-                    )
+                    raise Refused(f"{name} was called outside a run", hint="with gate.run(agent=...) as run: ...")
                 return run.call(name, **arguments)
 
             setattr(governed, ORIGINAL, function)
@@ -137,7 +136,7 @@ class Run:
     ) -> None:  # fmt: skip
         self._gate = gate
         self._agent = agent
-        self._opening = {"principal": principal, "request": request}
+        self._opening: dict[str, Any] = {"principal": principal, "request": request}
         self._host = host
         self.id: int | None = resume
         self._token: contextvars.Token[Run | None] | None = None
@@ -180,9 +179,7 @@ class Run:
         call_id: str | None = None, **more: Any,
     ) -> Verdict:  # fmt: skip
         """The verdict on an action, on record, without executing it."""
-        return self._verdict(
-            self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "decide").result()
-        )
+        return self._verdict(self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "decide").result())
 
     def call(
         self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
@@ -277,9 +274,7 @@ class AsyncRun:
         return _result(Run._outcome(raw))
 
 
-def _taken(
-    arguments: dict[str, Any] | None, more: dict[str, Any]
-) -> tuple[str | None, str | None, dict[str, Any]]:
+def _taken(arguments: dict[str, Any] | None, more: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
     """(reason, call id, arguments) from what a call was given."""
     reason, call_id = more.pop("reason", None), more.pop("call_id", None)
     return reason, call_id, {**(arguments or {}), **more}

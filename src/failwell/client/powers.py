@@ -46,22 +46,16 @@ class Hand:
 
     def sign(self, kind: str, details: o.Details) -> o.SignedOrder:
         """Look, confirm, sign. Raises Refused when the person says no."""
-        seen = self._wire.call(
-            "ask", about="sight", key={"order": kind, "details": msgspec.to_builtins(details)}
-        )
+        seen = self._wire.call("ask", about="sight", key={"order": kind, "details": msgspec.to_builtins(details)})
         if not self._confirm(seen["shown"]):
             raise Refused("not signed: you said no")
-        return sign_order(
-            self._signer, make_order(kind, self._origin, self._signer.person, seen["digest"], details)
-        )
+        return sign_order(self._signer, make_order(kind, self._origin, self._signer.person, seen["digest"], details))
 
     def give(self, kind: str, details: o.Details, **about: Any) -> Any:
         """Sign an order and have it carried out; returns the entry it left."""
         return self._wire.call("order", orders=[as_fields(self.sign(kind, details))], **about)
 
-    def enrol(
-        self, person: Signer, public: str, proof: str, roles: tuple[str, ...], email: str | None
-    ) -> Any:
+    def enrol(self, person: Signer, public: str, proof: str, roles: tuple[str, ...], email: str | None) -> Any:
         """Enrol a further person, who brought key and proof."""
         salt = secrets.token_bytes(16)
         contact = None if email is None else commitment(salt, email.encode())
@@ -72,9 +66,7 @@ class Hand:
         """The owner stands for a contract; the signature is kept beside the file until the approver adopts it."""
         return self.sign(
             "contract.sign",
-            o.ContractSign(
-                contract=contract.contract, version=contract.version, digest=contracts.digest(contract)
-            ),
+            o.ContractSign(contract=contract.contract, version=contract.version, digest=contracts.digest(contract)),
         )
 
     def adopt_contract(self, contract: contracts.Contract, signed: o.SignedOrder) -> Any:
@@ -103,9 +95,7 @@ class Hand:
             "ask", about="sight", key={"order": "release.approve", "details": msgspec.to_builtins(look)}
         )
         if seen["proposal"] is None:
-            raise Refused(
-                f"no release is proposed for incident {incident}", hint="failwell agent release propose"
-            )
+            raise Refused(f"no release is proposed for incident {incident}", hint="failwell agent release propose")
         details = o.ReleaseApprove(incident=incident, agent=agent, proposal=seen["proposal"])
         return self.give("release.approve", details)
 

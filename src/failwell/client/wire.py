@@ -6,6 +6,7 @@ Standard library and `cryptography` only: this runs inside the agent's process.
 from __future__ import annotations
 
 import base64
+import contextlib
 import itertools
 import json
 import os
@@ -120,10 +121,8 @@ class Wire:
 
     def close(self) -> None:
         """Hang up; requests still waiting fail."""
-        try:
+        with contextlib.suppress(OSError):  # the node hung up first
             self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            pass  # the node hung up first
         self._thread.join(timeout=1)
         self._socket.close()
 
@@ -138,7 +137,7 @@ def hello(wire: Wire, role: str, name: str, key: SigningKey) -> str:
 
 
 def reach(socket_path: Path, workspace: Path, *, start: bool = True) -> Wire:
-    """Connect to the workspace's node, starting one where none answers. Raises Unreachable with the node's own words."""
+    """Connect to the workspace's node, starting one where none answers; Unreachable tells the node's own words."""
     try:
         return Wire(socket_path)
     except Unreachable:

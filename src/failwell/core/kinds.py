@@ -197,7 +197,7 @@ class Use(Body, frozen=True, kw_only=True):
 
 @register("decision")
 class Decision(Body, frozen=True, kw_only=True):
-    """A verdict, made and durable before the act. `arguments` is SHA-256(salt || text); text and salt lie in the blob."""
+    """A verdict, durable before the act. `arguments` is SHA-256(salt || text); text and salt lie in the blob."""
 
     call: str
     tool: str
@@ -248,7 +248,7 @@ class Outcome(Body, frozen=True, kw_only=True):
 
 @register("effect.witnessed")
 class EffectWitnessed(Body, frozen=True, kw_only=True):
-    """An effect in the tool side's own log. `at_tool` is the tool side's time; `decision` null means no verdict was found.
+    """An effect in the tool side's own log. `at_tool` is the tool side's time; `decision` null: no verdict was found.
 
     `fault` says why a line could not be read; it counts all the same. `cursor`, on the last entry of a reading, is
     where the log was read up to.

@@ -180,11 +180,7 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
         return False
     if table == "agent":
         state.names[row.name] = key
-    elif table == "incident":
-        state.incidents = max(state.incidents, key)
-    elif table == "hold":
-        state.holds = max(state.holds, key)
-    elif table == "page":
-        state.pages = max(state.pages, key)
-        return bool(row.state == "queued")
-    return True
+    elif table in ("incident", "hold", "page"):
+        counter = f"{table}s"
+        setattr(state, counter, max(getattr(state, counter), key))
+    return table != "page" or bool(row.state == "queued")

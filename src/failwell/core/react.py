@@ -145,11 +145,11 @@ def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[
 
 def _open(state: State, entry: Entry[Any], signal: kinds.Signal) -> Draft:
     agent = state.agent[str(entry.agent)]
-    name = agent.name
+    began = signal.about if agent.onset is None else agent.onset
     body = kinds.IncidentOpened(
         by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
-        title=f"{name}: {signal.signal}", signal=entry.seq, onset_first=signal.about if agent.onset is None else min(agent.onset, signal.about), onset_last=signal.about,
-        response=signal.response,
+        title=f"{agent.name}: {signal.signal}", signal=entry.seq, onset_first=min(began, signal.about),
+        onset_last=signal.about, response=signal.response,
     )  # fmt: skip
     return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
 

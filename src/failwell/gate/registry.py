@@ -1,4 +1,4 @@
-"""Who and what is known to the workspace: persons, hosts, agents, contracts, settings, each by a signed order (R3, I7)."""
+"""Who and what is known to the workspace, each by a signed order (R3, I7)."""
 
 from __future__ import annotations
 
@@ -95,9 +95,7 @@ def register_host(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         details = order.details
         unknown = [agent for agent in details.agents if agent not in turn.state.agent]
         if details.host in turn.state.host or unknown:
-            raise Refused(
-                f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}"
-            )
+            raise Refused(f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}")
         body = kinds.HostRegistered(host=details.host, key=details.key, agents=details.agents)
         return Plan(
             (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq
@@ -120,12 +118,8 @@ def adopt_contract(
         agent = state.agent_named(contract.agent)
         if agent is None:
             raise Refused(f"contract {contract.contract}: no agent {contract.agent} is registered here")
-        by_owner, owner_draft = admit(
-            turn, signed, verify, wanted="contract.sign", agent=agent, source="node"
-        )
-        by_approver, approver_draft = admit(
-            turn, adopted, verify, wanted="contract.adopt", agent=agent, source="node"
-        )
+        by_owner, owner_draft = admit(turn, signed, verify, wanted="contract.sign", agent=agent, source="node")
+        by_approver, approver_draft = admit(turn, adopted, verify, wanted="contract.adopt", agent=agent, source="node")
         check_pair(by_owner, by_approver)
         if state.person[by_owner.person].key == state.person[by_approver.person].key:
             raise Refused("owner and approver sign with one key: two persons are needed")
@@ -146,9 +140,7 @@ def adopt_contract(
 def _same_contract(contract: contracts.Contract, details: Any) -> None:
     given = (contract.contract, contract.version, contracts.digest(contract))
     if given != (details.contract, details.version, details.digest):
-        raise Refused(
-            "the signatures are over another contract than the one given", hint="Sign this file again."
-        )
+        raise Refused("the signatures are over another contract than the one given", hint="Sign this file again.")
 
 
 def adopt_for_backtest(document: bytes, evaluator: str) -> Job[str]:
@@ -215,13 +207,9 @@ def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrde
         order, draft = admit(turn, signed, verify, wanted="config.apply", source="node")
         need_role(turn, order.person, "operator", "changing the settings")
         if (order.details.settings, order.details.previous) != (digest, turn.state.configuration):
-            raise Refused(
-                "the order is over other settings than these", hint="Look again: failwell config show"
-            )
+            raise Refused("the order is over other settings than these", hint="Look again: failwell config show")
         body = kinds.Config(digest=digest, text=text)
-        return Plan(
-            (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq
-        )
+        return Plan((draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq)
 
     return job
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from failwell.core import kinds
 from failwell.core.errors import Refused
 from failwell.core.records import Draft
+from failwell.gate.outcomes import Settlement, draft_outcome
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
@@ -41,16 +42,23 @@ def open_run(
     return job
 
 
-def close_run(run: int, agent: str, reason: str) -> Job[None]:
-    """The job that closes a run; its call ids are forgotten and nothing more is decided in it."""
+def close_run(run: int, agent: str, reason: str, running: frozenset[int] = frozenset()) -> Job[None]:
+    """The job that closes a run; its call ids are forgotten and nothing more is decided in it.
+
+    Its allowed actions that were never started (all but `running`) are settled as blocked, which gives their
+    reservations back.
+    """
 
     def job(turn: Turn) -> Plan[None]:
         row = turn.state.run.get(run)
         if row is None or row.agent != agent:
             raise Refused(f"run {run} is not an open run of {agent}")
-        draft = Draft(
-            body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,)
-        )
-        return Plan((draft,), lambda entries: None)
+        unused = [seq for seq, action in turn.state.action.items() if action.run == run and seq not in running]
+        settled = [
+            draft_outcome(turn, Settlement(decision=seq, state="blocked", by="gate", why="its run was closed first"))
+            for seq in unused
+        ]
+        closed = Draft(body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,))
+        return Plan((*settled, closed), lambda entries: None)
 
     return job

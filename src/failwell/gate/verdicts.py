@@ -8,7 +8,7 @@ DENY that is on record. It starts nothing: that takes a permit from the node's f
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import Any, Literal, cast
 
 import msgspec
 
@@ -19,6 +19,8 @@ from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
+
+Provenance = Literal["absent", "asserted", "verified"]
 
 _TEXT = msgspec.json.Encoder(order="sorted")
 _SALT_BYTES = 16
@@ -83,9 +85,7 @@ class Gate:
             return None
         row = turn.state.action.get(seq) or rows.decode_row("action", turn.stored_row("action", seq) or "")
         if row.tool != proposal.tool or not _same_arguments(turn, seq, proposal.arguments):
-            return self._refuse(
-                turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments."
-            )
+            return self._refuse(turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments.")
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state,
@@ -108,18 +108,19 @@ class Gate:
             compiled = self._compile(agent.contract, state.contract[agent.contract].document)
             judgment = compiled.judge(
                 Proposed(tool=proposal.tool, arguments=proposal.arguments, reason=proposal.reason),
-                Situation(
-                    authority=agent.authority, now_us=turn.now_us, request=run.request, novel=(), baseline="absent",
-                    usage=lambda limit, key, per_us: _used(turn, proposal.agent, limit, key, per_us),
-                ),
-            )  # fmt: skip
+                self._situation(turn, proposal.agent, agent.authority, run.request),
+            )
         except FailwellError as error:
             return self._refuse(turn, proposal, "evaluation.error", error.message)
-        except (
-            Exception
-        ) as error:  # INVARIANT (I4): what cannot be evaluated is denied, and the denial is on record
+        except Exception as error:  # noqa: BLE001  INVARIANT (I4): what cannot be evaluated is denied, on record
             return self._refuse(turn, proposal, "evaluation.error", f"{type(error).__name__} while judging")
         return self._record(turn, proposal, agent, run, judgment)
+
+    def _situation(self, turn: Turn, agent: str, authority: str, request: str) -> Situation:
+        return Situation(
+            authority=authority, now_us=turn.now_us, request=cast("Provenance", request), novel=(), baseline="absent",
+            usage=lambda limit, key, per_us: _used(turn, agent, limit, key, per_us),
+        )  # fmt: skip
 
     def _compile(self, digest: str, document: str) -> Compiled:
         if digest not in self._compiled:
@@ -144,9 +145,7 @@ class Gate:
             body=body, actor="gate", agent=proposal.agent, run=proposal.run if run is not None else None,
             refs=() if body.posture is None else (body.posture,), secret=secret,
         )  # fmt: skip
-        because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(
-            judgment
-        )
+        because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(judgment)
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
             return Verdict(
@@ -188,9 +187,7 @@ def _decision(
     """The decision's body, and what of it lies in the blob: arguments, reason, facts that are not public."""
     salt = turn.entropy(_SALT_BYTES)
     text = judgment.arguments
-    reason = (
-        None if proposal.reason is None else proposal.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
-    )
+    reason = None if proposal.reason is None else proposal.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
     # The digest of what was received tells a retry from another call, also where it could not be parsed.
     secret: dict[str, Any] = {
         "arguments": proposal.arguments[:MAX_UNREAD_BYTES].decode("utf-8", "replace")
@@ -222,9 +219,7 @@ def _decision(
         verdict=judgment.verdict,
         clauses=tuple(kinds.Decided(id=c.id, then=c.then, severity=c.severity) for c in judgment.clauses),
         facts={
-            name: kinds.Fact(
-                value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance
-            )
+            name: kinds.Fact(value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance)
             for name, fact in judgment.facts.items()
         },
         uses=uses,

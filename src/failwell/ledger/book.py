@@ -85,9 +85,7 @@ class Book:
             self._boot, self._mono_us = last.boot, last.mono_us
             self.state.resume(size, last.at)
         for table in rows.TABLES:
-            self.state.load(
-                table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table))
-            )
+            self.state.load(table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table)))
 
     def recover(self) -> None:
         """After a failed commit: fresh handles, and the state as it is really stored."""
@@ -157,8 +155,7 @@ class Book:
     ) -> tuple[Entry[Any], ...]:  # fmt: skip
         minted = tuple(turn.minted.values())
         entries = tuple(
-            self._append(draft, turn.now_us, minted if number == 0 else ())
-            for number, draft in enumerate(drafts)
+            self._append(draft, turn.now_us, minted if number == 0 else ()) for number, draft in enumerate(drafts)
         )
         self.vault.learn(minted)
         self._minted += minted

@@ -44,9 +44,7 @@ def commitment(salt: bytes, text: bytes) -> str:
 class Vault:
     """Seals and opens blobs, mints and finds tokens. `entropy(n)` gives n random bytes."""
 
-    def __init__(
-        self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]
-    ) -> None:
+    def __init__(self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]) -> None:
         self._wrap = AESGCM(blob_key)
         self._token_key = token_key
         self._origin = origin.encode()
@@ -63,9 +61,7 @@ class Vault:
         bound = self._bound_to(seq)
         ciphertext = nonce + AESGCM(key).encrypt(nonce, _ENCODER.encode(secret), bound)
         wrapped = wrap_nonce + self._wrap.encrypt(wrap_nonce, key, bound)
-        reference = BlobRef(
-            ciphertext=hashlib.sha256(ciphertext).hexdigest(), key=hashlib.sha256(wrapped).hexdigest()
-        )
+        reference = BlobRef(ciphertext=hashlib.sha256(ciphertext).hexdigest(), key=hashlib.sha256(wrapped).hexdigest())
         return StoredBlob(seq, ciphertext, wrapped), reference
 
     def open(self, blob: StoredBlob) -> dict[str, Any]:

@@ -116,9 +116,7 @@ class Writer:
             self._containment.append(pending)
             self._normal.put(_WAKE)
         elif self._normal.qsize() >= QUEUE_JOBS:
-            raise Unhealthy(
-                f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy"
-            )
+            raise Unhealthy(f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy")
         else:
             self._normal.put(pending)
 
@@ -194,7 +192,7 @@ class Writer:
             raise
         except FailwellError as error:
             pending.error = error
-        except Exception as error:  # a job that fails denies its caller; it never stops the writer
+        except Exception as error:  # noqa: BLE001  a job that fails denies its caller; it never stops the writer
             pending.error = Unhealthy(f"the request could not be judged: {type(error).__name__}: {error}")
 
     def _commit(self, batch: Iterable[_Pending]) -> None:

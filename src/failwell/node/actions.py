@@ -12,12 +12,15 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
+import msgspec
+
 from failwell.core.errors import FailwellError, Refused
+from failwell.core.records import Draft
 from failwell.gate.outcomes import Settlement, draft_outcome, settle, started
 from failwell.gate.verdicts import Verdict
-from failwell.ledger.jobs import CONTAINMENT
+from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.ledger.writer import Writer
-from failwell.node.fence import Fence, Permit, Running
+from failwell.node.fence import Fence, Permit
 from failwell.node.requests import Target
 from failwell.ports.executor import Ended, Executor, Launch
 from failwell.response.containment import ended_by_order
@@ -90,7 +93,7 @@ class ToolRunner:
         """The action was proved not to have started: the only outcome that gives its reservation back."""
         self._fence.ended(action)
         recorded = self._writer.submit(
-            settle(Settlement(decision=action, state="blocked", by="gate", why=why)), CONTAINMENT
+            _if_open(action, settle(Settlement(decision=action, state="blocked", by="gate", why=why))), CONTAINMENT
         )
         _then(recorded, future, lambda entry: Result("blocked", entry, b"", False, None, why))
         return future
@@ -170,9 +173,7 @@ class ToolRunner:
             errors=b"", started_us=0, ended_us=0, swept=0, proven_by="nothing", why=why, sweep_us=0,
         )  # fmt: skip
         settlement = Settlement(decision=action, state=end.state, by="gate", why=why)
-        self._writer.submit(
-            ended_by_order(end, "asked", lambda turn: draft_outcome(turn, settlement)), CONTAINMENT
-        )
+        self._writer.submit(ended_by_order(end, "asked", lambda turn: draft_outcome(turn, settlement)), CONTAINMENT)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -188,30 +189,24 @@ class ToolRunner:
                 started_us=0, ended_us=0, swept=0, proven_by="its permit was never used", why="suspended first",
                 sweep_us=0,
             )  # fmt: skip
-            settlement = Settlement(
-                decision=action, state="blocked", by="gate", why="suspended before it started"
-            )
-            self._writer.submit(
-                _if_open(
-                    action, ended_by_order(end, "fence", lambda turn, s=settlement: draft_outcome(turn, s))
-                ),
-                CONTAINMENT,
-            )  # type: ignore[misc]
+            settlement = Settlement(decision=action, state="blocked", by="gate", why="suspended before it started")
+            self._writer.submit(_if_open(action, ended_by_order(end, "fence", _drafting(settlement))), CONTAINMENT)
 
 
-def _if_open(action: int, job: Any) -> Any:
+def _drafting(settlement: Settlement) -> Callable[[Turn], Draft]:
+    return lambda turn: draft_outcome(turn, settlement)
+
+
+def _if_open(action: int, job: Job[Any]) -> Job[Any]:
     """`job`, unless the action has its outcome by then: an end that came in between was recorded by itself."""
-    from failwell.ledger.jobs import Plan
 
-    def guarded(turn: Any) -> Any:
-        return job(turn) if action in turn.state.action else Plan((), lambda entries: None)
+    def guarded(turn: Turn) -> Plan[Any]:
+        return job(turn) if action in turn.state.action else Plan((), lambda entries: action)
 
     return guarded
 
 
 def _with_state(settlement: Settlement, state: str) -> Settlement:
-    import msgspec
-
     return msgspec.structs.replace(settlement, state=state)
 
 

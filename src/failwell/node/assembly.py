@@ -7,11 +7,11 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from failwell import __version__
 from failwell.core import kinds, note
 from failwell.core.errors import Refused
 from failwell.core.react import react
 from failwell.core.records import Draft
+from failwell.core.release import VERSION
 from failwell.identity import keys
 from failwell.ledger.book import Book, Signer
 from failwell.ledger.jobs import CONTAINMENT, Plan
@@ -21,7 +21,7 @@ from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.clock import Clock
 from failwell.storage import sqlite
 
-EVALUATOR = f"failwell/{__version__}+cedarpy/{importlib.metadata.version('cedarpy')}"
+EVALUATOR = f"failwell/{VERSION}+cedarpy/{importlib.metadata.version('cedarpy')}"
 
 
 def new_origin() -> str:
@@ -55,7 +55,7 @@ def genesis_drafts(book: Book, log: keys.SigningKey, origin: str, mode: str) -> 
         format=1,
         mode=mode,
         log_key=note.VerifierKey(origin, log.public).text(),
-        software=f"failwell/{__version__}",
+        software=f"failwell/{VERSION}",
     )
     clock = book.clock_draft()
     return (Draft(body=body, actor="node"), *(() if clock is None else (clock,)))
@@ -74,9 +74,7 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
     """A ledger marked `backtest`, in this process: new, or an earlier one that goes on where it stopped."""
     if workspace.ledger.exists():
         book = open_book(workspace, workspace.open_keys(), clock)
-        if (
-            book.state.mode != "backtest"
-        ):  # recorded time and unsigned contracts must never reach a live record
+        if book.state.mode != "backtest":  # recorded time and unsigned contracts must never reach a live record
             book.storage.close()
             raise Refused(
                 f"{workspace.path} is a live workspace",

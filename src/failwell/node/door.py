@@ -50,7 +50,7 @@ class Connection(asyncio.Protocol):
     # -- frames ------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101  narrows for the type checker
+        assert isinstance(transport, asyncio.Transport)
         self._transport = transport
         peer: socket.socket = transport.get_extra_info("socket")
         pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
@@ -100,9 +100,7 @@ class Connection(asyncio.Protocol):
             self._refuse(_peek_id(data), InputError(f"the request does not decode: {error}"))
             return
         if self._waiting >= MAX_WAITING:
-            self._refuse(
-                request.id, Refused(f"{MAX_WAITING} requests of this connection wait already", code="busy")
-            )
+            self._refuse(request.id, Refused(f"{MAX_WAITING} requests of this connection wait already", code="busy"))
             return
         self._waiting += 1
         try:
@@ -141,20 +139,20 @@ class Connection(asyncio.Protocol):
         node = self._node
         match request:
             case asked.Act():
-                return self._act(request)
+                answer = self._act(request)
             case asked.Settle():
-                return self._settle(request)
+                answer = self._settle(request)
             case asked.OpenRun():
-                return self._open_run(request)
+                answer = self._open_run(request)
             case asked.CloseRun():
-                self._need(request.agent)
-                return node.writer.submit_async(close_run(request.run, request.agent, request.reason))
+                answer = self._close_run(request)
             case asked.Hello():
-                return self._hello(request)
+                answer = self._hello(request)
             case asked.Give():
-                return node.take_order(request)
-            case asked.Ask():
-                return node.questions.answer(request.about, request.key)
+                answer = node.take_order(request)
+            case _:
+                answer = node.questions.answer(request.about, request.key)
+        return answer
 
     def _need(self, agent: str) -> None:
         """Only who proved to be `agent` speaks for it. Everyone else is counted, not recorded one by one (D26)."""
@@ -176,9 +174,7 @@ class Connection(asyncio.Protocol):
             self._node.name, proof,
         ):  # fmt: skip
             self._node.refusals.count(f"pid:{self.peer_pid}", f"no proof for {request.role}")
-            raise Refused(
-                f"the proof for {request.role} {request.name} does not hold", code="unauthenticated"
-            )
+            raise Refused(f"the proof for {request.role} {request.name} does not hold", code="unauthenticated")
         if request.role == "host":
             self.host = known[0]
         else:
@@ -203,12 +199,30 @@ class Connection(asyncio.Protocol):
             arguments=request.arguments.encode("utf-8", "surrogatepass"), reason=request.reason,
         )  # fmt: skip
         decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
-        return decided if request.how == "decide" else self._execute(request, proposal, decided)
+        if request.how == "decide":
+            return decided
+        # While an action is on its way from verdict to start its run stays open: what is closed never starts.
+        self._node.under_way[request.run] += 1
+        return self._execute(request, proposal, decided)
+
+    async def _close_run(self, request: asked.CloseRun) -> None:
+        self._need(request.agent)
+        if self._node.under_way[request.run]:
+            raise Refused(f"actions of run {request.run} are still under way", code="busy", hint="Await them first.")
+        running = frozenset(item.action for item in self._node.fence.running())
+        await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running))
 
     async def _execute(
         self, request: asked.Act, proposal: Proposal, decided: asyncio.Future[Verdict]
     ) -> dict[str, Any]:  # fmt: skip
-        verdict = await decided
+        try:
+            return await self._execute_decided(request, proposal, await decided)
+        finally:
+            self._node.under_way[request.run] -= 1
+            if not self._node.under_way[request.run]:
+                del self._node.under_way[request.run]
+
+    async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
         if verdict.verdict != "ALLOW" or verdict.repeated:
             return {"verdict": verdict, "result": None}
         await self._node.wait_for_orders()
@@ -222,9 +236,10 @@ class Connection(asyncio.Protocol):
         return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
 
     def _tell_to_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
-        return lambda action: (
-            loop.call_soon_threadsafe(self.push, {"push": "interrupt", "action": action}) and None
-        )
+        def tell(action: int) -> None:
+            loop.call_soon_threadsafe(self.push, {"push": "interrupt", "action": action})
+
+        return tell
 
     async def _settle(self, request: asked.Settle) -> int:
         self._need(request.agent)

@@ -46,7 +46,7 @@ class Outbox:
         self._compose = compose
         self._origin = origin
         self._wake = threading.Event()
-        self._stop = False
+        self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
 
     def start(self) -> None:
@@ -58,17 +58,17 @@ class Outbox:
 
     def close(self) -> None:
         """End after the attempt under way; what is queued stays queued."""
-        self._stop = True
+        self._stop.set()
         self._wake.set()
         self._thread.join(timeout=35)
 
     def _run(self) -> None:
-        while not self._stop:
+        while not self._stop.is_set():
             self._wake.wait(LOOK_EVERY_S)
             self._wake.clear()
             try:
                 for due in self._due():
-                    if self._stop:
+                    if self._stop.is_set():
                         return
                     self._attempt(due)
             except FailwellError:
@@ -100,13 +100,9 @@ class Outbox:
 
     def _send(self, due: _Due, letter: Letter) -> str:
         if self._notifier is None:
-            raise NotifyFailed(
-                "no mail server is set up", temporary=True, hint="Set [mail] in failwell.toml."
-            )
+            raise NotifyFailed("no mail server is set up", temporary=True, hint="Set [mail] in failwell.toml.")
         if due.address is None:
-            raise NotifyFailed(
-                f"{due.page.person} has no mail address", temporary=True, hint="Enrol with --email."
-            )
+            raise NotifyFailed(f"{due.page.person} has no mail address", temporary=True, hint="Enrol with --email.")
         # The same id at every attempt: a receiver can tell a repetition from a second incident.
         local = hashlib.sha256(f"{self._origin}/{due.number}".encode()).hexdigest()[:24]
         mail = Mail(

@@ -18,7 +18,7 @@ from failwell.core.orders import POWERS
 from failwell.core.records import Entry, decode_entry
 from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
-from failwell.ledger.jobs import Plan
+from failwell.ledger.jobs import Plan, Turn
 from failwell.response.account import Account, account
 
 if TYPE_CHECKING:
@@ -52,16 +52,17 @@ class Questions:
         """An awaitable answer; InputError for a question that is not known."""
         found = self._answers.get(about)
         if found is None:
-            raise InputError(
-                f"there is no question {about!r}", hint=f"Questions: {', '.join(sorted(self._answers))}."
-            )
+            raise InputError(f"there is no question {about!r}", hint=f"Questions: {', '.join(sorted(self._answers))}.")
         return found(key)
 
     async def look(self, see: Callable[[State], Any]) -> Any:
         """`see(state)` in the writer's turn."""
-        return await self._node.writer.submit_async(
-            lambda turn: Plan((), lambda _, seen=see(turn.state): seen)
-        )  # type: ignore[misc]
+
+        def job(turn: Turn) -> Plan[Any]:
+            seen = see(turn.state)
+            return Plan((), lambda entries: seen)
+
+        return await self._node.writer.submit_async(job)
 
     # -- identities --------------------------------------------------------------------------------------------
 
@@ -167,9 +168,7 @@ class Questions:
         def see(state: State) -> tuple[rows.Incident, rows.Agent]:
             row = state.incident.get(number)
             if row is None:
-                raise NotFound(
-                    f"there is no incident {number}", hint="failwell incident list shows those there are."
-                )
+                raise NotFound(f"there is no incident {number}", hint="failwell incident list shows those there are.")
             return row, state.agent[row.agent]
 
         row, agent = await self.look(see)
@@ -179,9 +178,7 @@ class Questions:
         first = min(row.onset_first, row.opened)
         entries = [entry for entry in self.read(first) if entry.agent == row.agent]
         entries = self._decisions_before(first, entries) + entries
-        names = self._names(
-            {entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)}
-        )
+        names = self._names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
         return account(
             number, row, agent, entries, stated_ms=self._node.settings.node.interrupt_bound_ms,
             reveal=lambda token: names.get(token, token),

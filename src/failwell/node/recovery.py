@@ -26,9 +26,7 @@ def recover(writer: Writer, reports: Path, leftovers: Sequence[Leftover]) -> int
     for action, ordered in found:
         report = read_json(report_path(str(reports), action))
         end = _end(action, report, any(str(marker).endswith(f"/{action}") for marker in alive))
-        settlement = Settlement(
-            decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why
-        )
+        settlement = Settlement(decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
         if ordered or end.state.startswith("interrupted"):
             job: Any = ended_by_order(end, "recovery", lambda turn, s=settlement: draft_outcome(turn, s))  # type: ignore[misc]
         else:
@@ -59,19 +57,15 @@ def _end(action: int, report: dict[str, object] | None, alive: bool) -> Ended:
         state, why = "interrupted_unconfirmed", "a process of it is still there after the sweep at node start"
     elif report is not None and report.get("action") == action:
         reported = str(report.get("state"))
-        state = (
-            reported
-            if reported in (*CONFIRMED, "completed", "failed", "interrupted_unconfirmed")
-            else "unknown"
-        )
+        state = reported if reported in (*CONFIRMED, "completed", "failed", "interrupted_unconfirmed") else "unknown"
         why = str(report.get("why") or why)
         proven_by = f"supervisor's report: {report.get('proven_by')}"
         ended_us, swept = _whole(report.get("ended_us")), _whole(report.get("swept"))
-        exit_code = report["exit_code"] if isinstance(report.get("exit_code"), int) else None
+        exit_code = _whole(report["exit_code"]) if isinstance(report.get("exit_code"), int) else None
     return Ended(
         action=action, state=state, exit_code=exit_code, signal=None, output=b"", truncated=True, errors=b"",
         started_us=0, ended_us=ended_us, swept=swept, proven_by=proven_by, why=why, sweep_us=0,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _whole(value: object) -> int:

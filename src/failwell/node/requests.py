@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-#: Arguments of 2 MiB must still be answered with a recorded DENY; as a JSON string in a frame they may take thrice that.
+#: Arguments of 2 MiB must still be answered with a recorded DENY; as a JSON string they may take thrice that.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
 
@@ -48,7 +48,7 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Act(Request, frozen=True, kw_only=True, tag="act"):
-    """Propose one action. `how`: decide (verdict only), begin (the caller executes it) or execute (under a supervisor)."""
+    """Propose one action. `how`: decide (verdict only), begin (the caller executes it), execute (supervised)."""
 
     agent: str
     run: int | None

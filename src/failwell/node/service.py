@@ -7,26 +7,28 @@ stands in its own module.
 from __future__ import annotations
 
 import asyncio
+import collections
 import contextlib
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from failwell import __version__
 from failwell.core import kinds
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.core.records import Draft, Entry
+from failwell.core.release import VERSION
 from failwell.execute.orphans import sweep_leftovers
 from failwell.execute.supervised import SupervisedExecutor
 from failwell.gate import registry
 from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
-from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.writer import Writer
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
@@ -78,15 +80,15 @@ class Node:
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self._clock.wall_us)
-        self.writer = Writer(
-            book, before=self._before, after=self._after, urgent=self._drain_orders, paused=True
-        )
+        self.writer = Writer(book, before=self._before, after=self._after, urgent=self._drain_orders, paused=True)
         self.executor = SupervisedExecutor(self.workspace.runtime, self.workspace.orders)
         self.runner = ToolRunner(
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
         )
         self.questions = Questions(self)
         self.outbox = Outbox(self.writer, self._notifier(), self._letter, self.origin)
+        #: Actions between verdict and end, by run; touched by the loop's thread only.
+        self.under_way: collections.Counter[int | None] = collections.Counter()
         self._connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
@@ -109,7 +111,7 @@ class Node:
             write_now(self.writer, (clock,))
         recovered = recover(self.writer, self.workspace.orders, swept)
         body = kinds.NodeStarted(
-            software=f"failwell/{__version__}", pid=self.pid, separation=self.separation, self_test=self.self_test,
+            software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,
         )  # fmt: skip
         write_now(self.writer, (Draft(body=body, actor="node"),))
@@ -119,9 +121,7 @@ class Node:
                 part="stopping", state="failed", detail="the start-up self-test did not confirm a stop"
             )
             write_now(self.writer, (Draft(body=health, actor="node"),))
-            self.writer.failure = Unhealthy(
-                "the start-up self-test could not confirm that tools can be stopped here"
-            )
+            self.writer.failure = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
         self.outbox.start()
 
     def _notifier(self) -> SmtpNotifier | None:
@@ -180,9 +180,7 @@ class Node:
 
     # -- what clients ask for ----------------------------------------------------------------------------------
 
-    async def execute(
-        self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target | None
-    ) -> Result:
+    async def execute(self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target | None) -> Result:
         """Run an allowed action under a supervisor. A tool that the settings declare runs as declared there."""
         declared = self.settings.tools.get(verdict.tool)
         if declared is not None:
@@ -193,9 +191,7 @@ class Node:
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
         deadline_us = await self.questions.look(lambda state: _deadline(state, verdict.agent, verdict.tool))
-        started = await asyncio.to_thread(
-            self.runner.execute, verdict, permit, arguments, target, deadline_us
-        )
+        started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, target, deadline_us)
         return await asyncio.wrap_future(started)
 
     async def take_order(self, request: Give) -> Any:
@@ -211,36 +207,41 @@ class Node:
         return await self.writer.submit_async(self._job_for(order.order, signed, request), lane)
 
     def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        """The job that carries an order out, in the room that knows what it does."""
         last = signed[-1]
-        match kind:
-            case "agent.suspend":
-                return response_orders.suspend(last, verify_order, source="node")
-            case "incident.acknowledge":
-                return response_orders.acknowledge(last, verify_order)
-            case "release.propose":
-                return response_orders.propose_release(last, verify_order)
-            case "release.approve":
-                return response_orders.approve_release(last, verify_order)
-            case "person.enrol":
-                contact = (
-                    None
-                    if request.contact is None
-                    else registry.Contact(request.contact, bytes.fromhex(request.salt or ""))
-                )
-                return registry.enrol_person(last, contact, verify_order, check_enrolment)
-            case "agent.register":
-                agent = names.parse_agent(parse_order(last.order).details.agent)
-                return registry.register_agent(last, agent.short, verify_order)
-            case "host.register":
-                return registry.register_host(last, verify_order)
-            case "contract.adopt" if len(signed) == 2 and request.document is not None:
-                return registry.adopt_contract(
-                    signed[0], last, request.document.encode(), verify_order, EVALUATOR
-                )
-            case "config.apply":
-                text = settings.settings_text(settings.read_settings(self.workspace.path))
-                return registry.apply_config(last, text, watch.digest(text), verify_order)
-        raise InputError(f"an order {kind} is not carried out this way")
+        simple: dict[str, Callable[[], Any]] = {
+            "agent.suspend": lambda: response_orders.suspend(last, verify_order, source="node"),
+            "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
+            "release.propose": lambda: response_orders.propose_release(last, verify_order),
+            "release.approve": lambda: response_orders.approve_release(last, verify_order),
+            "person.enrol": lambda: self._enrol(last, request),
+            "agent.register": lambda: self._register(last),
+            "host.register": lambda: registry.register_host(last, verify_order),
+            "config.apply": lambda: self._configure(last),
+            "contract.adopt": lambda: self._adopt(signed, request),
+        }
+        if kind not in simple:
+            raise InputError(f"an order {kind} is not carried out this way")
+        return simple[kind]()
+
+    def _enrol(self, signed: SignedOrder, request: Give) -> Any:
+        contact = None
+        if request.contact is not None:
+            contact = registry.Contact(request.contact, bytes.fromhex(request.salt or ""))
+        return registry.enrol_person(signed, contact, verify_order, check_enrolment)
+
+    def _register(self, signed: SignedOrder) -> Any:
+        agent = names.parse_agent(parse_order(signed.order).details.agent)
+        return registry.register_agent(signed, agent.short, verify_order)
+
+    def _adopt(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        if len(signed) != 2 or request.document is None:
+            raise InputError("a contract is adopted with two orders, the owner's and the approver's, and its text")
+        return registry.adopt_contract(signed[0], signed[1], request.document.encode(), verify_order, EVALUATOR)
+
+    def _configure(self, signed: SignedOrder) -> Any:
+        text = settings.settings_text(settings.read_settings(self.workspace.path))
+        return registry.apply_config(signed, text, watch.digest(text), verify_order)
 
     def settings_changed(self) -> bool:
         """Whether `failwell.toml` says something else than the settings in force."""
@@ -269,9 +270,7 @@ class Node:
         self.workspace.socket.unlink(missing_ok=True)
         old_mask = os.umask(0o077)
         try:
-            server = await self._loop.create_unix_server(
-                self._connect, str(self.workspace.socket), backlog=256
-            )
+            server = await self._loop.create_unix_server(self._connect, str(self.workspace.socket), backlog=256)
         finally:
             os.umask(old_mask)
         if ready is not None:
@@ -349,9 +348,7 @@ def _config_entries(storage: Any, size: int) -> Any:
 
 def _deadline(state: Any, agent: str, tool: str) -> int | None:
     contract = state.contract_of(agent)
-    found = (
-        next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None
-    )
+    found = next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None
     return None if found is None else found.deadline_us
 
 
@@ -361,7 +358,3 @@ def _put_away(path: Path, done: Any) -> None:
 
 def _nothing(_: Any) -> None:
     return None
-
-
-def _turn_nothing(turn: Turn) -> Plan[None]:
-    return Plan((), _nothing)

@@ -61,9 +61,7 @@ class WitnessSettings(Section, frozen=True, kw_only=True):
     def log(self, name: str) -> Log:
         """The same as the reader of effects takes it; InputError names the field that is wrong."""
         fields = {
-            key: value
-            for key, value in msgspec.to_builtins(self).items()
-            if value is not None and key != "agent"
+            key: value for key, value in msgspec.to_builtins(self).items() if value is not None and key != "agent"
         }
         return parse_log({**fields, "witness": name})
 
@@ -120,12 +118,11 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
             log.log(witness)
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
-        raise InputError(
-            f"{name}: {error}", hint="failwell config show prints the settings in force."
-        ) from error
+        raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
 
 
 def read_settings(workspace: Path) -> Settings:
+    """The settings that the workspace's file proposes; InputError when it cannot be read."""
     path = workspace / FILE_NAME
     try:
         return parse_settings(path.read_text(encoding="utf-8"), str(path))

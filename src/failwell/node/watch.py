@@ -39,7 +39,7 @@ class WitnessReader:
         ]
 
     async def read(self) -> int:
-        """Seal what is new in every log; returns how many effects. A log that cannot be read is a finding, not a stop."""
+        """Seal what is new in every log; returns how many effects. An unreadable log is a finding, not a stop."""
         total = 0
         for named, reader in self._logs:
             try:
@@ -61,8 +61,7 @@ class WitnessReader:
         if effects:
             last = len(effects) - 1
             seen = tuple(
-                self._witnessed(effect, cursor if place == last else None)
-                for place, effect in enumerate(effects)
+                self._witnessed(effect, cursor if place == last else None) for place, effect in enumerate(effects)
             )
             await self._node.writer.submit_async(record_effects(agent, seen))
         return len(effects)

@@ -53,9 +53,7 @@ class Workspace:
     def create(self, origin: str) -> LedgerKeys:
         """Make the directories and the keys of a new workspace. Refuses one that is there already."""
         if self.ledger.exists():
-            raise InputError(
-                f"{self.path} is a workspace already", hint="Use it, or choose another directory."
-            )
+            raise InputError(f"{self.path} is a workspace already", hint="Use it, or choose another directory.")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in _PARTS:
             keys.private_directory(self.path / part)
@@ -86,11 +84,10 @@ class Workspace:
 def runtime_root(environ: Mapping[str, str]) -> Path:
     """$XDG_RUNTIME_DIR/failwell, else /tmp/failwell-UID; made 0700 and checked: a stranger's directory is refused."""
     base = environ.get("XDG_RUNTIME_DIR", "")
-    root = (
-        Path(base) / "failwell"
-        if base.startswith("/") and Path(base).is_dir()
-        else Path(f"/tmp/failwell-{os.getuid()}")
-    )  # noqa: S108
+    if base.startswith("/") and Path(base).is_dir():
+        root = Path(base) / "failwell"
+    else:
+        root = Path(f"/tmp/failwell-{os.getuid()}")  # noqa: S108  owner and mode are checked below
     return keys.private_directory(root)
 
 

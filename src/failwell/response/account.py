@@ -131,34 +131,36 @@ class _Own:
         self.moments.setdefault(name, entry)
 
     def _take(self, number: int, entry: Entry[Any], body: Any) -> None:
-        match body:
-            case kinds.PageAttempted(accepted=True) if body.page in self._pages:
-                self._first("paged", entry)
-            case kinds.InterruptConfirmed() | kinds.InterruptUnconfirmed() if body.action in self.actions:
-                self.ends[body.action] = entry
-                if self.actions <= self.ends.keys():
-                    self._first("stopped", entry)
-        if getattr(body, "incident", None) != number:
-            return
-        match body:
-            case kinds.IncidentOpened():
-                self._first("detected", entry)
-            case kinds.InterruptOrdered():
-                self._first("ordered", entry)
-                self.actions |= set(body.actions)
-                if not self.actions:
-                    self._first("stopped", entry)
-            case kinds.AuthorityChanged(now="SUSPENDED"):
-                self._first("suspended", entry)
-            case kinds.AuthorityChanged(now="PROBATION"):
-                self._first("released", entry)
-            case kinds.HoldPlaced():
-                self._first("held", entry)
-            case kinds.PageQueued():
-                self._pages.add(body.page)
-            case kinds.Acknowledged():
-                self._first("acknowledged", entry)
+        if isinstance(body, kinds.PageAttempted) and body.accepted and body.page in self._pages:
+            self._first("paged", entry)
+        elif isinstance(body, kinds.InterruptConfirmed | kinds.InterruptUnconfirmed) and body.action in self.actions:
+            self.ends[body.action] = entry
+            if self.actions <= self.ends.keys():
+                self._first("stopped", entry)
+        if getattr(body, "incident", None) == number:
+            self._take_own(entry, body)
 
+    def _take_own(self, entry: Entry[Any], body: Any) -> None:
+        """An entry that names this incident."""
+        named = _MOMENT_OF.get(type(body))
+        if isinstance(body, kinds.AuthorityChanged):
+            named = {"SUSPENDED": "suspended", "PROBATION": "released"}.get(body.now)
+        if named is not None:
+            self._first(named, entry)
+        if isinstance(body, kinds.PageQueued):
+            self._pages.add(body.page)
+        elif isinstance(body, kinds.InterruptOrdered):
+            self.actions |= set(body.actions)
+            if not self.actions:
+                self._first("stopped", entry)
+
+
+_MOMENT_OF: dict[type, str] = {
+    kinds.IncidentOpened: "detected",
+    kinds.InterruptOrdered: "ordered",
+    kinds.HoldPlaced: "held",
+    kinds.Acknowledged: "acknowledged",
+}
 
 MOMENTS = (
     "onset", "detected", "ordered", "stopped", "suspended", "held", "paged", "acknowledged", "released",
@@ -188,9 +190,7 @@ def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
         end = own.ends.get(action)
         tool = tools.get(action, "?")
         if end is not None and ordered is not None and isinstance(end.body, kinds.InterruptConfirmed):
-            measured_ms = (
-                max(0, end.body.ended_mono_us - ordered.mono_us) / 1000 if end.body.ended_mono_us else 0.0
-            )
+            measured_ms = max(0, end.body.ended_mono_us - ordered.mono_us) / 1000 if end.body.ended_mono_us else 0.0
             stops.append(
                 Stop(
                     action=action, tool=tool, state=end.body.state, processes=end.body.processes,
@@ -221,9 +221,7 @@ def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
     for entry in entries:
         body = entry.body
         # An effect whose time cannot be read is never left out: it counts as one since the onset.
-        if isinstance(body, kinds.EffectWitnessed) and (
-            body.at_tool is None or parse_at(body.at_tool) >= onset_us
-        ):
+        if isinstance(body, kinds.EffectWitnessed) and (body.at_tool is None or parse_at(body.at_tool) >= onset_us):
             found.setdefault((body.tool, body.ref), []).append(entry)
     return found
 
@@ -268,9 +266,7 @@ def _customers(effects: _Effects, reveal: Reveal) -> tuple[Harmed, ...]:
         token = next((entry.body.customer for entry in seen if entry.body.customer is not None), None)
         if token is not None:
             reached.setdefault(token, []).append(seen[0].seq)
-    harmed = [
-        Harmed(id=reveal(token), effects=len(seqs), entries=tuple(seqs)) for token, seqs in reached.items()
-    ]
+    harmed = [Harmed(id=reveal(token), effects=len(seqs), entries=tuple(seqs)) for token, seqs in reached.items()]
     return tuple(sorted(harmed, key=lambda one: (-one.effects, one.id)))
 
 
@@ -288,39 +284,37 @@ def _timeline(own: _Own, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
 
 def _tell(body: Any) -> tuple[str, str] | None:
     """One entry in words, None for what is no step of the response."""
-    match body:
-        case kinds.Decision() if body.clauses:
-            decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
-            return body.verdict, f"{body.tool}: {decided}"
-        case kinds.IncidentOpened():
-            return "incident opened", f"{body.severity}: {body.title}"
-        case kinds.InterruptOrdered():
-            return (
-                "interrupt ordered",
-                f"{len(body.actions)} running" if body.actions else "nothing was running",
-            )
-        case kinds.InterruptConfirmed():
-            return (
-                "stopped",
-                f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}",
-            )
-        case kinds.InterruptUnconfirmed():
-            return "NOT CONFIRMED", f"action {body.action}: {body.why}"
-        case kinds.AuthorityChanged():
-            return body.now.lower(), f"was {body.was}, by {body.by}"
-        case kinds.HoldPlaced():
-            return "record held", f"hold {body.hold}, from entry {body.first}"
-        case kinds.PageQueued():
-            return "page queued", f"{body.person} by {body.channel}"
-        case kinds.PageAttempted():
-            return ("page accepted" if body.accepted else "page failed"), body.detail
-        case kinds.Acknowledged():
-            return "acknowledged", f"taken by {body.person}"
-        case kinds.ReleaseProposed():
-            return "release proposed", f"by {body.person}: {body.conditions}"
-        case kinds.ReleaseApproved():
-            return "release approved", f"by {body.person}, into {body.authority}"
-    return None
+    tell = _WORDS.get(type(body))
+    return None if tell is None else tell(body)
+
+
+def _tell_decision(body: kinds.Decision) -> tuple[str, str] | None:
+    decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
+    return (body.verdict, f"{body.tool}: {decided}") if decided else None
+
+
+def _tell_order(body: kinds.InterruptOrdered) -> tuple[str, str]:
+    return "interrupt ordered", f"{len(body.actions)} running" if body.actions else "nothing was running"
+
+
+def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
+    return "stopped", f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}"
+
+
+_WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
+    kinds.Decision: _tell_decision,
+    kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
+    kinds.InterruptOrdered: _tell_order,
+    kinds.InterruptConfirmed: _tell_stop,
+    kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
+    kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
+    kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
+    kinds.PageQueued: lambda body: ("page queued", f"{body.person} by {body.channel}"),
+    kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),
+    kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
+    kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
+    kinds.ReleaseApproved: lambda body: ("release approved", f"by {body.person}, into {body.authority}"),
+}
 
 
 def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...]:
@@ -329,14 +323,10 @@ def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...
     if "ACKNOWLEDGED" not in row.marks:
         asked.append(f"Somebody takes it: failwell incident acknowledge {number}")
     if "CONTAINMENT_FAILED" in row.marks:
-        asked.append(
-            "A tool could not be shown to be stopped: look at the stops above and stop it at its own side."
-        )
+        asked.append("A tool could not be shown to be stopped: look at the stops above and stop it at its own side.")
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
     if agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
         what = "approve" if row.proposal else "propose"
-        asked.append(
-            f"Two persons give authority back: failwell agent release {what} {agent.name} --incident {number}"
-        )
+        asked.append(f"Two persons give authority back: failwell agent release {what} {agent.name} --incident {number}")
     return tuple(asked)

@@ -24,7 +24,7 @@ class Letter(NamedTuple):
 
 
 def incident_letter(told: Account, checkpoint: bytes) -> Letter:
-    """The page for an incident. `checkpoint` is the newest signed note; it says if it does not cover the incident yet."""
+    """The page for an incident. `checkpoint` is the newest signed note; the letter says if it does not cover it yet."""
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
@@ -49,9 +49,7 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
         "" if covered else "This checkpoint does not cover the incident yet; the next page's will.",
     ]
     state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
-    return Letter(
-        f"[Failwell] {told.name} {state} (incident {told.incident}, {told.severity})", "\n".join(lines), size
-    )
+    return Letter(f"[Failwell] {told.name} {state} (incident {told.incident}, {told.severity})", "\n".join(lines), size)
 
 
 def _at(told: Account, moment: str) -> str:

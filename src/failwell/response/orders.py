@@ -36,9 +36,7 @@ def acknowledge(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
     def job(turn: Turn) -> Plan[int]:
         number = parse_order(signed.order).details.incident
         row = _incident(turn, number)
-        order, draft = admit(
-            turn, signed, verify, wanted="incident.acknowledge", agent=row.agent, source="node"
-        )
+        order, draft = admit(turn, signed, verify, wanted="incident.acknowledge", agent=row.agent, source="node")
         body = kinds.Acknowledged(incident=number, person=order.person)
         drafts = [draft, Draft(body=body, actor=draft.actor, agent=row.agent, refs=(turn.seq, row.opened))]
         if row.state == "OPEN":
@@ -93,10 +91,7 @@ def approve_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         if row.proposal is None or row.proposed_by is None or row.proposal != details.proposal:
             raise Refused("this is not the release that stands proposed", hint="failwell incident show")
         suspended_by = state.agent[agent].suspended_by or ""
-        if (
-            order.person == row.proposed_by
-            or state.person[order.person].key == state.person[row.proposed_by].key
-        ):
+        if order.person == row.proposed_by or state.person[order.person].key == state.person[row.proposed_by].key:
             raise Refused(f"{order.person} proposed this release: another person approves it (R23)")
         if suspended_by == f"person:{order.person}":
             raise Refused(f"{order.person} suspended this agent: another person approves its release (R23)")

@@ -8,6 +8,7 @@ This module does not number, hash, sign or interpret anything.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -32,7 +33,9 @@ SCHEMA = resources.files(__package__).joinpath("schema.sql").read_text()
 _ENTRY = "INSERT INTO entry VALUES (?, ?, ?, ?)"
 _BLOB = "INSERT INTO blob VALUES (?, ?, ?)"
 _TOKEN = "INSERT INTO token VALUES (?, ?, ?, ?)"
-_CHECKPOINT = "INSERT INTO checkpoint VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note"
+_CHECKPOINT = (
+    "INSERT INTO checkpoint VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note"
+)
 _READ_BACK = "SELECT data, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 _PUT = {
     table: f'INSERT INTO "{table}" VALUES (?, ?) ON CONFLICT DO UPDATE SET row = excluded.row'  # noqa: S608
@@ -171,9 +174,7 @@ class SqliteStorage:
         page = self._page(f'SELECT * FROM "{table}" ORDER BY {key} LIMIT {PAGE}')  # noqa: S608
         while page:
             yield from page
-            page = self._page(
-                f'SELECT * FROM "{table}" WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}', page[-1][0]
-            )  # noqa: S608
+            page = self._page(f'SELECT * FROM "{table}" WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}', page[-1][0])  # noqa: S608
 
     def checkpoint(self) -> bytes | None:
         row = self._one("SELECT note FROM checkpoint WHERE id = 1")
@@ -217,10 +218,9 @@ class SqliteStorage:
     def close(self) -> None:
         for connection in (self._back, self._read):
             connection.close(True)
-        try:
+        # On a full or failing disk the log stays beside the file and is replayed at the next start.
+        with contextlib.suppress(apsw.Error):
             self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        except apsw.Error:
-            pass  # a full or failing disk: the log stays beside the file and is replayed at the next start
         self._write.close(True)
 
 

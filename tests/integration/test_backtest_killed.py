@@ -14,6 +14,7 @@ import pytest
 
 from failwell.core import kinds
 from failwell.core.records import Entry, decode_entry
+from failwell.node.audit import rebuild_workspace, verify_workspace
 from tests.integration.recordings import bank_runs, case, entries, shown
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +57,8 @@ def check_same(whole: Whole, into: Path) -> None:
     assert [said(entry) for entry in found] == expected
     decided = [entry.body.call for entry in found if isinstance(entry.body, kinds.Decision)]
     assert len(decided) == len(set(decided)) == summary["actions"]
+    assert verify_workspace(into).findings == ()
+    assert rebuild_workspace(into).identical
 
 
 def test_killed_again_and_again_it_ends_as_if_it_never_was(whole: Whole, rng: random.Random, tmp_path: Path) -> None:
@@ -69,6 +72,7 @@ def test_killed_again_and_again_it_ends_as_if_it_never_was(whole: Whole, rng: ra
         assert status == -signal.SIGKILL
         kinds_left = stored(into)
         sizes.append(len(kinds_left))
+        assert not kinds_left or verify_workspace(into).findings == ()
         last += kinds_left[-1:]
     assert len(sizes) > 2
     assert sizes == sorted(sizes)  # what was acknowledged is never lost

@@ -13,7 +13,11 @@ import pytest
 from failwell.core import kinds
 from failwell.core.records import Entry
 from failwell.ledger.vault import Vault
-from failwell.node.workspace import Workspace
+from failwell.ledger.writer import Writer
+from failwell.node import assembly
+from failwell.node.audit import rebuild_workspace, verify_workspace
+from failwell.node.clock import SystemClock
+from failwell.node.workspace import Lock, Workspace
 from failwell.storage.sqlite import SqliteStorage
 from tests.integration.recordings import BANK, backtest, bank_runs, case, entries, run, shown, write_runs
 
@@ -167,6 +171,13 @@ def test_a_second_run_gives_the_same_verdicts_and_the_same_command_adds_nothing(
     assert len(entries(into)) == len(found)
 
 
+def test_the_ledger_verifies_and_its_rows_rebuild(judged: Judged) -> None:
+    into, _, found = judged
+    report = verify_workspace(into)
+    assert (report.findings, report.entries) == ((), len(found))
+    assert rebuild_workspace(into).identical
+
+
 def test_a_default_workspace_is_a_new_folder_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = case(tmp_path / "given")
     monkeypatch.chdir(tmp_path)
@@ -246,6 +257,37 @@ def test_a_folder_with_other_things_in_it_is_not_touched(tmp_path: Path) -> None
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "letter.txt").write_text("dear")
     assert "not empty" in refused(*options, into=tmp_path / "mine")
+
+
+def test_a_live_workspace_is_not_touched(tmp_path: Path) -> None:
+    options = case(tmp_path / "given")
+    live = Workspace(tmp_path / "live")
+    book, made = assembly.create_book(live, SystemClock())
+    writer = Writer(book)
+    assembly.write_now(writer, assembly.genesis_drafts(book, made.log, live.origin(), "live"))
+    writer.close()
+    Lock(live).release()
+    before = live.ledger.read_bytes()
+    assert "is a live workspace" in refused(*options, into=live.path)
+    assert live.ledger.read_bytes() == before
+
+
+def test_a_workspace_that_another_process_holds_is_not_touched(tmp_path: Path) -> None:
+    options = case(tmp_path / "given")
+    shown(*options, "--into", str(tmp_path / "ledger"))
+    lock = Lock(Workspace(tmp_path / "ledger"))
+    assert "holds this workspace" in refused(*options, into=tmp_path / "ledger", code=3)
+    lock.release()
+
+
+def test_a_contract_too_long_for_an_entry_leaves_no_half_made_workspace(tmp_path: Path) -> None:
+    options = case(tmp_path / "given")
+    bank = tmp_path / "given" / "bank.yaml"
+    tools = "".join(
+        f"  - {{tool: tool{n}, effect: read, custody: broker, deadline: 5s, arguments: {{}}}}\n" for n in range(560)
+    )
+    bank.write_text(BANK.format(version=1).replace("tools:\n", f"tools:\n{tools}"))
+    refused(*options, into=tmp_path / "ledger", code=3)
 
 
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:

@@ -24,7 +24,6 @@ from rich.table import Table as Shown
 
 from failwell.core.contract import parse_duration
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused
-from failwell.ledger.writer import Writer
 from failwell.node import assembly
 from failwell.node.workspace import Lock, Workspace
 from failwell.replay import backtest as recorded
@@ -44,20 +43,14 @@ def register(app: typer.Typer) -> None:
 
 
 def backtest(
-    contract: Annotated[
-        list[Path], typer.Option(help="A contract to judge by; once for each.", metavar="FILE")
-    ],
-    traces: Annotated[
-        list[Path], typer.Option(help="Recorded runs, plain or gzip; once for each.", metavar="FILE")
-    ],
+    contract: Annotated[list[Path], typer.Option(help="A contract to judge by; once for each.", metavar="FILE")],
+    traces: Annotated[list[Path], typer.Option(help="Recorded runs, plain or gzip; once for each.", metavar="FILE")],
     into: Annotated[
         Path | None,
         typer.Option(help="Workspace to make, or to go on with. Default: a new folder here.", metavar="DIR"),
     ] = None,
     call_every: Annotated[str, typer.Option(help="Ledger time from call to call.")] = "5s",
-    run_every: Annotated[
-        str, typer.Option(help="Ledger time from a run's last call to the next run.")
-    ] = "1h",
+    run_every: Annotated[str, typer.Option(help="Ledger time from a run's last call to the next run.")] = "1h",
     as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
 ) -> None:
     """Judge recorded runs by contracts, through the real gate into a ledger of their own.
@@ -107,21 +100,26 @@ def _make(declaration: Declaration, target: Path) -> None:
         building.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         lock = Lock(building)
         try:
-            for left in building.path.iterdir():  # by an attempt that was killed
-                if left != building.lock_path:
-                    shutil.rmtree(left) if left.is_dir() else left.unlink()
-            writer: Writer = assembly.backtest_ledger(building, PacedClock(declaration.start_us), _unobserved)
-            try:
-                recorded.begin(writer, declaration)
-            finally:
-                writer.close()
+            _build(declaration, building)
             building.path.rename(target)
+        except BaseException:
+            shutil.rmtree(building.path, ignore_errors=True)
+            raise
         finally:
             lock.release()
     except OSError as error:
-        raise InputError(
-            f"{target} cannot be made: {error.strerror}", hint="Choose another --into."
-        ) from error
+        raise InputError(f"{target} cannot be made: {error.strerror}", hint="Choose another --into.") from error
+
+
+def _build(declaration: Declaration, building: Workspace) -> None:
+    for left in building.path.iterdir():  # by an attempt that was killed
+        if left != building.lock_path:
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+    writer = assembly.backtest_ledger(building, PacedClock(declaration.start_us), _unobserved)
+    try:
+        recorded.begin(writer, declaration)
+    finally:
+        writer.close()
 
 
 def _unobserved(_: list[Any]) -> None:

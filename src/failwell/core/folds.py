@@ -133,8 +133,8 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open")
     limit_us = state.limit_us(at_us)
     row = rows.Action(
-        agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled, limit_us=limit_us,
-        customer=body.customer, held=held,
+        agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled,
+        limit_us=limit_us, customer=body.customer, held=held,
     )  # fmt: skip
     state.put("action", entry.seq, row)
     if entry.run is not None and entry.run in state.calls:

@@ -206,7 +206,7 @@ def _decision(
             used=use.used,
             at_most=use.at_most,
             reserved=(use.limit, use.key) in reserved,
-        )  # fmt: skip
+        )
         for use in judgment.uses
     )
     customer, resource = judgment.affects.get("customer"), judgment.affects.get("resource")

@@ -135,6 +135,8 @@ class Writer:
             first = self._take(wait=True)
             if first is not None:
                 self._urgent()
+                while self._containment:  # an order that lay in the workspace comes before the batch that found it
+                    self._batch(self._containment.popleft())
                 self._batch(first)
             elif self._closing and not self._containment and self._normal.empty():
                 return

@@ -25,7 +25,7 @@ def run(workspace: Path, *, idle_s: int | None, say: bool = True) -> int:
     try:
         node = Node(Workspace(workspace))
     except FailwellError as error:
-        print(f"{error.message}" + (f"\n  {error.hint}" if error.hint else ""), file=sys.stderr, flush=True)
+        sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
         return 3
     reason = "stopped"
 
@@ -35,13 +35,18 @@ def run(workspace: Path, *, idle_s: int | None, say: bool = True) -> int:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
         idle = node.settings.node.idle_s if idle_s is None else idle_s
-        await node.serve(idle_s=idle, ready=(lambda: print("ready", flush=True)) if say else None)
+        await node.serve(idle_s=idle, ready=_say_ready if say else None)
 
     try:
         asyncio.run(main())
     finally:
         node.close(reason)
     return 0
+
+
+def _say_ready() -> None:
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
 
 
 def main() -> int:

@@ -160,7 +160,7 @@ class Node:
                 self.outbox.wake()
 
     def _drain_orders(self) -> None:
-        """Read what was left in `orders/` before the next batch (D2); called by the writer, and cheap when nothing is new."""
+        """Read what was left in `orders/` before the next batch (D2); one stat when nothing is new."""
         if not self.fence.undrained():
             return
         generation = left_orders.generation(self.workspace.orders)

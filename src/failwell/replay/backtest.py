@@ -98,9 +98,7 @@ def _last_mono_us(storage: Storage) -> int:
 class _Feed:
     """Turns runs into jobs and keeps a bounded number of them ahead of the writer."""
 
-    def __init__(
-        self, writer: Writer, clock: PacedClock, declaration: Declaration, progress: Progress
-    ) -> None:
+    def __init__(self, writer: Writer, clock: PacedClock, declaration: Declaration, progress: Progress) -> None:
         self._writer = writer
         self._clock = clock
         self._pace = declaration.pace
@@ -125,9 +123,7 @@ class _Feed:
         for call in run.calls:
             at = f"{place}, call {call.ordinal}"
             self._writer.submit(steps.wait_until(self._clock, self._pace.call_us(began_us, call.ordinal)))
-            self._submit(
-                steps.decide_recorded(self._gate, contract.agent, run, call), at, len(call.arguments)
-            )
+            self._submit(steps.decide_recorded(self._gate, contract.agent, run, call), at, len(call.arguments))
             self._submit(steps.settle_recorded(run, call), at, len(call.result or ""))
         self._submit(steps.close_recorded(contract.agent, run), place, closes=len(run.calls))
 

@@ -78,9 +78,7 @@ class Declaration:
 
     def text(self) -> str:
         """Return the canonical JSON that the ledger holds."""
-        bound = (
-            _Bound(contract=c.contract, version=c.version, digest=contracts.digest(c)) for c in self.contracts
-        )
+        bound = (_Bound(contract=c.contract, version=c.version, digest=contracts.digest(c)) for c in self.contracts)
         declared = Declared(
             backtest=1, call_every_us=self.pace.call_every_us, contracts=tuple(bound),
             evaluator=self.evaluator, run_every_us=self.pace.run_every_us, start=format_at(self.start_us),
@@ -97,16 +95,12 @@ class Declaration:
         for path, trace in zip(self.paths, self.traces, strict=True):
             for run in read_runs(path):
                 if run.file_digest != trace.digest:
-                    raise InputError(
-                        f"{path} was changed while it was backtested", hint="Begin again with --into NEW."
-                    )
+                    raise InputError(f"{path} was changed while it was backtested", hint="Begin again with --into NEW.")
                 yield run
 
     def contract_of(self, run: RecordedRun) -> Contract:
         """Return the one contract that applies to `run`; InputError with file and run unless one does."""
-        found = [
-            contract for contract in self.contracts if contract.applies_to.get("suite") in (None, run.suite)
-        ]
+        found = [contract for contract in self.contracts if contract.applies_to.get("suite") in (None, run.suite)]
         if len(found) == 1:
             return found[0]
         suite = "no suite" if run.suite is None else f"suite {run.suite}"
@@ -122,9 +116,7 @@ class Declaration:
         )
 
 
-def declare(
-    contract_files: Sequence[Path], trace_files: Sequence[Path], pace: Pace, evaluator: str
-) -> Declaration:
+def declare(contract_files: Sequence[Path], trace_files: Sequence[Path], pace: Pace, evaluator: str) -> Declaration:
     """Read and check everything that a backtest is over.
 
     Raises NotFound and InputError (BrokenContract among them) with the file, and the run where there is
@@ -133,9 +125,7 @@ def declare(
     bound = _contracts(contract_files)
     began_us = start_us(bound)
     if not 1 <= len(trace_files) <= MAX_TRACES:
-        raise InputError(
-            f"{len(trace_files)} recorded files: give 1 to {MAX_TRACES}", hint="Concatenate JSON lines."
-        )
+        raise InputError(f"{len(trace_files)} recorded files: give 1 to {MAX_TRACES}", hint="Concatenate JSON lines.")
     empty = Declaration(bound, (), (), pace, began_us, evaluator)
     traces: list[Trace] = []
     passed_us = 0
@@ -215,9 +205,7 @@ def differences(stored: str, declaration: Declaration) -> str | None:
         pairs = zip(was.traces, now.traces, strict=False)
         for old, new in pairs:
             if old != new:
-                return f"{old.name} " + (
-                    "is not the file it was" if old.name == new.name else f"became {new.name}"
-                )
+                return f"{old.name} " + ("is not the file it was" if old.name == new.name else f"became {new.name}")
         return f"it is over {len(was.traces)} recorded files, not {len(now.traces)}"
     return "its pace is another one"
 

@@ -106,6 +106,8 @@ def opened(path: Path) -> Iterator[RecordedFile]:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from None
     with stored:
+        if not stored.seekable():  # a pipe: it could not be hashed first and read again
+            raise InputError(f"{path} is not a file", hint="Write it to a file: a recording is read more than once.")
         try:
             digest = hashlib.sha256()
             while chunk := stored.read(_CHUNK_BYTES):

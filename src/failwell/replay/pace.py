@@ -66,9 +66,7 @@ class PacedClock:
 
 def start_us(contracts: Sequence[Contract]) -> int:
     """Return the first instant at which all `contracts` are in force, in microseconds since the epoch."""
-    days = [
-        contract.valid.since for contract in contracts if contract.valid is not None and contract.valid.since
-    ]
+    days = [contract.valid.since for contract in contracts if contract.valid is not None and contract.valid.since]
     return max(map(_day_us, days), default=UNBOUND_START_US)
 
 

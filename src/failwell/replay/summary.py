@@ -123,9 +123,7 @@ class Summary:
         stopped = {key: sum(key in row.clauses for row in self.runs) for key in self.clauses}
         ordered = sorted(self.clauses.items(), key=lambda item: (-item[1], item[0]))
         rows = tuple((key, str(count), str(stopped[key])) for key, count in ordered)
-        return Table(
-            "Clauses and limits", ("clause", "actions", "runs"), rows, frozenset({"actions", "runs"})
-        )
+        return Table("Clauses and limits", ("clause", "actions", "runs"), rows, frozenset({"actions", "runs"}))
 
     def _by_response(self) -> Table:
         ordered = sorted(self.responses.items(), key=lambda item: (-item[1], item[0]))

@@ -152,9 +152,7 @@ def _is_summary(text: bytes, place: str) -> bool:
     return keys.keys() == {"metadata"} and b'"benchmark"' in bytes(keys["metadata"])
 
 
-def _run(
-    record: _Record, place: str, digest: str, name: str, ordinal: int, counts: ReadCounts
-) -> RecordedRun:
+def _run(record: _Record, place: str, digest: str, name: str, ordinal: int, counts: ReadCounts) -> RecordedRun:
     is_tau = record.traj is not UNSET
     messages = record.traj if record.traj is not UNSET else record.messages
     if messages is UNSET:
@@ -213,9 +211,7 @@ class _Pairing:
         )
 
 
-def _calls(
-    messages: list[_Message], place: str, is_tau: bool, counts: ReadCounts
-) -> tuple[RecordedCall, ...]:
+def _calls(messages: list[_Message], place: str, is_tau: bool, counts: ReadCounts) -> tuple[RecordedCall, ...]:
     pairing = _Pairing(counts)
     for number, message in enumerate(messages, 1):
         where = f"{place}, message {number}"

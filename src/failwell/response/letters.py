@@ -39,7 +39,7 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
         f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",
         "",
         f"Incident {told.incident}, {told.severity}, agent {told.agent}, owner {told.owner}.",
-        f"It began at entry {told.onset[0]}, was detected at {_at(told, 'detected')}, suspended at {_at(told, 'suspended')}.",
+        f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}, suspended {_at(told, 'suspended')}.",
         *_effects(told),
         f"Everything: failwell incident show {told.incident}",
         "",
@@ -62,6 +62,5 @@ def _effects(told: Account) -> list[str]:
     if not escaped.counted_from:
         return ["How many effects escaped is not known yet: no witness has been read."]
     total = escaped.before_detection + escaped.while_stopping + escaped.after_fence
-    return [
-        f"{total} effects on {len(told.customers)} customers since then, counted from {', '.join(escaped.counted_from)}."
-    ]
+    reached = f"{total} effects on {len(told.customers)} customers since then"
+    return [f"{reached}, counted from {', '.join(escaped.counted_from)}."]

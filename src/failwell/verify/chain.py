@@ -15,7 +15,7 @@ from failwell.core.errors import Corrupt, InputError
 from failwell.core.instants import parse_at
 from failwell.core.merkle import HASH_BYTES, Frontier
 from failwell.core.records import Entry, decode_entry
-from failwell.verify.finding import BYTES, CITATIONS, SEQUENCE, TREE, Findings
+from failwell.verify.finding import BYTES, CITATIONS, KEPT_PER_CODE, SEQUENCE, TREE, Findings
 
 #: A row numbered 2^62 is a finding; no memory is spent on the entries that it claims came before.
 MAX_GAP = 1_000_000
@@ -38,6 +38,8 @@ class Chain:
         self.broken_at: int | None = None
         self._tree = Frontier()
         self._stored: list[bytes] | None = []
+        #: (entry, first entry below it) of subtree hashes that their halves do not give.
+        self._odd_nodes: list[tuple[int, int]] = []
         self._leaves: bytearray | None = bytearray()
         self._last: Entry[Any] | None = None
         self._last_at_us = 0
@@ -72,6 +74,12 @@ class Chain:
     def break_off(self) -> None:
         """Say that the rows cannot be read on."""
         self._break(self.size)
+
+    def end(self, *, sealed: bool) -> None:
+        """After the last entry; `sealed`: a signed head vouches for the tree, so an odd hash is itself what is wrong."""
+        for seq, first in self._odd_nodes:
+            message = f"the subtree over entries {first} to {seq} does not have the hash that its halves give"
+            self._findings.add(TREE, "entry.nodes", message, entry=seq, first=seq if sealed else first, last=seq)
 
     def root(self) -> bytes | None:
         """The tree head over all entries, None where the tree is broken."""
@@ -123,11 +131,8 @@ class Chain:
             expected = sha256(b"\1" + stack.pop() + node).digest()
             node = nodes[height * HASH_BYTES : (height + 1) * HASH_BYTES]
             if node != expected:
-                first = seq + 1 - (2 << height)
-                self._findings.add(
-                    TREE, "entry.nodes", entry=seq, first=first, last=seq,
-                    message=f"the subtree over entries {first} to {seq} does not have the hash that its halves give",
-                )  # fmt: skip
+                if len(self._odd_nodes) < KEPT_PER_CODE:
+                    self._odd_nodes.append((seq, seq + 1 - (2 << height)))
         stack.append(node)
 
     # -- the envelope ------------------------------------------------------------------------------------------

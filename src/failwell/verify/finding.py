@@ -88,7 +88,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
 
-    `entries` were read; `good` of them, from 0 on, no finding touches; `counts` holds how many findings of each code
+    `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `counts` holds how many findings of each code
     there are, also those beyond the ones kept; `size` and `root` (hex) are the tree head computed from the bytes.
     """
 
@@ -139,7 +139,6 @@ class Findings:
         self._steps: set[int] = set()
         self._unchecked: dict[int, str] = {}
         self._details: dict[int, str] = {}
-        self._low: int | None = None
 
     def add(
         self,
@@ -160,8 +159,6 @@ class Findings:
         )  # fmt: skip
         self.counts[code] = self.counts.get(code, 0) + 1
         self._steps.add(step)
-        if finding.rank[0] == 0 and finding.first is not None:
-            self._low = finding.first if self._low is None else min(self._low, finding.first)
         if self._worst is None or finding.rank < self._worst.rank:
             self._worst = finding
         if self.counts[code] <= KEPT_PER_CODE:
@@ -184,9 +181,15 @@ class Findings:
             found.insert(0, self._worst)
         return Report(
             findings=tuple(found), checks=tuple(self._step(number) for number in STEPS), entries=entries,
-            good=entries if self._low is None else max(0, min(self._low, entries)), counts=self.counts,
+            good=self._good(entries), counts=self.counts,
             origin=origin, root=root, size=size, read=read,
         )  # fmt: skip
+
+    def _good(self, entries: int) -> int:
+        worst = self._worst
+        if worst is None or worst.rank[0] != 0 or worst.first is None:
+            return entries
+        return max(0, min(worst.first, entries))
 
     def _step(self, number: int) -> Step:
         if number in self._steps:

@@ -73,6 +73,7 @@ def verify_ledger(
     conduct = Conduct(findings, verify)
     beside = Beside(findings, ledger.blobs, ledger.tokens)
     _walk(findings, ledger.entries, chain, conduct, beside, shelf)
+    chain.end(sealed=anchors.seals(chain.size, chain.roots))
     anchors.compare(chain.size, chain.roots, chain.broken_at)
     anchors.compare_genesis(chain.genesis, chain.origin)
     rows = _compare_rows(findings, chain, conduct, shelf, ledger)

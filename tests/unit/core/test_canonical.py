@@ -275,6 +275,12 @@ def test_numbers_that_no_double_holds_are_refused(text: str) -> None:
     assert refusal(parse, text).code == "arguments"
 
 
+def test_a_literal_of_thousands_of_digits_is_refused_before_it_is_read() -> None:
+    """Reading decimal digits takes quadratic time: a mebibyte of them would hold the gate for minutes."""
+    assert "2^53" in refusal(parse, "9" * 5_000).message
+    assert "2^53" in refusal(parse, "-" + "9" * 1_000_000).message
+
+
 @pytest.mark.parametrize("text", ["0.0", "-0.0", "0e5", "0.000e-999"])
 def test_a_written_zero_is_zero(text: str) -> None:
     assert parse(text) == 0
@@ -361,6 +367,7 @@ def test_depth_is_counted_through_objects_and_arrays() -> None:
     assert parse(jcs(nested(32))) == nested(32)
     too_deep = "[" * 33 + "]" * 33
     assert "32 deep" in refusal(parse, too_deep).message
+    assert "32 deep" in refusal(parse, '{"a":' * 33 + "1" + "}" * 33).message
     assert parse(too_deep, max_depth=33) == parse(too_deep, max_depth=40)
     assert parse("1", max_depth=0) == 1
     refusal(parse, "[]", max_depth=0)

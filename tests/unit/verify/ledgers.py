@@ -102,7 +102,7 @@ class Made:
             name: persons.Signer(name, keys.from_seed(bytes([number]) * 32))
             for number, name in enumerate(("olga", "piet", "quan"), 1)
         }
-        self._nonce = 0
+        self._nonce = writer.book.state.size * 1000
 
     @property
     def book(self) -> Book:
@@ -224,6 +224,8 @@ def begin(made: Made) -> None:
         agent=AGENT, key=base64.b64encode(keys.from_seed(b"a" * 32).public).decode(), owner="olga"
     )
     made.do(registry.register_agent(made.sign("olga", "agent.register", register), "refund-bot", persons.verify_order))
+    shop = orders.HostRegister(host="shop", key=made.public("quan"), agents=(AGENT,))
+    made.do(registry.register_host(made.sign("olga", "host.register", shop), persons.verify_order))
     adopt(made, CONTRACT)
 
 

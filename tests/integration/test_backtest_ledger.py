@@ -283,10 +283,9 @@ def test_a_workspace_that_another_process_holds_is_not_touched(tmp_path: Path) -
 def test_a_contract_too_long_for_an_entry_leaves_no_half_made_workspace(tmp_path: Path) -> None:
     options = case(tmp_path / "given")
     bank = tmp_path / "given" / "bank.yaml"
-    tools = "".join(
-        f"  - {{tool: tool{n}, effect: read, custody: broker, deadline: 5s, arguments: {{}}}}\n" for n in range(560)
-    )
-    bank.write_text(BANK.format(version=1).replace("tools:\n", f"tools:\n{tools}"))
+    quotes = '"' * 1900  # each takes two bytes in the contract's text and four in the entry's
+    clauses = "".join(f"  - {{id: c{n}, deny: pay, severity: minor, because: '{quotes}'}}\n" for n in range(11))
+    bank.write_text(BANK.format(version=1).replace("clauses:\n", f"clauses:\n{clauses}"))
     refused(*options, into=tmp_path / "ledger", code=3)
 
 

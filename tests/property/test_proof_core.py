@@ -82,9 +82,7 @@ def test_the_frontier_gives_the_defined_root_at_every_size(leaves: list[bytes]) 
         assert frontier.root() == mth(leaves[:size])
         completed = frontier.append(leaf)
         assert list(completed) == [
-            mth(leaves[size + 1 - (1 << level) : size + 1])
-            for level in range(1, 8)
-            if (size + 1) % (1 << level) == 0
+            mth(leaves[size + 1 - (1 << level) : size + 1]) for level in range(1, 8) if (size + 1) % (1 << level) == 0
         ]
     assert frontier.root() == root_of(leaves) == mth(leaves)
     assert Frontier.from_hashes(len(leaves), frontier.hashes()).root() == mth(leaves)

@@ -49,9 +49,7 @@ def encode(value: object, *, max_bytes: int = MAX_PROFILE_BYTES) -> bytes:
     """
     data = _to_utf8(_write_profile(value, MAX_DEPTH), "canonical")
     if len(data) > max_bytes:
-        raise InputError(
-            f"the value takes {len(data)} bytes, at most {max_bytes} are allowed", code="canonical"
-        )
+        raise InputError(f"the value takes {len(data)} bytes, at most {max_bytes} are allowed", code="canonical")
     return data
 
 
@@ -363,9 +361,7 @@ _CONSTANTS: Final[dict[type, Callable[[Any], str]]] = {
 _write_profile: Final = _writer(
     {**_CONSTANTS, int: _profile_integer, float: _profile_float}, _profile_order, _profile_key, "canonical"
 )
-_write_any: Final = _writer(
-    {**_CONSTANTS, int: _integer_text, float: _float_text}, _any_order, _any_key, "json"
-)
+_write_any: Final = _writer({**_CONSTANTS, int: _integer_text, float: _float_text}, _any_order, _any_key, "json")
 
 
 # -------------------------------------------------------------------------------------------------- the bytes

@@ -60,9 +60,7 @@ def verify_inclusion(leaf: bytes, index: int, size: int, path: Sequence[bytes], 
         _fail(_INCLUSION, "5", "the path does not lead to the root")
 
 
-def verify_consistency(
-    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
-) -> None:
+def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> None:
     """Show that the tree (new_size, new_root) only appended to the tree (old_size, old_root).
 
     Outside RFC 9162's 0 < first < second: equal sizes need equal roots and an empty path; an old size of 0
@@ -115,9 +113,7 @@ def _climb(old_size: int, new_size: int, values: Sequence[bytes]) -> tuple[bytes
     return fr, sr, sn
 
 
-def _is_trivial(
-    old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]
-) -> bool:
+def _is_trivial(old_size: int, old_root: bytes, new_size: int, new_root: bytes, path: Sequence[bytes]) -> bool:
     """Judge the sizes that need no path; return False if the path has to decide."""
     if old_size > new_size:
         _fail(_CONSISTENCY, "0", f"the tree shrank from {old_size} to {new_size} leaves")

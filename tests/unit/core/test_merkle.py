@@ -116,6 +116,11 @@ def test_there_is_no_proof_for_a_leaf_that_is_not_there(index: int, size: int) -
         inclusion_path(index, size, Rows(LEAVES).get)
 
 
+@pytest.mark.parametrize(("old", "new"), [(0, 0), (0, 1), (0, 5), (5, 5)])
+def test_from_nothing_and_to_itself_there_is_nothing_to_prove(old: int, new: int) -> None:
+    assert consistency_path(old, new, Rows(LEAVES).get) == []
+
+
 @pytest.mark.parametrize(("old", "new"), [(-1, 5), (6, 5)])
 def test_there_is_no_proof_from_a_longer_tree_to_a_shorter_one(old: int, new: int) -> None:
     with pytest.raises(InputError):

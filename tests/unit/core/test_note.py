@@ -91,7 +91,8 @@ def test_a_renamed_key_is_refused() -> None:
 def test_other_key_types_are_refused() -> None:
     data = b"\x04" + key(1).public
     key_id = hashlib.sha256(NAME.encode() + b"\n" + data).digest()[:4]
-    refusal(InputError, VerifierKey.parse, f"{NAME}+{key_id.hex()}+{base64.b64encode(data).decode()}")
+    error = refusal(InputError, VerifierKey.parse, f"{NAME}+{key_id.hex()}+{base64.b64encode(data).decode()}")
+    assert "0x01" in error.message
 
 
 # ---- opening
@@ -195,6 +196,8 @@ GOOD = line(signed(TEXT)).decode()
         TEXT.encode(),
         TEXT.encode() + b"\n",
         TEXT.encode() + GOOD.encode(),
+        GOOD.encode(),
+        b"\n" + GOOD.encode(),
         with_line(GOOD[:-1]),
         with_line(GOOD + "\n"),
         with_line(GOOD.replace("\u2014", "-")),
@@ -214,6 +217,9 @@ GOOD = line(signed(TEXT)).decode()
         with_line(f"\u2014 {NAME} AAA-AAA_\n"),
         with_line(f"\u2014 {NAME} AAAA\u00e9AAA\n"),
         with_line(GOOD + "note\n"),
+        with_line(GOOD + GOOD[:-1]),
+        with_line(GOOD + GOOD[:-9]),
+        with_line(GOOD + "\u2014"),
         with_line(GOOD * 101),
         b"\x00" + with_line(GOOD),
         b"\t" + with_line(GOOD),
@@ -243,9 +249,7 @@ def test_sixteen_signatures_are_accepted_as_the_standard_asks() -> None:
     assert open_note(signed(TEXT) + lines, KNOWN).signers == (key(1),)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "no newline", "tab\there\n", "cr\r\n", "nul\x00\n", "\ud800\n"], ids=ascii
-)
+@pytest.mark.parametrize("text", ["", "no newline", "tab\there\n", "cr\r\n", "nul\x00\n", "\ud800\n"], ids=ascii)
 def test_texts_that_a_note_cannot_hold_are_not_signed(text: str) -> None:
     refusal(InputError, sign, text, NAME, key(1).public, private(1).sign)
 
@@ -293,6 +297,7 @@ def test_the_empty_tree_has_size_zero_and_its_own_root() -> None:
         TEXT[:-1],
         TEXT + "\n",
         TEXT + "ext\n\n",
+        TEXT + "ext",
         TEXT + "\next\n",
         "\n" + TEXT.partition("\n")[2],
         TEXT.replace("\n7\n", "\n07\n"),

@@ -177,7 +177,9 @@ class Anchors:
 
     def seals(self, size: int, roots: dict[int, bytes]) -> bool:
         """Whether the ledger's own head is signed and is the tree of all `size` entries."""
-        return self.own is not None and self.own.size == size and roots.get(size) == self.own.root
+        return (
+            self.key is not None and self.own is not None and self.own.size == size and roots.get(size) == self.own.root
+        )
 
     def compare(self, size: int, roots: dict[int, bytes], broken_at: int | None) -> None:
         """Hold the heads against the tree of `size` entries; `roots` by size, as far as the tree is whole."""

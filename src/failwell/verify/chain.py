@@ -76,7 +76,7 @@ class Chain:
         self._break(self.size)
 
     def end(self, *, sealed: bool) -> None:
-        """After the last entry; `sealed`: a signed head vouches for the tree, so an odd hash is itself what is wrong."""
+        """After the last entry; `sealed`: a signed head vouches for the tree, so an odd hash itself is wrong."""
         for seq, first in self._odd_nodes:
             message = f"the subtree over entries {first} to {seq} does not have the hash that its halves give"
             self._findings.add(TREE, "entry.nodes", message, entry=seq, first=seq if sealed else first, last=seq)
@@ -130,9 +130,8 @@ class Chain:
         for height in range(level):
             expected = sha256(b"\1" + stack.pop() + node).digest()
             node = nodes[height * HASH_BYTES : (height + 1) * HASH_BYTES]
-            if node != expected:
-                if len(self._odd_nodes) < KEPT_PER_CODE:
-                    self._odd_nodes.append((seq, seq + 1 - (2 << height)))
+            if node != expected and len(self._odd_nodes) < KEPT_PER_CODE:
+                self._odd_nodes.append((seq, seq + 1 - (2 << height)))
         stack.append(node)
 
     # -- the envelope ------------------------------------------------------------------------------------------

@@ -177,7 +177,7 @@ class Book:
         if draft.secret is not None:
             stored, blob = self.vault.seal(seq, draft.secret)
             self._blobs.append(stored)
-        if isinstance(draft.body, kinds.Clock):
+        if isinstance(draft.body, kinds.Clock | kinds.Genesis):
             at_us = self._rebase_us
         entry: Entry[Any] = Entry(
             actor=draft.actor,

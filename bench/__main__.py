@@ -1,0 +1,55 @@
+"""`python -m bench [NAME ...] [--json]`: every figure beside what it is held against, in one table.
+
+Exit 1 when a figure misses its bound. A figure whose condition is not given here (a quiet disk) says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from bench import decisions, orders, probe
+
+FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "one-caller": ("durable decision, one caller: p50 <= 2 fdatasync + 0.6 ms", decisions.one_caller),
+    "many-callers": ("64 callers: >= 6,000 decisions/s on a quiet disk", decisions.many_callers),
+    "slow-disk": ("5 ms a sync: 64 callers >= 20 x one caller", decisions.slow),
+    "order": ("order behind 10,000 queued actions: p50 <= 2 fdatasync + 15 ms", orders.order_behind_queue),
+    "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
+}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make bench ARGS=", description=__doc__)
+    parser.add_argument("names", nargs="*", choices=[[], *FIGURES], default=[])
+    parser.add_argument("--json", action="store_true")
+    given = parser.parse_args()
+    about = probe.machine()
+    print(" ".join(f"{name} {value}" for name, value in about.items()), file=sys.stderr)
+    found: dict[str, Any] = {}
+    for name in given.names or FIGURES:
+        title, measure = FIGURES[name]
+        print(f"{name}: {title} ...", file=sys.stderr, flush=True)
+        found[name] = {"title": title, **measure()}
+        if not given.json:
+            print(_line(name, found[name]), flush=True)
+    if given.json:
+        print(json.dumps({"schema": "failwell/bench/1", "machine": about, "figures": found}))
+    return 1 if any(figure["held"] is False for figure in found.values()) else 0
+
+
+def _line(name: str, figure: dict[str, Any]) -> str:
+    held = {True: "held", False: "MISSED", None: "not comparable here"}[figure["held"]]
+    told = [
+        f"{key} {value:,.2f}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in figure.items()
+        if key not in ("title", "held", "rates")
+    ]
+    return f"{name:14} {held:8} {'  '.join(told)}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -58,9 +58,7 @@ class Orphans:
     `supervisors` gives the pids of supervisors that are alive; `spare` as in `SupervisedExecutor`.
     """
 
-    def __init__(
-        self, supervisors: Callable[[], set[int]], spare: Callable[[], Iterable[int]] | None
-    ) -> None:
+    def __init__(self, supervisors: Callable[[], set[int]], spare: Callable[[], Iterable[int]] | None) -> None:
         self._supervisors = supervisors
         self._spare = spare
 
@@ -89,10 +87,7 @@ class Orphans:
         return [
             stat
             for stat in table.values()
-            if stat.ppid == me
-            and stat.session != session
-            and stat.start_ticks >= since_ticks
-            and stat.pid not in known
+            if stat.ppid == me and stat.session != session and stat.start_ticks >= since_ticks and stat.pid not in known
         ]
 
     @property

@@ -60,16 +60,10 @@ def stop_recorded(runtime_dir: Path, agent: str | None) -> list[StopSent]:
         if record["boot_id"] != boot_id:
             why = "recorded before this boot"
         elif not send_signal(pid, ticks, signal.SIGTERM):
-            why = (
-                "the supervisor is gone"
-                if not _exists(pid, ticks)
-                else "not permitted to signal the supervisor"
-            )
+            why = "the supervisor is gone" if not _exists(pid, ticks) else "not permitted to signal the supervisor"
         else:
             send_signal(pid, ticks, signal.SIGCONT)  # its tool may have stopped it
-        sent.append(
-            StopSent(int(record["action"]), str(record["agent"]), str(record["tool"]), pid, why is None, why)
-        )
+        sent.append(StopSent(int(record["action"]), str(record["agent"]), str(record["tool"]), pid, why is None, why))
     return sent
 
 

@@ -15,9 +15,7 @@ from failwell.execute.processes import boottime_us
 from failwell.ports.executor import Ended, Launch, State
 
 
-def ended_from_supervisor(
-    launch: Launch, header: dict[str, object], blobs: list[bytes], ordered: bool
-) -> Ended:
+def ended_from_supervisor(launch: Launch, header: dict[str, object], blobs: list[bytes], ordered: bool) -> Ended:
     """Read a supervisor's result; raises ValueError, KeyError or TypeError if it makes no sense.
 
     `ordered`: this side had sent the order to kill. A tool that had already ended by then met the order on
@@ -39,9 +37,7 @@ def ended_from_report(launch: Launch, report: dict[str, object]) -> Ended:
     return replace(ended, truncated=True, why=why, proven_by=f"supervisor's report: {ended.proven_by}")
 
 
-def ended_without_supervisor(
-    launch: Launch, started_us: int, starting: bool, swept: Swept, ordered: bool
-) -> Ended:
+def ended_without_supervisor(launch: Launch, started_us: int, starting: bool, swept: Swept, ordered: bool) -> Ended:
     """Say what can be said when a supervisor died with its result.
 
     A supervisor says "starting" before it starts anything, so silence proves that nothing started. Otherwise

@@ -153,9 +153,7 @@ def _await_standing(marker: str, over: Callable[[], bool]) -> list[Stat]:
     until = boottime_us() + BOUND_US
     while True:
         ended = over()
-        found = [
-            stat for stat in scan_processes().values() if not stat.dead and read_marker(stat.pid) == marker
-        ]
+        found = [stat for stat in scan_processes().values() if not stat.dead and read_marker(stat.pid) == marker]
         if len(found) >= STANDING + 1 or (len(found) == STANDING and _is_settled(found)):
             return found
         if ended or boottime_us() > until:

@@ -64,9 +64,7 @@ class Started:
 
     __slots__ = ("errors", "output", "pid", "refused", "status", "stdin")
 
-    def __init__(
-        self, pid: int, stdin: int, output: int, errors: int, refused: int, status: int | None
-    ) -> None:
+    def __init__(self, pid: int, stdin: int, output: int, errors: int, refused: int, status: int | None) -> None:
         self.pid = pid
         self.stdin = stdin
         self.output = output

@@ -125,9 +125,7 @@ class SupervisedExecutor:
         """Show what stopping does here; launches after it use a pid namespace where that proved to work."""
 
         def make(runtime_dir: Path, report_dir: Path, namespace: bool) -> SupervisedExecutor:
-            return SupervisedExecutor(
-                runtime_dir, report_dir, interpreter=self._interpreter, pid_namespace=namespace
-            )
+            return SupervisedExecutor(runtime_dir, report_dir, interpreter=self._interpreter, pid_namespace=namespace)
 
         result = run_self_test(self._interpreter, make)
         self._pid_namespace = result.pid_namespace
@@ -164,9 +162,7 @@ class SupervisedExecutor:
         ours.setblocking(False)
         channel = Channel(launch, ended, child, ours)
         try:
-            write_atomically(
-                str(record_path(self._records, launch.action)), self._record(channel), durable=False
-            )
+            write_atomically(str(record_path(self._records, launch.action)), self._record(channel), durable=False)
         except OSError:
             ours.close()  # it has been told nothing, so it ends without having started anything
             child.kill()
@@ -225,9 +221,7 @@ class SupervisedExecutor:
             return  # full of wake-ups, so it will wake; or closed, and nobody is there to be woken
 
     def _list_children(self) -> set[int]:
-        with (
-            self._spawning
-        ):  # a supervisor that was forked and is not listed yet must not look like an orphan
+        with self._spawning:  # a supervisor that was forked and is not listed yet must not look like an orphan
             return set(self._children)
 
     # -- the executor's thread ---------------------------------------------------------------------

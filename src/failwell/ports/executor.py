@@ -27,9 +27,7 @@ ended by itself (see `exit_code`) when the order reached it.
 """
 
 MARKER_VARIABLE = "FAILWELL_ACTION"
-"""Environment variable that carries `Launch.marker`, by which leftovers are found when everything else
-died.
-"""
+"""Environment variable with `Launch.marker`, by which leftovers are found when everything else died."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,9 +48,7 @@ class Launch:
 
 @dataclass(frozen=True, slots=True)
 class Process:
-    """One process for ever: a pid alone may be reused, a pid with its start time (clock ticks since boot)
-    not.
-    """
+    """One process for ever: a pid may be reused, a pid with its start time (clock ticks since boot) not."""
 
     pid: int
     start_ticks: int
@@ -60,8 +56,7 @@ class Process:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ended:
-    """What came of one launch; times are CLOCK_BOOTTIME microseconds, `swept` counts processes that were
-    stopped.
+    """What came of one launch; times are CLOCK_BOOTTIME microseconds, `swept` counts processes stopped.
 
     `proven_by` says what shows the state, `why` what brought it about (None for a plain completion).
     `output` is the tool's standard output up to the cap (`truncated` says if there was more), `errors` the

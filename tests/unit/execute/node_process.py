@@ -57,7 +57,8 @@ def fork_child(order: dict[str, Any]) -> None:
             os.setsid()
         time.sleep(30)
         os._exit(0)
-    own_children.append(pid)
+    if order["session"]:  # one in the node's own session needs no naming
+        own_children.append(pid)
     say({"pid": pid})
 
 

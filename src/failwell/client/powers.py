@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
@@ -35,6 +35,13 @@ def _agree(shown: dict[str, Any]) -> bool:
     return True
 
 
+class Named(Protocol):
+    """Whoever is to be enrolled: only the name is asked; the key stays with its holder."""
+
+    @property
+    def person(self) -> str: ...
+
+
 class Hand:
     """A person's hand on a workspace: `signer` is the unlocked key, `confirm` shows the sight and says yes or no."""
 
@@ -55,7 +62,7 @@ class Hand:
         """Sign an order and have it carried out; returns the entry it left."""
         return self._wire.call("order", orders=[as_fields(self.sign(kind, details))], **about)
 
-    def enrol(self, person: Signer, public: str, proof: str, roles: tuple[str, ...], email: str | None) -> Any:
+    def enrol(self, person: Named, public: str, proof: str, roles: tuple[str, ...], email: str | None) -> Any:
         """Enrol a further person, who brought key and proof."""
         salt = secrets.token_bytes(16)
         contact = None if email is None else commitment(salt, email.encode())

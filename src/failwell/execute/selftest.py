@@ -82,9 +82,7 @@ def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
 
 
 def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace: bool, marker: str) -> Shown:
-    """Order a resisting tool to be killed; gives what was shown, microseconds from order to proof,
-    processes.
-    """
+    """Order a resisting tool to be killed, and look whether it is."""
     results: list[Ended] = []
     told = threading.Event()
 
@@ -162,9 +160,7 @@ def _await_standing(marker: str, over: Callable[[], bool]) -> list[Stat]:
 
 
 def _is_settled(found: list[Stat]) -> bool:
-    """Whether the grandchild is on its own: three processes in two sessions, none the parent of the
-    detached.
-    """
+    """Whether the grandchild is on its own: two sessions, and only the child's parent among the three."""
     pids = {stat.pid for stat in found}
     return len({stat.session for stat in found}) == 2 and sum(stat.ppid in pids for stat in found) == 1
 

@@ -55,8 +55,7 @@ def _mount_own_proc() -> None:
 
 
 class Started:
-    """The supervisor's ends of a started tool; `pid` is our direct child, the namespace's init if there is
-    one.
+    """The supervisor's ends of a started tool; `pid` is our direct child, the init of a namespace if any.
 
     `refused` carries a message if the tool could not be executed, and ends empty when it was; `status` (only
     with a namespace) carries the tool's wait status.

@@ -73,6 +73,7 @@ class Book:
     def load(self) -> None:
         """Take the stored state into memory. Raises Corrupt when it does not hang together."""
         size = self.storage.size()
+        self.torn = False
         self.state = State()
         self._leaves: dict[int, str] = {}
         self._recent: deque[int] = deque()
@@ -139,16 +140,21 @@ class Book:
         """Run one job into the open batch; returns what makes its answer, and the entries of its drafts.
 
         Errors of the job itself change nothing. An entry that does not fold raises Corrupt: the batch is lost and
-        `recover` must be called.
+        `recover` must be called, as after any other error that leaves `torn` set.
         """
         turn = Turn(self.state, self.now_us(), self.vault, self.storage, self._entropy)
         plan = job(turn)
         if not plan.drafts:
             return plan.answer, ()
+        # INVARIANT: whatever interrupts the writing of drafts, also a fault of ours, leaves a batch that is half done:
+        # it must never be committed.
+        self.torn = True
         try:
-            return plan.answer, self._write(plan.drafts, turn, before)
+            entries = self._write(plan.drafts, turn, before)
         except FailwellError as error:
             raise Corrupt(f"the batch was dropped: {error.message}") from error
+        self.torn = False
+        return plan.answer, entries
 
     def _write(
         self, drafts: Sequence[Draft], turn: Turn, before: Callable[[Entry[Any]], None]

@@ -27,8 +27,9 @@ from failwell.ports.storage import StorageFailed
 
 T = TypeVar("T")
 
-#: Work gathered before a commit: long enough to share a sync among many callers, short enough for an order to wait.
-BATCH_US = 4_000
+#: Work gathered before a commit, in seconds: as long as the last commit took, within these bounds. An order does not
+#: wait for it (it cuts the batch short), only for the commit under way.
+BATCH_S, BATCH_MOST_S = 0.004, 0.020
 BATCH_JOBS = 512
 QUEUE_JOBS = 50_000
 #: How often a failed store is asked whether it works again.
@@ -86,6 +87,7 @@ class Writer:
         self._normal: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._containment: deque[_Pending] = deque()
         self._closing = False
+        self._door = threading.Lock()
         self._mend_at_us = 0
         self._crowd = 1
         self._commit_s = 0.0
@@ -116,21 +118,25 @@ class Writer:
         return future
 
     def _enqueue(self, pending: _Pending) -> None:
-        if self._closing:
-            raise Unhealthy("the ledger is closed", hint="connect again: a node starts on demand")
-        if pending.lane == CONTAINMENT:
-            self._containment.append(pending)
-            self._normal.put(_WAKE)
-        elif self._normal.qsize() >= QUEUE_JOBS:
-            raise Unhealthy(f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy")
-        else:
-            self._normal.put(pending)
+        with self._door:  # nothing is queued behind the last look of a closing writer, to wait there for ever
+            if self._closing:
+                raise Unhealthy("the ledger is closed", hint="connect again: a node starts on demand")
+            if pending.lane == CONTAINMENT:
+                self._containment.append(pending)
+                self._normal.put(_WAKE)
+            elif self._normal.qsize() >= QUEUE_JOBS:
+                raise Unhealthy(
+                    f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy"
+                )
+            else:
+                self._normal.put(pending)
 
     def close(self) -> None:
         """Finish what is queued, then close the store."""
-        if not self._closing:
-            self._closing = True
-            self._normal.put(_WAKE)
+        with self._door:
+            if not self._closing:
+                self._closing = True
+                self._normal.put(_WAKE)
         self._thread.join()
         self.book.storage.close()
 
@@ -180,12 +186,13 @@ class Writer:
 
     def _gather(self, first: _Pending, batch: list[_Pending]) -> None:
         """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
-        deadline_ns = time.monotonic_ns() + BATCH_US * 1000
+        gather_s = max(BATCH_S, min(self._commit_s, BATCH_MOST_S))
+        deadline = time.monotonic() + gather_s
         pending: _Pending | None = first
         while pending is not None:
             batch.append(pending)
             self._run_job(pending)
-            if pending.lane == CONTAINMENT or len(batch) >= BATCH_JOBS or time.monotonic_ns() >= deadline_ns:
+            if pending.lane == CONTAINMENT or len(batch) >= BATCH_JOBS or time.monotonic() >= deadline:
                 return
             pending = self._take(wait=False) or self._linger(len(batch))
 
@@ -216,7 +223,10 @@ class Writer:
         except FailwellError as error:
             pending.error = error
         except Exception as error:  # noqa: BLE001  a job that fails denies its caller; it never stops the writer
-            pending.error = Unhealthy(f"the request could not be judged: {type(error).__name__}: {error}")
+            what = f"{type(error).__name__}: {error}"
+            if self.book.torn:
+                raise Corrupt(f"the batch was dropped: {what}") from error
+            pending.error = Unhealthy(f"the request could not be judged: {what}")
 
     def _commit(self, batch: list[_Pending]) -> None:
         began = time.monotonic()
@@ -224,8 +234,7 @@ class Writer:
         self._commit_s = time.monotonic() - began
         self._crowd = len(batch) + self._normal.qsize()
         for pending in batch:
-            if pending.make is not None:
-                pending.answer = pending.make(pending.entries)
+            _answer(pending)
         if written:
             self._after(written)
 
@@ -262,10 +271,10 @@ class Writer:
 
     def _distrust(self, error: StorageFailed) -> None:
         """The store failed: permit nothing, free the reserved space, and say so in the record while it still can."""
+        self.book.storage.spend_reserve()  # first: on a full disk the file may not even open again without it
         self._recover()
         self.failure = error
         self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
-        self.book.storage.spend_reserve()
         self._health("failed", error.message)
 
     def _mend(self) -> None:
@@ -283,8 +292,20 @@ class Writer:
         return pending.error is None
 
 
+def _answer(pending: _Pending) -> None:
+    """Make the answer of a job whose entries are durable; one that cannot be made must not stop the others."""
+    if pending.make is None:
+        return
+    try:
+        pending.answer = pending.make(pending.entries)
+    except Exception as error:  # noqa: BLE001  the caller is told; the writer goes on
+        pending.error = Unhealthy(f"recorded, but the answer failed: {type(error).__name__}: {error}")
+
+
 def _resolve(pending: _Pending) -> None:
-    if pending.future.done():  # a caller that no longer waits (cancelled)
+    future = pending.future
+    # A caller that no longer waits may cancel at any moment: from here on it cannot any more.
+    if future.done() or (isinstance(future, Future) and not future.set_running_or_notify_cancel()):
         return
     if pending.error is not None:
         pending.future.set_exception(pending.error)

@@ -9,6 +9,7 @@ import argparse
 import asyncio
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from failwell.core.errors import FailwellError
@@ -19,29 +20,24 @@ from failwell.node.workspace import Workspace
 SWITCH_S = 0.001
 
 
-def run(workspace: Path, *, idle_s: int | None, say: bool = True) -> int:
-    """Run a node until it is told to stop or has been idle; returns the exit code."""
+def run(workspace: Path, *, idle_s: int | None, ready: Callable[[], None]) -> None:
+    """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers.
+
+    Raises FailwellError when it cannot start.
+    """
     sys.setswitchinterval(SWITCH_S)
-    try:
-        node = Node(Workspace(workspace))
-    except FailwellError as error:
-        sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
-        return 3
-    reason = "stopped"
+    node = Node(Workspace(workspace))
 
     async def main() -> None:
-        nonlocal reason
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
-        idle = node.settings.node.idle_s if idle_s is None else idle_s
-        await node.serve(idle_s=idle, ready=_say_ready if say else None)
+        await node.serve(idle_s=idle_s, ready=ready)
 
     try:
         asyncio.run(main())
     finally:
-        node.close(reason)
-    return 0
+        node.close("stopped")
 
 
 def _say_ready() -> None:
@@ -55,7 +51,12 @@ def main() -> int:
     parser.add_argument("--workspace", required=True, type=Path)
     parser.add_argument("--idle-s", type=int, default=None)
     given = parser.parse_args()
-    return run(given.workspace, idle_s=given.idle_s)
+    try:
+        run(given.workspace, idle_s=given.idle_s, ready=_say_ready)
+    except FailwellError as error:
+        sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
+        return 3
+    return 0
 
 
 if __name__ == "__main__":

@@ -52,7 +52,7 @@ class ToolRunner:
         self._fence = fence
         self._executor = executor
         self._marker_prefix = marker_prefix
-        self._output_cap_bytes = output_cap_bytes
+        self.output_cap_bytes = output_cap_bytes
 
     # -- supervised --------------------------------------------------------------------------------------------
 
@@ -73,7 +73,7 @@ class ToolRunner:
         launch = Launch(
             action=action, agent=verdict.agent, tool=verdict.tool, command=target.command, cwd=target.cwd,
             env=self._environment(target), stdin=arguments, deadline_us=deadline_us,
-            output_cap_bytes=self._output_cap_bytes, marker=f"{self._marker_prefix}{action}",
+            output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}",
         )  # fmt: skip
         try:
             process = self._executor.launch(launch, ended)

@@ -42,7 +42,7 @@ class Outbox:
 
     def __init__(self, writer: Writer, notifier: Notifier | None, compose: Compose, origin: str) -> None:
         self._writer = writer
-        self._notifier = notifier
+        self.notifier = notifier
         self._compose = compose
         self._origin = origin
         self._wake = threading.Event()
@@ -99,7 +99,7 @@ class Outbox:
         self._writer.submit(job, CONTAINMENT).result()
 
     def _send(self, due: _Due, letter: Letter) -> str:
-        if self._notifier is None:
+        if self.notifier is None:
             raise NotifyFailed("no mail server is set up", temporary=True, hint="Set [mail] in failwell.toml.")
         if due.address is None:
             raise NotifyFailed(f"{due.page.person} has no mail address", temporary=True, hint="Enrol with --email.")
@@ -111,7 +111,7 @@ class Outbox:
             text=letter.text,
             message_id=f"<page-{local}@failwell.invalid>",
         )
-        receipt = self._notifier.send(mail)
+        receipt = self.notifier.send(mail)
         return receipt.detail
 
 

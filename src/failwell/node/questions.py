@@ -19,6 +19,7 @@ from failwell.core.records import Entry, decode_entry
 from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
+from failwell.node import settings, watch
 from failwell.response.account import Account, account
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class Questions:
             "incident": self._incident,
             "sight": self._sight,
             "entries": self._entries,
+            "entry": self._entry,
+            "settings": self._settings,
             "checkpoint": self._checkpoint,
             "running": self._running,
         }
@@ -214,6 +217,18 @@ class Questions:
         """Up to 1,000 entries from `key` on."""
         page = self._node.storage.entries(int(key or 0), 1000)
         return [msgspec.to_builtins(decode_entry(stored.data)) for stored in page]
+
+    async def _entry(self, key: Any) -> dict[str, Any]:
+        """One entry, decoded."""
+        stored = self._node.storage.entry(int(key))
+        if stored is None:
+            raise NotFound(f"there is no entry {key}")
+        return msgspec.to_builtins(decode_entry(stored.data))  # type: ignore[no-any-return]
+
+    async def _settings(self, key: Any) -> dict[str, str]:
+        """The settings in force: the text of the newest `config` entry, and its digest."""
+        text = settings.settings_text(self._node.settings)
+        return {"text": text, "digest": watch.digest(text)}
 
     async def _checkpoint(self, key: Any) -> str:
         return (self._node.storage.checkpoint() or b"").decode()

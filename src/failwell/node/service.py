@@ -158,6 +158,14 @@ class Node:
                 self.fence.set(entry.agent, body.now, body.epoch)
             elif isinstance(body, kinds.PageQueued):
                 self.outbox.wake()
+            elif isinstance(body, kinds.Config):
+                self._take_settings(settings.settings_from_text(body.text))
+
+    def _take_settings(self, taken: settings.Settings) -> None:
+        """New settings are in force from their entry on: for the next tool, the next page, the next reading of a log."""
+        self.settings = taken
+        self.runner.output_cap_bytes = taken.node.output_cap_bytes
+        self.outbox.notifier = self._notifier()
 
     def _drain_orders(self) -> None:
         """Read what was left in `orders/` before the next batch (D2); one stat when nothing is new."""
@@ -263,8 +271,11 @@ class Node:
 
     # -- serve -------------------------------------------------------------------------------------------------
 
-    async def serve(self, *, idle_s: int, ready: Any = None) -> None:
-        """Answer on the workspace's socket until `stop` is called or nobody needs the node for `idle_s` seconds."""
+    async def serve(self, *, idle_s: int | None, ready: Any = None) -> None:
+        """Answer on the workspace's socket until `stop` is called or nobody needs the node for `idle_s` seconds.
+
+        `idle_s`: 0 is for ever, None what the settings in force say.
+        """
         self._loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self.workspace.socket.unlink(missing_ok=True)
@@ -282,7 +293,8 @@ class Node:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TICK_S)
                 await self._tick(reader)
-                if idle_s and self._idle_for() > idle_s:
+                limit_s = self.settings.node.idle_s if idle_s is None else idle_s
+                if limit_s and self._idle_for() > limit_s:
                     break
         finally:
             server.close()

@@ -11,6 +11,7 @@ from failwell.core.errors import FailwellError, NotFound
 from failwell.effects import open_reader
 from failwell.gate.outcomes import Witnessed, record_effects
 from failwell.identity import keys
+from failwell.node.settings import WitnessSettings
 from failwell.ports.effects import Effect, EffectReader
 
 if TYPE_CHECKING:
@@ -33,13 +34,22 @@ class WitnessReader:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.faults: dict[str, str] = {}
-        self._logs: list[tuple[str, EffectReader]] = [
-            (item.agent, open_reader(item.log(name), node.workspace.path))
-            for name, item in node.settings.witness.items()
-        ]
+        self._logs: list[tuple[str, EffectReader]] = []
+        self._declared: dict[str, WitnessSettings] = {}
+
+    def _take_settings(self) -> None:
+        """Open the logs that the settings in force declare, if those are others than before."""
+        declared = self._node.settings.witness
+        if declared == self._declared:
+            return
+        place = self._node.workspace.path
+        self._logs = [(item.agent, open_reader(item.log(name), place)) for name, item in declared.items()]
+        self._declared = declared
+        self.faults.clear()
 
     async def read(self) -> int:
         """Seal what is new in every log; returns how many effects. An unreadable log is a finding, not a stop."""
+        self._take_settings()
         total = 0
         for named, reader in self._logs:
             try:

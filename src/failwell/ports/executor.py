@@ -126,9 +126,7 @@ class Executor(Protocol):
         """
 
     def freeze(self, actions: Iterable[int]) -> None:
-        """Send the order to stop the named actions where they stand; sent, not awaited; the unknown are
-        ignored.
-        """
+        """Send (not awaited) the order to stop these actions where they stand; others are ignored."""
 
     def interrupt(self, action: int) -> None:
         """Order one action to be killed; what came of it arrives through its `ended`."""

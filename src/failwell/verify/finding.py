@@ -89,7 +89,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
 
     `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `counts` holds how many
-    findings of each code there are, also those beyond the ones kept; `size` and `root` (hex) are the tree head computed from the bytes.
+    findings of each code there are, also those beyond the ones kept; `size` and `root` (hex) are the tree head
+    computed from the bytes.
     """
 
     findings: tuple[Finding, ...]

@@ -12,6 +12,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
+
 from failwell.core import kinds, merkle, note, rows
 from failwell.core.errors import Corrupt, FailwellError
 from failwell.core.instants import format_at
@@ -86,7 +88,12 @@ class Book:
             self._boot, self._mono_us = last.boot, last.mono_us
             self.state.resume(size, last.at)
         for table in rows.TABLES:
-            self.state.load(table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table)))
+            try:
+                self.state.load(table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table)))
+            except (msgspec.MsgspecError, LookupError, TypeError) as error:
+                raise Corrupt(
+                    f"a row of table {table} cannot be read: {error}", hint="failwell ledger verify"
+                ) from error
 
     def recover(self) -> None:
         """After a failed commit: fresh handles, and the state as it is really stored."""

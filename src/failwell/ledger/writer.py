@@ -88,6 +88,7 @@ class Writer:
         self._containment: deque[_Pending] = deque()
         self._closing = False
         self._door = threading.Lock()
+        self._open: list[_Pending] = []
         self._mend_at_us = 0
         self._crowd = 1
         self._commit_s = 0.0
@@ -143,10 +144,17 @@ class Writer:
     # -- the loop ----------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        finally:
+            self._abandon()
+
+    def _serve(self) -> None:
         while True:
             first = self._take(wait=True)
             if first is not None:
-                self._urgent()
+                self._open = [first]
+                self._tell(self._urgent)
                 while self._containment:  # an order that lay in the workspace comes before the batch that found it
                     self._batch(self._containment.popleft())
                 self._batch(first)
@@ -167,6 +175,7 @@ class Writer:
 
     def _batch(self, first: _Pending) -> None:
         batch: list[_Pending] = []
+        self._open = batch
         self._mend()
         try:
             self._gather(first, batch)
@@ -183,6 +192,7 @@ class Writer:
             for pending in batch:  # one of them is at fault: each alone, so that the others do not pay for it
                 self._alone(pending)
         self._acknowledge(batch)
+        self._open = []
 
     def _gather(self, first: _Pending, batch: list[_Pending]) -> None:
         """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
@@ -222,7 +232,7 @@ class Writer:
             raise
         except FailwellError as error:
             pending.error = error
-        except Exception as error:  # noqa: BLE001  a job that fails denies its caller; it never stops the writer
+        except Exception as error:
             what = f"{type(error).__name__}: {error}"
             if self.book.torn:
                 raise Corrupt(f"the batch was dropped: {what}") from error
@@ -236,7 +246,15 @@ class Writer:
         for pending in batch:
             _answer(pending)
         if written:
-            self._after(written)
+            self._tell(self._after, written)
+
+    def _tell(self, observer: Callable[..., None], *what: object) -> None:
+        """Call an observer; one that fails closes the ledger to all but containment, and does not stop it."""
+        try:
+            observer(*what)
+        except Exception as error:  # noqa: BLE001  what it should have done is not known to be done: fail closed
+            self.failure = Unhealthy(f"an observer of the ledger failed: {type(error).__name__}: {error}")
+            self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
 
     def _alone(self, pending: _Pending) -> None:
         """Run and commit one job by itself; whatever fails is its answer."""
@@ -261,6 +279,19 @@ class Writer:
                 continue  # the loop is gone, and with it everyone who waited
 
     # -- failure -----------------------------------------------------------------------------------------------
+
+    def _abandon(self) -> None:
+        """However the writer ends, nobody waits for ever: what is still queued is refused."""
+        with self._door:
+            self._closing = True
+        left = [pending for pending in self._open if not pending.future.done()]
+        while self._containment or not self._normal.empty():
+            pending = self._take(wait=False)
+            if pending is not None:
+                left.append(pending)
+        for pending in left:
+            pending.error = Unhealthy("the ledger's writer has ended", hint="connect again: a node starts on demand")
+        self._acknowledge(left)
 
     def _recover(self) -> None:
         """Back to what is stored. If even that fails, everything but the fence is closed (I8)."""

@@ -162,7 +162,7 @@ class Node:
                 self._take_settings(settings.settings_from_text(body.text))
 
     def _take_settings(self, taken: settings.Settings) -> None:
-        """New settings are in force from their entry on: for the next tool, the next page, the next reading of a log."""
+        """New settings are in force from their entry on: for the next tool, page and reading of a log."""
         self.settings = taken
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
         self.outbox.notifier = self._notifier()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from failwell.execute.orphans import read_marker
-from failwell.execute.processes import scan_processes
+from failwell.execute.processes import find_descendants, scan_processes
 from tests.unit.execute.stage import KINDS, Stage, stage_fixture
 
 
@@ -21,7 +18,6 @@ def stage() -> Iterator[Stage]:
 @pytest.mark.parametrize("kind", KINDS)
 def test_order_and_the_nodes_death_are_shown_to_stop_every_process(stage: Stage, kind: str) -> None:
     node = stage.node(kind)
-    before = set(Path(tempfile.gettempdir()).glob("failwell-self-test-*"))
     kill = node.ask("self_test")["self_test"]["kill"]
     assert kill["passed"] is True
     assert (kill["interrupt"], kill["interrupt_processes"]) == ("confirmed", 3)
@@ -32,9 +28,9 @@ def test_order_and_the_nodes_death_are_shown_to_stop_every_process(stage: Stage,
     if kind == "nobody":
         assert kill["pid_namespace"] is False
         assert "not permitted" in kill["pid_namespace_why"]
-    left = [stat.pid for stat in scan_processes().values() if (read_marker(stat.pid) or "").startswith("self-test")]
-    assert not left
-    assert set(Path(tempfile.gettempdir()).glob("failwell-self-test-*")) <= before
+    left = find_descendants(scan_processes(), [node.child.pid])
+    assert not left, "orphans of the stand-in come to the node that tested, dead ones too"
+    assert not list(node.directory.glob("failwell-self-test-*"))
     ended = node.launch("echo", "after").wait()
     assert ended["state"] == "completed"
     assert ("pid namespace" in ended["proven_by"]) is kill["pid_namespace"]

@@ -117,6 +117,7 @@ class Node:
             env={
                 "PYTHONPATH": str(stage.directory / "src"),
                 "PYTHONDONTWRITEBYTECODE": "1",
+                "TMPDIR": str(directory),
                 **({"FAILWELL_ACTION": marker} if marker else {}),
             },
             cwd="/",

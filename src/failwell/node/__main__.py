@@ -26,7 +26,7 @@ def run(workspace: Path, *, idle_s: int | None, ready: Callable[[], None]) -> No
     Raises FailwellError when it cannot start.
     """
     sys.setswitchinterval(SWITCH_S)
-    node = Node(Workspace(workspace))
+    node = Node(Workspace(workspace), owns_process=True)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

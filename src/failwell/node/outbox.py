@@ -20,7 +20,7 @@ from failwell.core.rows import Page
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.ledger.writer import Writer
 from failwell.ports.notifier import Mail, Notifier, NotifyFailed
-from failwell.response.letters import Letter
+from failwell.response.letters import Letter, bare_letter
 
 FIRST_PAUSE_US = 5_000_000
 LONGEST_PAUSE_US = 300_000_000
@@ -60,7 +60,8 @@ class Outbox:
         """End after the attempt under way; what is queued stays queued."""
         self._stop.set()
         self._wake.set()
-        self._thread.join(timeout=35)
+        if self._thread.is_alive():
+            self._thread.join(timeout=35)
 
     def _run(self) -> None:
         while not self._stop.is_set():
@@ -81,7 +82,7 @@ class Outbox:
     def _attempt(self, due: _Due) -> None:
         checkpoint, accepted, detail = 0, False, ""
         try:
-            letter = self._compose(due.page.incident or 0)
+            letter = self._write(due.page.incident or 0)
             checkpoint = letter.checkpoint
             detail = self._send(due, letter)
             accepted = True
@@ -97,6 +98,13 @@ class Outbox:
             return Plan((Draft(body=body, actor="node", agent=due.agent),), _nothing)
 
         self._writer.submit(job, CONTAINMENT).result()
+
+    def _write(self, incident: int) -> Letter:
+        """The letter; a bare one when the account cannot be made: the owner is told in any case."""
+        try:
+            return self._compose(incident)
+        except Exception as error:  # noqa: BLE001  no fault of ours may keep the owner from being told
+            return bare_letter(incident, f"{type(error).__name__}: {error}")
 
     def _send(self, due: _Due, letter: Letter) -> str:
         if self.notifier is None:

@@ -29,6 +29,7 @@ from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, Plan
+from failwell.ledger.heads import write_heads
 from failwell.ledger.writer import Writer
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
@@ -52,8 +53,10 @@ TICK_S = 0.2
 class Node:
     """One workspace, owned. `start` opens it, `serve` answers until `stop`; both in the same process."""
 
-    def __init__(self, workspace: Workspace) -> None:
+    def __init__(self, workspace: Workspace, *, owns_process: bool = False) -> None:
+        """`owns_process`: this process is the node and nothing else, so every stray child of it is a tool's orphan."""
         self.workspace = workspace
+        self._owns_process = owns_process
         self.pid = os.getpid()
         self.name = f"node-{secrets.token_hex(8)}"
         self._clock = SystemClock()
@@ -81,7 +84,9 @@ class Node:
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self._clock.wall_us)
         self.writer = Writer(book, before=self._before, after=self._after, urgent=self._drain_orders, paused=True)
-        self.executor = SupervisedExecutor(self.workspace.runtime, self.workspace.orders)
+        self.executor = SupervisedExecutor(
+            self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
+        )
         self.runner = ToolRunner(
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
         )
@@ -122,7 +127,6 @@ class Node:
             )
             write_now(self.writer, (Draft(body=health, actor="node"),))
             self.writer.failure = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
-        self.outbox.start()
 
     def _notifier(self) -> SmtpNotifier | None:
         mail = self.settings.mail
@@ -284,6 +288,7 @@ class Node:
             server = await self._loop.create_unix_server(self._connect, str(self.workspace.socket), backlog=256)
         finally:
             os.umask(old_mask)
+        self.outbox.start()
         if ready is not None:
             ready()
         self._busy_at = self._loop.time()
@@ -331,6 +336,7 @@ class Node:
         self.executor.close()
         self.outbox.close()
         with contextlib.suppress(FailwellError):
+            self.writer.submit(write_heads, CONTAINMENT).result()
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
         self._lock.release()
@@ -366,6 +372,11 @@ def _deadline(state: Any, agent: str, tool: str) -> int | None:
 
 def _put_away(path: Path, done: Any) -> None:
     left_orders.put_away(path, taken=done.exception() is None)
+
+
+def _nobody() -> tuple[int, ...]:
+    """The children of the node process that are no tools and run in sessions of their own: it has none."""
+    return ()
 
 
 def _nothing(_: Any) -> None:

@@ -52,6 +52,17 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
     return Letter(f"[Failwell] {told.name} {state} (incident {told.incident}, {told.severity})", "\n".join(lines), size)
 
 
+def bare_letter(incident: int, why: str) -> Letter:
+    """A page without an account: that something happened is told even when the story cannot be."""
+    text = "\n".join(
+        [
+            f"Incident {incident} needs a person. Its account could not be made ({why[:200]}).",
+            f"You are asked to: take it. Run: failwell incident acknowledge {incident}",
+        ]
+    )
+    return Letter(f"[Failwell] incident {incident} needs a person", text, 0)
+
+
 def _at(told: Account, moment: str) -> str:
     found = told.times[moment]
     return "not yet" if found is None else f"{found.at} (entry {found.entry})"

@@ -223,9 +223,13 @@ class Decision(Body, frozen=True, kw_only=True):
 
 @register("started")
 class Started(Body, frozen=True, kw_only=True):
-    """Written behind, never awaited: which process runs the action. `decision` is the action's decision."""
+    """Written behind, never awaited: which process runs the action, and by which command.
+
+    `command` is SHA-256(salt || canonical command), whose text lies in the blob; null where the caller executes.
+    """
 
     decision: int
+    command: str | None
     executor: str
     pid: int
     start_ticks: int

@@ -108,15 +108,24 @@ def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
     return row is not None and (row["agent"], row["tool"], row["verdict"]) == (agent, effect.tool, "ALLOW")
 
 
-def started(decision: int, executor: str, pid: int, start_ticks: int) -> Job[None]:
+def started(
+    decision: int, executor: str, pid: int, start_ticks: int, command: tuple[str, ...] | None = None
+) -> Job[None]:  # fmt: skip
     """The job that notes which process runs an action; written behind, never awaited. Nothing if it already ended."""
 
     def job(turn: Turn) -> Plan[None]:
         action = turn.state.action.get(decision)
         if action is None:
             return Plan((), _nothing)
-        body = kinds.Started(decision=decision, executor=executor, pid=pid, start_ticks=start_ticks)
-        draft = Draft(body=body, actor="node", agent=action.agent, run=action.run, refs=(decision,))
+        secret = digest = None
+        if command is not None:
+            salt = turn.entropy(16)
+            digest = commitment(salt, json.dumps(command, ensure_ascii=False, separators=(",", ":")).encode())
+            secret = {"command": list(command), "salt": salt.hex()}
+        body = kinds.Started(
+            decision=decision, command=digest, executor=executor, pid=pid, start_ticks=start_ticks
+        )  # fmt: skip
+        draft = Draft(body=body, actor="node", agent=action.agent, run=action.run, refs=(decision,), secret=secret)
         return Plan((draft,), _nothing)
 
     return job

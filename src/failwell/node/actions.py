@@ -81,7 +81,7 @@ class ToolRunner:
             self._fence.ended(action)
             return self._blocked(future, action, error.message)
         # Written behind, never awaited: an outcome may overtake it, and then it is left out.
-        self._writer.submit(started(action, "supervised", process.pid, process.start_ticks))
+        self._writer.submit(started(action, "supervised", process.pid, process.start_ticks, target.command))
         self._fence.attach(running, lambda: self._executor.interrupt(action))
         return future
 

@@ -28,8 +28,8 @@ from failwell.gate import registry
 from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
-from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.heads import write_heads
+from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.writer import Writer
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner

@@ -208,16 +208,18 @@ class SqliteStorage:
         return True
 
     def reopen(self) -> None:
-        self._shut()
-        self._connect()
+        with self._lock:  # no reader of another thread finds its connection closed under it
+            self._shut()
+            self._connect()
 
     def _shut(self) -> None:
         for connection in (self._back, self._read, self._write):
             connection.close(True)
 
     def close(self) -> None:
-        for connection in (self._back, self._read):
-            connection.close(True)
+        self._back.close(True)
+        with self._lock:
+            self._read.close(True)
         # On a full or failing disk the log stays beside the file and is replayed at the next start.
         with contextlib.suppress(apsw.Error):
             self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)

@@ -50,6 +50,7 @@ class Hand:
         self._signer = signer
         self._confirm = confirm
         self._origin = str(wire.greeting["origin"])
+        self.person = signer.person
 
     def sign(self, kind: str, details: o.Details) -> o.SignedOrder:
         """Look, confirm, sign. Raises Refused when the person says no."""

@@ -18,6 +18,10 @@ from failwell.core.errors import Refused
 _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 
 
+#: A generation that no directory has: nothing starts before `orders/` was read once.
+UNREAD = -1
+
+
 @dataclass(slots=True)
 class Running:
     """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given."""
@@ -50,7 +54,7 @@ class Fence:
         self._running: dict[int, Running] = {}
         #: What `orders/` looked like when it was last drained; a change means that a stop may lie there unread.
         self._generation = generation
-        self._drained = generation()
+        self._drained = UNREAD
 
     # -- who may start anything --------------------------------------------------------------------------------
 

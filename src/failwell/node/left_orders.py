@@ -15,6 +15,8 @@ from failwell.core.orders import SignedOrder, encode_signed, parse_order, parse_
 SUFFIX = ".order"
 TAKEN = ".taken"
 REFUSED = ".refused"
+#: Longer than the coarsest step in which a file system keeps time.
+SETTLE_US = 20_000
 
 
 def leave(directory: Path, signed: SignedOrder) -> Path:
@@ -39,6 +41,15 @@ def leave(directory: Path, signed: SignedOrder) -> Path:
 def generation(directory: Path) -> int:
     """A number that changes whenever a file comes into or leaves the directory (one stat)."""
     return os.stat(directory).st_mtime_ns
+
+
+def is_settled(generation: int, wall_us: int) -> bool:
+    """Whether a further change would show as another generation.
+
+    Kernels keep a directory's time in steps of a few milliseconds: an order that comes in the same step as the one
+    before it changes nothing that `stat` tells, so a directory that changed just now is read again.
+    """
+    return abs(wall_us - generation // 1000) > SETTLE_US
 
 
 def read(directory: Path) -> list[tuple[Path, SignedOrder | None]]:

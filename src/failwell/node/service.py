@@ -48,6 +48,8 @@ from failwell.response import orders as response_orders
 from failwell.response.letters import Letter, incident_letter
 
 TICK_S = 0.2
+#: How often a start looks again whether `orders/` was read, before it is refused.
+WAIT_TRIES = 40
 
 
 class Node:
@@ -97,6 +99,7 @@ class Node:
         self._connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
+        self._taking: set[Path] = set()
         self.separation = "embedded: agent and node share one user"
         self._begin(book.clock_draft())
 
@@ -176,19 +179,34 @@ class Node:
         if not self.fence.undrained():
             return
         generation = left_orders.generation(self.workspace.orders)
+        settled = left_orders.is_settled(generation, self._clock.wall_us())
         for path, signed in left_orders.read(self.workspace.orders):
+            if path in self._taking:
+                continue
+            self._taking.add(path)
             if signed is None:
-                left_orders.put_away(path, taken=False)
+                self._put_away(path, taken=False)
                 continue
             job = response_orders.suspend(signed, verify_order, source="orders")
             future = self.writer.submit(job, CONTAINMENT)
-            future.add_done_callback(lambda done, path=path: _put_away(path, done))  # type: ignore[misc]
-        self.fence.drained(generation)
+            future.add_done_callback(
+                lambda done, path=path: self._put_away(path, taken=done.exception() is None)  # type: ignore[misc]
+            )
+        if settled:
+            self.fence.drained(generation)
+
+    def _put_away(self, path: Path, *, taken: bool) -> None:
+        left_orders.put_away(path, taken=taken)
+        self._taking.discard(path)
 
     async def wait_for_orders(self) -> None:
         """Let the writer read `orders/` before anything starts, if something new lies there."""
-        if self.fence.undrained():
+        for _ in range(WAIT_TRIES):
+            if not self.fence.undrained():
+                return
             await self.writer.submit_async(lambda turn: Plan((), _nothing))
+            if self.fence.undrained():
+                await asyncio.sleep(left_orders.SETTLE_US / 1e6 / 4)
 
     # -- what clients ask for ----------------------------------------------------------------------------------
 
@@ -368,10 +386,6 @@ def _deadline(state: Any, agent: str, tool: str) -> int | None:
     contract = state.contract_of(agent)
     found = next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None
     return None if found is None else found.deadline_us
-
-
-def _put_away(path: Path, done: Any) -> None:
-    left_orders.put_away(path, taken=done.exception() is None)
 
 
 def _nobody() -> tuple[int, ...]:

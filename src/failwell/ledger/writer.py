@@ -151,7 +151,8 @@ class Writer:
 
     def _serve(self) -> None:
         while True:
-            first = self._take(wait=True)
+            # A closing writer does not wait: its wake-up may have been taken while a batch was gathered.
+            first = self._take(wait=not self._closing)
             if first is not None:
                 self._open = [first]
                 self._tell(self._urgent)

@@ -1,0 +1,447 @@
+"""The independent checker of DESIGN section 2: reads a ledger file with sqlite3, json, hashlib and cryptography alone.
+
+It shares no code with the product. `check(ledger)` asserts I1 to I8 as far as a file can show them; a list of
+acknowledged entry numbers and a tool's own log make it see more. Findings are sentences; none is the good result.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import shutil
+import sqlite3
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+Json = dict[str, Any]
+GOVERNED = {"ACTIVE", "RESTRICTED", "PROBATION"}
+AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+@dataclass
+class Report:
+    """What was read and what does not hold."""
+
+    entries: list[Json] = field(default_factory=list)
+    findings: list[str] = field(default_factory=list)
+
+
+@dataclass
+class Agent:
+    """An agent as far as the entries up to now tell it."""
+
+    count: int = 0
+    last: int | None = None
+    authority: str = "UNREGISTERED"
+    epoch: int = 0
+    contract: str | None = None
+    suspended_at: int | None = None
+    suspended_mono: int | None = None
+    suspended_by: str | None = None
+    suspensions: list[tuple[int, int | None]] = field(default_factory=list)
+
+
+def check(ledger: Path, *, acks: Iterable[int] = (), runs: Sequence[Json] = (), at_rest: bool = False) -> Report:
+    """Check a ledger file, of a running node or not.
+
+    `acks`: numbers of entries that somebody was told of. `runs`: lines of the tool's own log. `at_rest`: nothing
+    runs any more, so nothing may be left without its end.
+    """
+    report = Report()
+    rows, checkpoint, tables = _read(ledger)
+    _Walk(report, rows, checkpoint).walk()
+    story = _Story(report)
+    for entry in report.entries:
+        story.take(entry)
+    story.close(at_rest)
+    _projections(report, story, tables)
+    for seq in acks:
+        if seq >= len(report.entries):
+            report.findings.append(f"I1: entry {seq} was acknowledged and is not there")
+    _witness(report, story, runs)
+    return report
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------
+
+
+def _read(ledger: Path) -> tuple[list[Any], Any, dict[str, dict[Any, Json]]]:
+    """All rows, from a copy: a reader must not take part in the file's locking."""
+    with tempfile.TemporaryDirectory(prefix="fw-check-") as name:
+        copy = Path(name) / "ledger.db"
+        _copy(ledger, copy)
+        connection = sqlite3.connect(copy)
+        try:
+            rows = connection.execute("SELECT seq, data, leaf FROM entry ORDER BY seq").fetchall()
+            checkpoint = connection.execute("SELECT size, note FROM checkpoint").fetchone()
+            tables = {
+                table: {
+                    key: json.loads(row)
+                    for key, row in connection.execute(f'SELECT key, row FROM "{table}"').fetchall()
+                }
+                for table in ("agent", "action", "head", "incident")
+            }
+        finally:
+            connection.close()
+    return rows, checkpoint, tables
+
+
+def _copy(ledger: Path, copy: Path) -> None:
+    log = ledger.with_name(ledger.name + "-wal")
+    for _ in range(50):
+        before = _stamps(ledger, log)
+        shutil.copyfile(ledger, copy)
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(copy.name + "-wal"))
+        if _stamps(ledger, log) == before:
+            return
+    raise AssertionError(f"{ledger} never stood still")
+
+
+def _stamps(*paths: Path) -> list[tuple[int, int] | None]:
+    found = [path.stat() if path.exists() else None for path in paths]
+    return [None if stat is None else (stat.st_mtime_ns, stat.st_size) for stat in found]
+
+
+# ---- form: one spelling, one tree, one order, one clock ----------------------------------------------------------
+
+
+class _Walk:
+    def __init__(self, report: Report, rows: list[Any], checkpoint: Any) -> None:
+        self._report = report
+        self._rows = rows
+        self._checkpoint = checkpoint
+        self._leaves: list[bytes] = []
+
+    def _say(self, seq: int, text: str) -> None:
+        self._report.findings.append(f"I1: entry {seq} {text}")
+
+    def walk(self) -> None:
+        at, mono, boot = "", 0, ""
+        for place, (seq, data, leaf) in enumerate(self._rows):
+            entry = json.loads(data)
+            self._report.entries.append(entry)
+            self._leaves.append(leaf)
+            if seq != place or entry["seq"] != place:
+                self._say(place, f"has the number {entry['seq']} in row {seq}")
+            spelled = json.dumps(entry, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
+            if spelled != data:
+                self._say(place, "is not spelled canonically")
+            if hashlib.sha256(b"\0" + data).digest() != leaf:
+                self._say(place, "does not hash to its leaf")
+            if not AT.fullmatch(entry["at"]) or entry["at"] < at:
+                self._say(place, f"is at {entry['at']}, after {at}")
+            if entry["boot"] == boot and entry["mono_us"] < mono:
+                self._say(place, "turns the boot clock back")
+            at, mono, boot = entry["at"], entry["mono_us"], entry["boot"]
+            self._cite(entry)
+            if (entry["kind"] == "genesis") != (place == 0):
+                self._say(place, f"is a {entry['kind']}")
+        self._seal()
+
+    def _cite(self, entry: Json) -> None:
+        for origin, seq, leaf in entry["refs"]:
+            if origin != entry["origin"] or seq >= entry["seq"] or self._leaves[seq].hex() != leaf:
+                self._say(entry["seq"], f"cites {seq} as something that it is not")
+
+    def _seal(self) -> None:
+        if self._checkpoint is None:
+            self._say(len(self._rows), "is under no checkpoint")
+            return
+        size, note = self._checkpoint
+        text, _, signatures = bytes(note).partition(b"\n\n")
+        origin, length, root = text.decode().split("\n")[:3]
+        if size != len(self._rows) or int(length) != size:
+            self._say(int(length), f"ends the checkpoint, {len(self._rows)} entries lie there")
+        if base64.b64decode(root) != _root(self._leaves[: int(length)]):
+            self._say(int(length), "is under a checkpoint with another root")
+        key = self._report.entries[0]["body"]["log_key"]
+        if origin != self._report.entries[0]["origin"] or not _note_holds(key, text + b"\n", signatures):
+            self._say(int(length), "is under a checkpoint that the ledger's key did not sign")
+
+
+def _root(leaves: list[bytes]) -> bytes:
+    """RFC 6962 section 2.1, as it is written there."""
+    if not leaves:
+        return hashlib.sha256().digest()
+    if len(leaves) == 1:
+        return leaves[0]
+    split = 1 << ((len(leaves) - 1).bit_length() - 1)
+    return hashlib.sha256(b"\1" + _root(leaves[:split]) + _root(leaves[split:])).digest()
+
+
+def _note_holds(vkey: str, text: bytes, signatures: bytes) -> bool:
+    """C2SP signed-note: some signature line verifies under the key of the genesis."""
+    public = base64.b64decode(vkey.split("+", 2)[2])[1:]
+    for line in signatures.decode().splitlines():
+        signature = base64.b64decode(line.rsplit(" ", 1)[1])[4:]
+        if _verifies(public, signature, text):
+            return True
+    return False
+
+
+def _verifies(public: bytes, signature: bytes, message: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# ---- story: who may, who did, who stopped ------------------------------------------------------------------------
+
+
+class _Story:
+    """The life of the workspace, entry by entry."""
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self.agents: dict[str, Agent] = {}
+        self.decisions: dict[int, Json] = {}
+        self.outcomes: dict[int, Json] = {}
+        self.ordered: dict[int, int] = {}
+        self.ended: dict[int, str] = {}
+        self._calls: dict[tuple[int, str], int] = {}
+        self._persons: dict[str, bytes] = {}
+        self._nonces: set[tuple[str, str]] = set()
+        self._orders: dict[int, Json] = {}
+        self._proposals: dict[int, str] = {}
+        self._unsignaled: dict[int, int] = {}
+        self._due: list[tuple[int, str, str]] = []
+
+    def _say(self, invariant: str, entry: Json, text: str) -> None:
+        self._report.findings.append(f"{invariant}: entry {entry['seq']} ({entry['kind']}) {text}")
+
+    def take(self, entry: Json) -> None:
+        if entry["agent"] is not None:
+            agent = self.agents.setdefault(entry["agent"], Agent())
+            if (entry["aseq"], entry["aprev"]) != (agent.count, agent.last):
+                self._say("I1", entry, f"breaks the chain of {entry['agent']}")
+            agent.count, agent.last = agent.count + 1, entry["seq"]
+        take = getattr(self, "_" + entry["kind"].replace(".", "_"), None)
+        if take is not None:
+            take(entry, entry["body"])
+
+    def _agent(self, entry: Json) -> Agent:
+        return self.agents[entry["agent"]]
+
+    # -- people
+
+    def _person_enrolled(self, entry: Json, body: Json) -> None:
+        self._persons[body["person"]] = base64.b64decode(body["key"])
+        cited = self._cited_order(entry, {"init", "person.enrol"})
+        if cited is not None and cited["order"] == "init" and cited["person"] != body["person"]:
+            self._say("I7", entry, "enrols somebody else by the first order")
+
+    def _order(self, entry: Json, body: Json) -> None:
+        order = json.loads(body["text"])
+        if (order["person"], order["order"]) != (body["person"], body["order"]):
+            self._say("I7", entry, "says something else than its signed text")
+        if (body["person"], order["nonce"]) in self._nonces:
+            self._say("I7", entry, "plays an order a second time")
+        self._nonces.add((body["person"], order["nonce"]))
+        self._orders[entry["seq"]] = body
+        public = self._persons.get(body["person"])
+        if body["order"] == "init":
+            public = base64.b64decode(order["details"]["key"])
+        signed = b"failwell/order/1\n" + body["text"].encode()
+        if public is None or not _verifies(public, base64.b64decode(body["signature"]), signed):
+            self._say("I7", entry, f"is not signed by {body['person']}")
+        if body["order"] == "agent.suspend":
+            self._due.append((entry["seq"], entry["agent"], "order"))
+
+    def _cited_order(self, entry: Json, kinds: set[str]) -> Json | None:
+        for _, seq, _ in entry["refs"]:
+            if seq in self._orders and self._orders[seq]["order"] in kinds:
+                return self._orders[seq]
+        self._say("I7", entry, f"follows no order {' or '.join(sorted(kinds))}")
+        return None
+
+    def _host_registered(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"host.register"})
+
+    def _config(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"init", "config.apply"})
+
+    def _acknowledged(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"incident.acknowledge"})
+
+    # -- agents
+
+    def _agent_registered(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"agent.register"})
+        self._agent(entry).authority = "REGISTERED"
+
+    def _contract_adopted(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"contract.sign", "contract.adopt"})
+        if body["owner"] == body["approver"]:
+            self._say("I7", entry, "was adopted by one person")
+        self._agent(entry).contract = f"{body['contract']}@{body['version']}"
+
+    def _authority_changed(self, entry: Json, body: Json) -> None:
+        agent = self._agent(entry)
+        if agent.authority != body["was"] or body["epoch"] <= agent.epoch:
+            self._say("I2", entry, f"goes from {body['was']}, it was {agent.authority}; epoch {agent.epoch}")
+        if body["now"] == "SUSPENDED":
+            agent.suspended_at, agent.suspended_mono, agent.suspended_by = entry["seq"], entry["mono_us"], body["by"]
+            agent.suspensions.append((entry["seq"], None))
+        elif agent.suspended_at is not None:
+            self._released(entry, body, agent)
+            agent.suspensions[-1] = (agent.suspended_at, entry["seq"])
+            agent.suspended_at = agent.suspended_mono = None
+        agent.authority, agent.epoch = body["now"], body["epoch"]
+        self._due = [due for due in self._due if due[1] != entry["agent"]]
+
+    def _released(self, entry: Json, body: Json, agent: Agent) -> None:
+        approved = self._cited_order(entry, {"release.approve"})
+        proposer = self._proposals.get(body["incident"])
+        if body["now"] != "PROBATION" or approved is None or proposer is None:
+            self._say("I7", entry, "gives authority back without a proposal and an approval")
+        elif approved["person"] in (proposer, (agent.suspended_by or "").removeprefix("person:")):
+            self._say("I7", entry, f"was approved by {approved['person']}, who proposed it or suspended the agent")
+
+    def _release_proposed(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"release.propose"})
+        self._proposals[body["incident"]] = body["person"]
+
+    # -- actions
+
+    def _decision(self, entry: Json, body: Json) -> None:
+        self.decisions[entry["seq"]] = entry
+        agent = self._agent(entry)
+        if entry["run"] is not None and body["verdict"] != "DENY":
+            key = (entry["run"], body["call"])
+            if key in self._calls:
+                self._say("I2", entry, f"decides call {body['call']} a second time, after {self._calls[key]}")
+            self._calls[key] = entry["seq"]
+        if body["verdict"] == "ALLOW":
+            self._allowed(entry, body, agent)
+        elif agent.authority != "UNREGISTERED" and body["clauses"]:
+            self._unsignaled[entry["seq"]] = len(body["clauses"])
+
+    def _allowed(self, entry: Json, body: Json, agent: Agent) -> None:
+        if body["errors"]:
+            self._say("I4", entry, f"allows with errors: {body['errors']}")
+        if agent.authority not in GOVERNED or body["authority"] != agent.authority:
+            self._say("I3", entry, f"allows an agent that is {agent.authority}")
+        if body["epoch"] != agent.epoch:
+            self._say("I3", entry, f"allows at epoch {body['epoch']}, it is {agent.epoch}")
+        if agent.contract is None or body["contract"] != agent.contract:
+            self._say("I2", entry, f"allows by {body['contract']}, in force is {agent.contract}")
+        if any(clause["then"] in ("deny", "escalate") for clause in body["clauses"]):
+            self._say("I4", entry, "allows against a clause")
+
+    def _must_be_allowed(self, entry: Json, decision: int) -> Json | None:
+        found = self.decisions.get(decision)
+        if found is None or found["body"]["verdict"] != "ALLOW" or found["agent"] != entry["agent"]:
+            self._say("I2", entry, f"is of {decision}, which is no earlier ALLOW of {entry['agent']}")
+            return None
+        return found
+
+    def _started(self, entry: Json, body: Json) -> None:
+        # Written behind: it may stand after a suspension, but never for an action decided after one.
+        self._must_be_allowed(entry, body["decision"])
+
+    def _outcome(self, entry: Json, body: Json) -> None:
+        self._must_be_allowed(entry, body["decision"])
+        if body["decision"] in self.outcomes:
+            self._say("I2", entry, f"is a second outcome of {body['decision']}")
+        self.outcomes[body["decision"]] = entry
+
+    def _effect_witnessed(self, entry: Json, body: Json) -> None:
+        if body["decision"] is not None:
+            self._must_be_allowed(entry, body["decision"])
+
+    # -- stopping
+
+    def _signal(self, entry: Json, body: Json) -> None:
+        if body["about"] in self._unsignaled:
+            self._unsignaled[body["about"]] -= 1
+        agent = self._agent(entry)
+        stop = body["applied"] and "suspend" in body["response"]
+        if stop and agent.authority not in ("SUSPENDED", "RETIRED"):
+            self._due.append((entry["seq"], entry["agent"], body["signal"]))
+
+    def _interrupt_ordered(self, entry: Json, body: Json) -> None:
+        for action in body["actions"]:
+            self.ordered.setdefault(action, entry["seq"])
+            if action in self.outcomes:
+                self._say("I8", entry, f"orders {action} to stop, which had ended")
+
+    def _interrupt_confirmed(self, entry: Json, body: Json) -> None:
+        self.ended[body["action"]] = "confirmed"
+
+    def _interrupt_unconfirmed(self, entry: Json, body: Json) -> None:
+        self.ended.setdefault(body["action"], "unconfirmed")
+
+    # -- the end
+
+    def close(self, at_rest: bool) -> None:
+        say = self._report.findings.append
+        for seq, agent, why in self._due:
+            if self.agents[agent].authority not in ("SUSPENDED", "RETIRED"):
+                say(f"I8: entry {seq} asks to suspend {agent} ({why}), and no entry does")
+        for seq, missing in self._unsignaled.items():
+            if missing > 0:
+                say(f"I4: the denial {seq} is no signal")
+        for action in self.ordered:
+            state = self.outcomes.get(action, {"body": {"state": None}})["body"]["state"]
+            if at_rest and action not in self.ended:
+                say(f"I8: action {action} was ordered to stop; its stop is neither confirmed nor unconfirmed")
+            if state == "interrupted_confirmed" and self.ended.get(action) != "confirmed":
+                say(f"I8: the outcome of {action} says confirmed, no entry confirms it")
+
+
+def _projections(report: Report, story: _Story, tables: dict[str, dict[Any, Json]]) -> None:
+    """The rows that the node acts on say what the entries say."""
+    for name, agent in story.agents.items():
+        head = tables["head"].get(name)
+        if head is None or (head["count"], head["last"]) != (agent.count, agent.last):
+            report.findings.append(f"I6: the head of {name} is {head}")
+        row = tables["agent"].get(name)
+        if row is not None and (row["authority"], row["epoch"]) != (agent.authority, agent.epoch):
+            report.findings.append(f"I6: the row of {name} says {row['authority']}, the entries {agent.authority}")
+    for seq, entry in story.decisions.items():
+        row = tables["action"].get(seq)
+        settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(entry["body"]["verdict"], "open")
+        wanted = story.outcomes[seq]["body"]["state"] if seq in story.outcomes else settled
+        if row is None or row["state"] != wanted:
+            report.findings.append(f"I6: the row of action {seq} is {row and row['state']}, the entries say {wanted}")
+
+
+def _witness(report: Report, story: _Story, runs: Sequence[Json]) -> None:
+    """What the tool itself wrote down: each run had its ALLOW before it, none ran twice, none after a suspension."""
+    began: dict[str, int] = {}
+    for line in runs:
+        if line["what"] != "began":
+            continue
+        marker = line["action"]
+        began[marker] = began.get(marker, 0) + 1
+        entry = story.decisions.get(int(marker.rsplit("/", 1)[1]))
+        if entry is None or entry["body"]["verdict"] != "ALLOW":
+            report.findings.append(f"I2: the tool ran as {marker}, which is no ALLOW")
+        elif entry["mono_us"] > line["boottime_us"]:
+            report.findings.append(f"I2: the tool ran as {marker} before its decision")
+        else:
+            _after_fence(report, story, entry, line)
+    for marker, count in began.items():
+        if count > 1:
+            report.findings.append(f"I2: the tool ran {count} times as {marker}")
+
+
+def _after_fence(report: Report, story: _Story, entry: Json, line: Json) -> None:
+    action = entry["seq"]
+    for suspended, released in story.agents[entry["agent"]].suspensions:
+        mono = report.entries[suspended]["mono_us"]
+        within = released is None or line["boottime_us"] < report.entries[released]["mono_us"]
+        # What had passed the fence before it closed may reach its first instruction after; it was then told to stop.
+        if line["boottime_us"] > mono and within and action not in story.ordered:
+            report.findings.append(f"I3: the tool began as {line['action']} after the suspension at {suspended}")

@@ -1,0 +1,349 @@
+"""`agent`: who acts here, under which contract and authority; how one is stopped and, by two persons, released."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from failwell.cli import options, session, stopping
+from failwell.cli.screen import Answer, Screen, door, plural
+from failwell.core.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from failwell.client.wire import Wire
+    from failwell.core.contract import Contract
+    from failwell.identity.keys import SigningKey
+
+app = typer.Typer(help="Agents: register, look, stop, release by two persons.")
+release = typer.Typer(help="Give authority back: one person proposes, another approves.")
+app.add_typer(release, name="release")
+
+#: What each authority lets an agent do, in words.
+AUTHORITIES = {
+    "REGISTERED": "nothing: no contract is adopted", "ACTIVE": "what its contract allows",
+    "RESTRICTED": "its contract, tightened", "SUSPENDED": "nothing",
+    "PROBATION": "its contract, tightened, after a release", "OBSERVED": "everything: recorded, NOT governed",
+    "RETIRED": "nothing, for good",
+}  # fmt: skip
+
+Name = Annotated[str, typer.Argument(metavar="AGENT", help="Its short name or full SPIFFE id.")]
+Incident = Annotated[
+    int | None,
+    typer.Option("--incident", metavar="N", show_default=False, help="Default: the one it is suspended for."),
+]
+
+
+# ---- register ------------------------------------------------------------------------------------------------
+
+
+@app.command("register")
+@door("agent-register")
+def register(
+    agent: Annotated[str | None, typer.Argument(metavar="[SPIFFE-ID]", show_default=False)] = None,
+    owner: Annotated[str | None, typer.Option(metavar="PERSON", help="The one accountable person.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Register an application that opens runs, instead.")
+    ] = None,
+    agents: Annotated[
+        str | None, typer.Option(metavar="A,B", help="With --host: the agents it may open runs for.")
+    ] = None,
+    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Register an agent and make its key, by an operator's signed order.
+
+    The key lies in this configuration directory: whoever runs the agent needs it, nobody else. With --host an
+    application is registered, which opens runs and says on whose behalf they are.
+
+    \b
+    Examples:
+      failwell agent register spiffe://shop.example/agent/refund-bot --owner anna
+      failwell agent register --host web-shop --agents refund-bot
+    """
+    place = session.open_workspace(workspace)
+    if host is not None and agent is None and owner is None:
+        return _register_host(place, host, agents or "", person, yes=yes)
+    if agent is None or owner is None or host is not None or agents is not None:
+        raise InputError(
+            "say either SPIFFE-ID --owner PERSON, or --host NAME --agents A,B", hint="failwell agent register --help"
+        )
+    from failwell.core import orders
+    from failwell.identity import agents as identities
+    from failwell.identity.names import parse_agent
+
+    name = parse_agent(agent)
+    about = [f"{name.short} becomes an agent; {owner} is accountable for it"]
+    with session.take_hand(place, person, yes=yes, about=about) as hand:
+        key = _made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
+        public = base64.b64encode(key.public).decode()
+        entry = hand.give("agent.register", orders.AgentRegister(agent=name.full, key=public, owner=owner))
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{name.short} is registered, owned by {owner} (entry {entry}). It may do nothing yet.",
+            "Next: a contract, signed by its owner and adopted by another person.",
+        )
+        screen.command(f"failwell contract sign FILE --as {owner}")
+        screen.command("failwell contract adopt FILE --as APPROVER")
+
+    fields = {"agent": name.full, "name": name.short, "owner": owner, "key": public, "entry": entry}
+    return Answer(fields=fields, show=show)
+
+
+def _register_host(place: Any, host: str, listed: str, person: str | None, *, yes: bool) -> Answer:
+    from failwell.core import orders
+    from failwell.identity import agents as identities
+    from failwell.identity.names import check_name
+
+    check_name(host, "host")
+    wanted = [name.strip() for name in listed.split(",") if name.strip()]
+    if not wanted:
+        raise InputError("a host opens runs for agents", hint="--agents A,B names them.")
+    about = [f"{host} may open runs for {', '.join(wanted)} and says on whose behalf they are"]
+    with session.reach_node(place) as wire:
+        full = tuple(find_agent(wire, name)[0] for name in wanted)
+    with session.take_hand(place, person, yes=yes, about=about) as hand:
+        key = _made_once(identities.load_host_key, identities.create_host_key, place.origin(), host)
+        public = base64.b64encode(key.public).decode()
+        entry = hand.give("host.register", orders.HostRegister(host=host, key=public, agents=full))
+    line = f"{host} is registered as a host (entry {entry}) for {', '.join(wanted)}."
+    fields = {"host": host, "agents": list(full), "key": public, "entry": entry}
+    return Answer(fields=fields, show=lambda screen: screen.say(line))
+
+
+def _made_once(load: Any, create: Any, origin: str, name: str) -> SigningKey:
+    """The key of an earlier attempt that came to nothing, else a new one."""
+    config = session.config_directory()
+    try:
+        key: SigningKey = load(config, origin, name)
+    except NotFound:
+        key = create(config, origin, name)
+    return key
+
+
+# ---- look ----------------------------------------------------------------------------------------------------
+
+
+def find_agent(wire: Wire, name: str) -> tuple[str, dict[str, Any]]:
+    """Full id and row of the agent with this id or short name; NotFound otherwise."""
+    rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
+    for full, row in rows.items():
+        if name in (full, row["name"]):
+            return full, row
+    raise NotFound(f"no agent {name} is registered here", hint="failwell agent list")
+
+
+def contract_in_force(wire: Wire, agent: str) -> Contract | None:
+    """The contract that is adopted for an agent, None while there is none."""
+    from failwell.core.contract import from_canonical
+
+    try:
+        row = wire.call("ask", about="contract", key=agent)
+    except NotFound:
+        return None
+    return from_canonical(row["document"].encode())
+
+
+@app.command("list")
+@door("agent-list")
+def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
+    """List agents with owner, authority and contract, and the hosts that open runs for them.
+
+    \b
+    Example:
+      failwell agent list
+    """
+    place = session.open_workspace(workspace)
+    with session.reach_node(place) as wire:
+        rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
+        hosts: dict[str, dict[str, Any]] = wire.call("ask", about="hosts")
+        found = []
+        for full, row in sorted(rows.items(), key=lambda item: item[1]["name"]):
+            contract = contract_in_force(wire, full)
+            found.append(
+                {
+                    "agent": full, "name": row["name"], "owner": row["owner"], "authority": row["authority"],
+                    "contract": None if contract is None else f"{contract.contract}@{contract.version}",
+                    "incident": row["incident"], "suspended_by": row["suspended_by"], "entry": row["registered"],
+                }
+            )  # fmt: skip
+    stopped = [str(each["name"]) for each in found if each["authority"] == "SUSPENDED"]
+
+    def show(screen: Screen) -> None:
+        asked = "One of them: failwell agent show NAME"
+        if stopped:
+            asked = f"Suspended: {', '.join(stopped)}. Why: failwell incident list"
+        screen.lead(f"{plural(len(found), 'agent')}, {len(stopped)} suspended.", asked, bad=bool(stopped))
+        screen.table(
+            ("agent", "authority", "owner", "contract", "incident"),
+            [(each["name"], each["authority"], each["owner"], each["contract"], each["incident"]) for each in found],
+            right=("incident",),
+        )
+        if hosts:
+            screen.say()
+            screen.table(("host", "opens runs for"), [(name, ", ".join(row["agents"])) for name, row in hosts.items()])
+
+    listed = [{"host": name, "agents": row["agents"], "entry": row["registered"]} for name, row in hosts.items()]
+    return Answer(fields={"agents": found, "hosts": listed}, show=show)
+
+
+@app.command("show")
+@door("agent-show")
+def show_agent(name: Name, workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
+    """Show one agent: what it may do now, what bounds it, what it is running.
+
+    \b
+    Example:
+      failwell agent show refund-bot
+    """
+    place = session.open_workspace(workspace)
+    with session.reach_node(place) as wire:
+        full, row = find_agent(wire, name)
+        contract = contract_in_force(wire, full)
+        running = [item for item in wire.call("ask", about="running") if item["agent"] == full]
+    authority, incident = row["authority"], row["incident"]
+    tools = [] if contract is None else [_tool(tool) for tool in contract.tools]
+
+    def show(screen: Screen) -> None:
+        asked = f"Its incident: failwell incident show {incident}" if incident else f"Owner: {row['owner']}"
+        screen.lead(f"{row['name']} is {authority}: it may do {AUTHORITIES.get(authority, '?')}.", asked,
+                    bad=authority in ("SUSPENDED", "OBSERVED"))  # fmt: skip
+        screen.table(("", ""), _facts(full, row, contract, running))
+        if contract is not None:
+            screen.say()
+            columns = ("tool", "effect", "stopped how", "custody", "deadline", "witness")
+            screen.table(columns, [_tool_row(tool) for tool in tools])
+
+    fields = {
+        "agent": full, "name": row["name"], "owner": row["owner"], "authority": authority, "epoch": row["epoch"],
+        "incident": incident, "suspended_by": row["suspended_by"], "entry": row["registered"],
+        "contract": None if contract is None else {"id": contract.contract, "version": contract.version},
+        "tools": tools, "running": running,
+    }  # fmt: skip
+    return Answer(fields=fields, show=show)
+
+
+def _facts(full: str, row: dict[str, Any], contract: Contract | None, running: list[Any]) -> list[tuple[str, Any]]:
+    bound = "none: every action is denied"
+    if contract is not None:
+        clauses, limits = plural(len(contract.clauses), "clause"), plural(len(contract.limits), "limit")
+        bound = f"{contract.contract} v{contract.version}: {contract.purpose} ({clauses}, {limits})"
+    facts = [("id", full), ("owner", row["owner"]), ("contract", bound)]
+    if row["suspended_by"]:
+        facts.append(("suspended by", row["suspended_by"]))
+    facts.append(("running now", ", ".join(f"action {item['action']}" for item in running) or "nothing"))
+    return facts
+
+
+def _tool(tool: Any) -> dict[str, Any]:
+    return {
+        "tool": tool.tool, "effect": tool.effect, "executor": tool.executor, "custody": tool.custody,
+        "advisory": tool.custody == "none", "witness": tool.witness,
+        "deadline_ms": None if tool.deadline_us is None else tool.deadline_us / 1000,
+    }  # fmt: skip
+
+
+def _tool_row(tool: dict[str, Any]) -> tuple[Any, ...]:
+    deadline = "none: unbounded" if tool["deadline_ms"] is None else f"{tool['deadline_ms'] / 1000:g} s"
+    custody = "none: advisory" if tool["advisory"] else tool["custody"]
+    return tool["tool"], tool["effect"], tool["executor"] or "as the door can", custody, deadline, tool["witness"]
+
+
+# ---- stop, and give back -------------------------------------------------------------------------------------
+
+
+@app.command("suspend")
+@door("agent-suspend")
+def suspend(
+    name: Name,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")],
+    workspace: options.Workspace = None, person: options.As = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Stop an agent: what runs is killed, nothing of it starts any more. Any enrolled person may; it asks nothing.
+
+    If the node does not answer within a second, the signed order is left in the workspace, the tools' supervisors
+    are told to stop without it, and the answer says ORDERED, NOT CONFIRMED.
+
+    \b
+    Example:
+      failwell agent suspend refund-bot --reason "It repeats notices to customers"
+    """
+    place = session.open_workspace(workspace)
+    signer = session.unlock(session.pick_person(person))
+    return stopping.suspend(place, signer, name, reason)
+
+
+@release.command("propose")
+@door("agent-release-propose")
+def propose(
+    name: Name,
+    conditions: Annotated[str, typer.Option(metavar="TEXT", help="Under which conditions, for the approver.")],
+    evidence: Annotated[str, typer.Option(metavar="ENTRIES", help="The entries it rests on, such as 1198,1204.")],
+    incident: Incident = None,
+    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Propose to release a suspended agent into PROBATION. Nothing changes until another person approves.
+
+    \b
+    Example:
+      failwell agent release propose refund-bot --conditions "Template fixed" --evidence 1204,1334
+    """
+    cited = _entries(evidence)
+    place = session.open_workspace(workspace)
+    with session.take_hand(place, person, yes=yes, about=[f"{name} is to act again, in PROBATION"]) as hand:
+        number = incident or _incident_of(place, name)
+        entry = hand.propose_release(number, name, conditions, cited)
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"The release of {name} is proposed (entry {entry}). It is still suspended.",
+            "Another person approves it, who neither proposed it nor suspended the agent:",
+        )
+        screen.command(f"failwell agent release approve {name} --incident {number} --as PERSON")
+
+    return Answer(fields={"agent": name, "incident": number, "entry": entry, "evidence": list(cited)}, show=show)
+
+
+@release.command("approve")
+@door("agent-release-approve")
+def approve(
+    name: Name, incident: Incident = None, workspace: options.Workspace = None, person: options.As = None,
+    yes: options.Yes = False, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Approve the release that stands proposed: an approver who neither proposed it nor suspended the agent.
+
+    \b
+    Example:
+      failwell agent release approve refund-bot --as cleo
+    """
+    place = session.open_workspace(workspace)
+    with session.take_hand(place, person, yes=yes, about=[f"{name} acts again, in PROBATION"]) as hand:
+        number = incident or _incident_of(place, name)
+        entry = hand.approve_release(number, name)
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{name} is released into PROBATION (entry {entry}): it acts again, under tightened bounds.",
+            f"What that means: failwell agent show {name}",
+        )
+
+    fields = {"agent": name, "incident": number, "entry": entry, "authority": "PROBATION"}
+    return Answer(fields=fields, show=show)
+
+
+def _entries(text: str) -> tuple[int, ...]:
+    numbers = [part.strip().replace("_", "") for part in text.split(",") if part.strip()]
+    if not numbers or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in numbers):
+        raise InputError(f"--evidence: {text!r} is no list of entries", hint="Write --evidence 1198,1204")
+    return tuple(int(part) for part in numbers)
+
+
+def _incident_of(place: Any, name: str) -> int:
+    with session.reach_node(place) as wire:
+        _, row = find_agent(wire, name)
+    if row["incident"] is None:
+        raise NotFound(f"{name} is suspended for no incident", hint="failwell incident list; then --incident N")
+    return int(row["incident"])

@@ -1,0 +1,222 @@
+"""`contract`: check a contract, sign it as its owner, adopt it as another person."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from failwell.cli import options, session
+from failwell.cli.screen import Answer, Screen, door, plural
+from failwell.core.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from failwell.core.contract import Contract, Finding
+    from failwell.core.orders import SignedOrder
+    from failwell.node.workspace import Workspace
+
+app = typer.Typer(help="What bounds an agent: lint, sign as its owner, adopt.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, YAML.")]
+MAX_FILE_BYTES = 1 << 20
+
+
+@app.command("lint")
+@door("contract-lint")
+def lint(file: File, as_json: options.AsJson = False) -> Answer:
+    """Check a contract: every problem with its place, its reason and what to do. Starts nothing, needs no workspace.
+
+    \b
+    Example:
+      failwell contract lint contracts/refund-bot.yaml
+    """
+    import msgspec
+
+    from failwell.core import contract as contracts
+
+    text = _read(file)
+    findings = contracts.lint(text, name=str(file))
+    errors = [finding for finding in findings if finding.level == "error"]
+    warnings = [finding for finding in findings if finding.level != "error"]
+    read = None if errors else contracts.load(text, name=str(file))
+    digest = None if read is None else contracts.digest(read)
+
+    def show(screen: Screen) -> None:
+        count = f"{plural(len(errors), 'error')}, {plural(len(warnings), 'warning')}"
+        if read is None:
+            screen.lead(f"{file} must not be adopted: {count}.", "Mend the errors below; a warning may stay.", bad=True)
+        else:
+            screen.lead(
+                f"{file} is a sound contract: {read.contract} v{read.version}, {count}.",
+                f"Its owner signs it: failwell contract sign {file} --as {read.owner}",
+            )
+        for finding in (*errors, *warnings):
+            screen.say()
+            _show_finding(screen, finding)
+        if read is not None:
+            screen.say()
+            for line in _about(read):
+                screen.say(f"  {line}")
+
+    fields = {
+        "file": str(file), "sound": read is not None, "contract": None if read is None else read.contract,
+        "version": None if read is None else read.version, "digest": digest,
+        "findings": [msgspec.to_builtins(finding) for finding in findings],
+    }  # fmt: skip
+    return Answer(fields=fields, show=show, finding=read is None)
+
+
+@app.command("sign")
+@door("contract-sign")
+def sign(
+    file: File, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Stand for this version of a contract, as the agent's owner. It takes effect when another person adopts it.
+
+    \b
+    Example:
+      failwell contract sign contracts/refund-bot.yaml --as anna
+    """
+    contract = _load(file)
+    place = session.open_workspace(workspace)
+    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+        signed = hand.sign_contract(contract)
+        path = _keep(place, contract, hand.person, signed)
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{contract.contract} v{contract.version} is signed by its owner, {hand.person}. It is not in force yet.",
+            "Another person, an approver, adopts it within 30 days:",
+        )
+        screen.command(f"failwell contract adopt {file} --as APPROVER")
+        screen.say(f"The signature: {path}")
+
+    fields = {"contract": contract.contract, "version": contract.version, "person": hand.person, "signature": str(path)}
+    return Answer(fields=fields, show=show)
+
+
+@app.command("adopt")
+@door("contract-adopt")
+def adopt(
+    file: File, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Put a contract in force that its owner signed, as an approver who is another person.
+
+    \b
+    Example:
+      failwell contract adopt contracts/refund-bot.yaml --as bert
+    """
+    contract = _load(file)
+    place = session.open_workspace(workspace)
+    signed = _signature(place, contract, file)
+    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+        entry = hand.adopt_contract(contract, signed)
+    agent = contract.agent.rsplit("/", 1)[-1]
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{contract.contract} v{contract.version} is in force for {agent} (entry {entry}).",
+            f"From now on every action of {agent} is judged by it: failwell agent show {agent}",
+        )
+        advisory = [tool.tool for tool in contract.tools if tool.custody == "none"]
+        if advisory:
+            screen.say(
+                f"Advisory for {', '.join(advisory)}: whoever runs the agent holds the credential (custody none) and "
+                "could reach the tool round the gate."
+            )
+
+    fields = {"contract": contract.contract, "version": contract.version, "agent": contract.agent, "entry": entry}
+    return Answer(fields=fields, show=show)
+
+
+# ---- files ---------------------------------------------------------------------------------------------------
+
+
+def _read(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+        text = data.decode("utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {file}") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{file} is too large to be a contract")
+    return text
+
+
+def _load(file: Path) -> Contract:
+    from failwell.core import contract as contracts
+
+    return contracts.load(_read(file), name=str(file))
+
+
+def _signature_path(place: Workspace, contract: Contract, person: str) -> Path:
+    return place.contracts / f"{contract.contract}.v{contract.version}.{person}.sig"
+
+
+def _keep(place: Workspace, contract: Contract, person: str, signed: SignedOrder) -> Path:
+    """Write the signature whole or not at all; a newer one of the same person replaces an older."""
+    from failwell.core.orders import encode_signed
+
+    path = _signature_path(place, contract, person)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(encode_signed(signed))
+    part.replace(path)
+    return path
+
+
+def _signature(place: Workspace, contract: Contract, file: Path) -> SignedOrder:
+    from failwell.core.orders import parse_signed
+
+    path = _signature_path(place, contract, contract.owner)
+    try:
+        return parse_signed(path.read_bytes())
+    except FileNotFoundError as error:
+        raise NotFound(
+            f"{contract.contract} v{contract.version} is not signed by its owner, {contract.owner}",
+            hint=f"failwell contract sign {file} --as {contract.owner}",
+        ) from error
+
+
+# ---- words ---------------------------------------------------------------------------------------------------
+
+
+def _about(contract: Contract) -> list[str]:
+    """What a contract allows and how it answers, in a few lines, for whoever signs."""
+    from failwell.core.contract import format_duration
+
+    lines = [
+        f"contract {contract.contract} v{contract.version} for {contract.agent}, owner {contract.owner}",
+        f"purpose: {contract.purpose}",
+    ]
+    for tool in contract.tools:
+        deadline = "no deadline" if tool.deadline_us is None else f"at most {format_duration(tool.deadline_us)}"
+        lines.append(f"may call {tool.tool}: {tool.effect}, custody {tool.custody}, {deadline}")
+    for clause in contract.clauses:
+        lines.append(f"{clause.id}: {clause.then} {', '.join(clause.tools)} when {clause.when or 'always'}")
+    for limit in contract.limits:
+        per = f" per {format_duration(limit.per_us)}" if limit.per_us else ""
+        bound = f"at most {limit.at_most}" if limit.kind == "count" else f"once for each {', '.join(limit.keys)}"
+        lines.append(f"{limit.id}: {', '.join(limit.tools)} {bound}{per}, then {limit.then}")
+    for rule in contract.response:
+        lines.append(f"on {rule.signal}: {', '.join(rule.do)}")
+    return lines
+
+
+def _show_finding(screen: Screen, finding: Finding) -> None:
+    """Problem, place, reason and what to do."""
+    first, *rest = str(finding).split("\n")
+    screen.say(f"{finding.level}: {first}", "bold red" if finding.level == "error" else "yellow")
+    for line in rest:
+        screen.say(line)

@@ -1,0 +1,362 @@
+"""`doctor`: what protects this workspace, what is known not to, what is not known, and what to do about each.
+
+It asks the node for what only a node can prove and looks at files itself. What was not checked is `unknown`, never
+fine; `known` names a limit that this installation has and that nobody needs to mend tonight.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import typer
+
+from failwell.cli import options, session
+from failwell.cli.screen import Answer, Screen, door, plural, span
+from failwell.core.errors import FailwellError
+
+if TYPE_CHECKING:
+    from failwell.client.wire import Wire
+    from failwell.core.contract import Contract
+    from failwell.node.workspace import Workspace
+
+OK, KNOWN, TODO, UNKNOWN = "ok", "known", "todo", "unknown"
+FREE_ENOUGH = 512 * 1024 * 1024
+#: How far back entries are searched for the newest of a kind.
+SEARCHED = 10_000
+PAGE = 1000
+_STYLE = {OK: "green", KNOWN: "cyan", TODO: "bold red", UNKNOWN: "yellow"}
+
+
+class Check(NamedTuple):
+    """One thing that was looked at: `state`, what was `found`, and what to `do` (None where nothing is)."""
+
+    part: str
+    state: str
+    found: str
+    do: str | None = None
+
+
+class Seen(NamedTuple):
+    """What the node told, all at about the same time."""
+
+    status: dict[str, Any]
+    force: dict[str, str]
+    checkpoint: str
+    agents: dict[str, dict[str, Any]]
+    contracts: dict[str, Contract]
+    incidents: dict[str, dict[str, Any]]
+    pages: dict[str, dict[str, Any]]
+    started_at: str | None
+    accepted_at: str | None
+    failed_page: str | None
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command to the command line."""
+    app.command("doctor")(doctor)
+
+
+@door("doctor")
+def doctor(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
+    """Say what protects this workspace, what does not, what to do.
+
+    Ends with 1 when something needs doing. What was not checked is shown as unknown, never as fine.
+
+    \b
+    Example:
+      failwell doctor
+    """
+    place = session.open_workspace(workspace)
+    seen, trouble = _ask_node(place)
+    checks = [*_of_node(seen, trouble), *_of_files(place, seen)]
+    if seen is not None:
+        checks += [*_of_contracts(seen), *_of_incidents(seen)]
+    checks.append(Check("bypass", UNKNOWN, "whether tools can be reached round the gate was not tried"))
+    todo = [check for check in checks if check.state == TODO]
+
+    def show(screen: Screen) -> None:
+        count = {state: sum(1 for check in checks if check.state == state) for state in (OK, KNOWN, UNKNOWN)}
+        summary = f"{count[OK]} fine, {count[KNOWN]} known limits, {count[UNKNOWN]} unknown."
+        if todo:
+            screen.lead(f"{plural(len(todo), 'thing needs', 'things need')} doing; {summary}",
+                        f"First: {todo[0].part}: {todo[0].do or todo[0].found}", bad=True)  # fmt: skip
+        else:
+            screen.lead(f"Nothing needs doing; {summary}", f"Workspace {place.path}")
+        screen.say()
+        _show_checks(screen, checks)
+
+    fields = {
+        "workspace": str(place.path), "sound": not todo,
+        "checks": [check._asdict() for check in checks],
+    }  # fmt: skip
+    return Answer(fields=fields, show=show, finding=bool(todo))
+
+
+def _show_checks(screen: Screen, checks: list[Check]) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from failwell.cli.screen import safe
+
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for _ in range(3):
+        table.add_column(overflow="fold")
+    for check in checks:
+        told = Text(safe(check.found))
+        if check.do is not None:
+            told.append(f"\n-> {safe(check.do)}", style="dim" if check.state != TODO else "")
+        table.add_row(Text(check.part), Text(check.state, style=_STYLE[check.state]), told)
+    screen.put(table)
+
+
+# ---- the node ------------------------------------------------------------------------------------------------
+
+
+def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
+    from failwell.cli.agent import contract_in_force
+
+    try:
+        with session.reach_node(place) as wire:
+            status = wire.call("ask", about="status", timeout_s=10)
+            agents = wire.call("ask", about="agents", timeout_s=10)
+            contracts = {full: contract_in_force(wire, full) for full in agents}
+            started, accepted, failed = _search(wire, status["entries"])
+            return Seen(
+                status=status, force=wire.call("ask", about="settings", timeout_s=10),
+                checkpoint=wire.call("ask", about="checkpoint", timeout_s=10), agents=agents,
+                contracts={full: found for full, found in contracts.items() if found is not None},
+                incidents=wire.call("ask", about="incidents", timeout_s=10),
+                pages=wire.call("ask", about="pages", timeout_s=10),
+                started_at=started, accepted_at=accepted, failed_page=failed,
+            ), ""  # fmt: skip
+    except FailwellError as error:
+        return None, error.message
+
+
+def _search(wire: Wire, size: int) -> tuple[str | None, str | None, str | None]:
+    """(when the newest node started, when the newest page was accepted, why the newest page failed if later)."""
+    started = accepted = failed = None
+    end = size
+    while end > max(0, size - SEARCHED) and not (started and accepted):
+        first = max(0, end - PAGE)
+        for entry in reversed(wire.call("ask", about="entries", key=first, timeout_s=10)[: end - first]):
+            if entry["kind"] == "node.started":
+                started = started or entry["at"]
+            elif entry["kind"] == "page.attempted" and accepted is None:
+                if entry["body"]["accepted"]:
+                    accepted = entry["at"]
+                else:
+                    failed = failed or str(entry["body"]["detail"])
+        end = first
+    return started, accepted, failed
+
+
+def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
+    if seen is None:
+        yield Check(
+            "node", TODO, f"does not answer: {trouble}", "failwell serve shows why; suspending works without it"
+        )
+        for part in ("kill", "seal", "channels", "settings", "contracts", "incidents"):
+            yield Check(part, UNKNOWN, "the node does not answer")
+    else:
+        yield _health(seen.status)
+        yield _kill(seen)
+        yield _seal(seen)
+        yield _channels(seen)
+    yield Check(
+        "anchors", KNOWN, "grade C: nobody but this operator is declared to hold a checkpoint of this record",
+        "keep the mails of incidents with somebody else: failwell ledger verify --checkpoint FILE",
+    )  # fmt: skip
+    yield Check("timestamps", UNKNOWN, "no outside party says when anything was written: ledger time is this machine's")
+
+
+def _health(status: dict[str, Any]) -> Check:
+    where = f"process {status['pid']}, {plural(status['entries'], 'entry', 'entries')}, log {status['origin']}"
+    if status["health"] != "ok":
+        return Check("node", TODO, f"permits nothing: {status['health']}", "mend that, then failwell serve --stop")
+    return Check("node", OK, where)
+
+
+def _kill(seen: Seen) -> Check:
+    test = seen.status["self_test"]
+    ago = "" if seen.started_at is None else f", proven {_ago(seen.started_at)} ago"
+    if not test["passed"]:
+        return Check(
+            "kill", TODO, f"NOT PROVEN: by order {test['interrupt']}; when the node dies {test['node_killed']}",
+            "nothing is permitted here until it is: does /proc show other processes, may signals be sent?",
+        )  # fmt: skip
+    namespace = "pid namespace and sweep" if test["pid_namespace"] else f"sweep alone ({test['pid_namespace_why']})"
+    return Check(
+        "kill", OK,
+        f"supervised tools stop by order in {span(test['interrupt_us'])}, when the node dies in "
+        f"{span(test['node_killed_us'])}{ago}: {namespace}",
+    )  # fmt: skip
+
+
+def _seal(seen: Seen) -> Check:
+    lines = seen.checkpoint.split("\n")
+    size = int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 0
+    if size == 0:
+        return Check("seal", TODO, "there is no signed checkpoint", "failwell ledger verify")
+    behind = max(0, seen.status["entries"] - size)
+    found = f"the newest checkpoint covers {size:,} entries, {behind} behind; signed in the node, by a key in keys/"
+    return Check("seal", KNOWN, found, "whoever can read keys/ can sign another record: checkpoints elsewhere show it")
+
+
+def _channels(seen: Seen) -> Check:
+    queued = [page for page in seen.pages.values() if page["state"] == "queued"]
+    if not seen.status["mail"]:
+        return Check(
+            "channels", TODO, f"no mail is set up: nobody can be told{_waiting(queued)}",
+            "set [mail] in failwell.toml, then failwell config apply",
+        )  # fmt: skip
+    if queued and seen.failed_page is not None:
+        return Check("channels", TODO, f"the newest page failed: {seen.failed_page}{_waiting(queued)}",
+                     "mend [mail] in failwell.toml, then failwell config apply; pages are tried again")  # fmt: skip
+    if seen.accepted_at is None:
+        return Check("channels", UNKNOWN, "mail is set up and was never proven: no page has been accepted yet",
+                     "suspend a test agent: its owner gets a page")  # fmt: skip
+    return Check("channels", OK, f"mail: a page was accepted {_ago(seen.accepted_at)} ago{_waiting(queued)}")
+
+
+def _waiting(queued: list[dict[str, Any]]) -> str:
+    return f"; {plural(len(queued), 'page waits', 'pages wait')}" if queued else ""
+
+
+def _ago(at: str) -> str:
+    from failwell.core.instants import parse_at
+
+    return span(max(0, time.time_ns() // 1000 - parse_at(at)))
+
+
+# ---- files ---------------------------------------------------------------------------------------------------
+
+
+def _of_files(place: Workspace, seen: Seen | None) -> Iterator[Check]:
+    found = "not known while the node does not answer" if seen is None else str(seen.status["separation"])
+    yield Check("separation", KNOWN if seen is not None else UNKNOWN,
+                f"{found}; this guards against failure, not against a malicious process of that user")  # fmt: skip
+    yield _persons()
+    yield _keys(place)
+    yield _disk(place)
+    if seen is not None:
+        yield _settings(place, seen)
+    yield _orders(place)
+
+
+def _persons() -> Check:
+    from failwell.identity.persons import keys_not_separated
+
+    paths = sorted((session.config_directory() / "persons").glob("*.pem"))
+    separation = keys_not_separated(paths)
+    shared = sorted({path.stem for group in separation.shared for path in group.paths})
+    if shared:
+        return Check(
+            "persons", TODO, f"not separated: one user of this machine can read the keys of {', '.join(shared)}",
+            "two persons take two accounts: each runs failwell person key NAME under their own",
+        )  # fmt: skip
+    if separation.unknown:
+        return Check("persons", UNKNOWN, f"{plural(len(separation.unknown), 'key file')} could not be looked at")
+    return Check("persons", OK, f"{plural(len(paths), 'person')} with a key in this configuration directory")
+
+
+def _keys(place: Workspace) -> Check:
+    from failwell.identity import keys
+
+    config = session.config_directory()
+    paths = [*place.keys.glob("*.key"), *config.glob("persons/*.pem"), *config.glob("agents/*/*.key"),
+             *config.glob("hosts/*/*.key")]  # fmt: skip
+    for path in paths:
+        try:
+            keys.check_private(path)
+        except FailwellError as error:
+            return Check("keys", TODO, error.message, error.hint)
+    return Check("keys", OK, f"{plural(len(paths), 'key file')}, each for one user only (0600 in 0700)")
+
+
+def _disk(place: Workspace) -> Check:
+    free = shutil.disk_usage(place.path).free
+    reserve = place.path / "reserve"
+    shown = f"{free / 1e9:.1f} GB free"
+    if not reserve.exists():
+        return Check("disk", TODO, f"{shown}; the reserve that lets a suspension be recorded on a full disk is spent",
+                     "free some space: the node takes its reserve back")  # fmt: skip
+    if free < FREE_ENOUGH:
+        return Check("disk", TODO, f"{shown}: a full disk denies everything", "free some space")
+    return Check("disk", OK, f"{shown}; {reserve.stat().st_size / 1e6:.0f} MB held in reserve for suspensions")
+
+
+def _settings(place: Workspace, seen: Seen) -> Check:
+    from failwell.node import settings, watch
+
+    try:
+        digest = watch.digest(settings.settings_text(settings.read_settings(place.path)))
+    except FailwellError as error:
+        return Check("settings", TODO, error.message, "mend it; what is in force: failwell config show")
+    if digest != seen.force["digest"]:
+        return Check("settings", TODO, "failwell.toml was edited and is not in force",
+                     "look: failwell config show; put in force: failwell config apply")  # fmt: skip
+    return Check("settings", OK, "failwell.toml says what is in force")
+
+
+def _orders(place: Workspace) -> Check:
+    from failwell.node.left_orders import REFUSED, SUFFIX
+
+    left, refused = len(list(place.orders.glob(f"*{SUFFIX}"))), len(list(place.orders.glob(f"*{REFUSED}")))
+    if left:
+        return Check("orders", TODO, f"{plural(left, 'order')} left in orders/ and not read yet",
+                     "the node reads them when it goes on: failwell serve --stop, then failwell doctor")  # fmt: skip
+    if refused:
+        return Check("orders", KNOWN, f"{plural(refused, 'order')} left in orders/ were refused; kept as *{REFUSED}")
+    return Check("orders", OK, "none waits in orders/")
+
+
+# ---- contracts and incidents ---------------------------------------------------------------------------------
+
+
+def _of_contracts(seen: Seen) -> Iterator[Check]:
+    from failwell.node import settings
+
+    declared = settings.settings_from_text(seen.force["text"]).witness
+    for full, row in sorted(seen.agents.items(), key=lambda item: str(item[1]["name"])):
+        contract = seen.contracts.get(full)
+        part = f"agent {row['name']}"
+        if contract is None:
+            yield Check(part, KNOWN, "no contract is adopted: everything is denied", "failwell contract sign, adopt")
+            continue
+        missing = [f"{tool.tool} ({tool.witness})" for tool in contract.tools
+                   if tool.witness is not None and tool.witness not in declared]  # fmt: skip
+        if missing:
+            yield Check(part, TODO, f"its contract names a witness that no setting declares: {', '.join(missing)}",
+                        "declare [witness.NAME] in failwell.toml, then failwell config apply")  # fmt: skip
+        yield from _weak_tools(part, contract)
+
+
+def _weak_tools(part: str, contract: Contract) -> Iterator[Check]:
+    watched = f"{contract.contract} v{contract.version}"
+    weak = {
+        "unwitnessed, so what escaped cannot be counted": [t.tool for t in contract.tools if t.witness is None],
+        "advisory (custody none): who runs the agent holds the credential": [
+            t.tool for t in contract.tools if t.custody == "none"
+        ],
+        "without a deadline: how long one can run is unbounded": [
+            t.tool for t in contract.tools if t.deadline_us is None and t.effect != "read"
+        ],
+    }  # fmt: skip
+    found = [f"{what}: {', '.join(tools)}" for what, tools in weak.items() if tools]
+    if found:
+        yield Check(part, KNOWN, f"{watched}; " + "; ".join(found), "the contract's next version may mend it")
+    else:
+        yield Check(part, OK, f"{watched}; every tool is witnessed, in custody and has a deadline")
+
+
+def _of_incidents(seen: Seen) -> Iterator[Check]:
+    untaken = sorted(int(n) for n, row in seen.incidents.items() if "ACKNOWLEDGED" not in row["marks"])
+    if untaken:
+        yield Check("incidents", TODO, f"nobody has taken {', '.join(str(number) for number in untaken[:10])}",
+                    f"failwell incident acknowledge {untaken[0]}")  # fmt: skip
+    else:
+        yield Check("incidents", OK, f"{plural(len(seen.incidents), 'incident')}, none waits to be taken")

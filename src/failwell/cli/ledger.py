@@ -1,0 +1,205 @@
+"""`ledger`: verify, look at and rebuild the record, without the node and without its help."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from failwell.cli import options, session
+from failwell.cli.screen import Answer, Screen, clock, door, plural
+from failwell.core.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from failwell.node.audit import Report, Shown
+
+app = typer.Typer(help="The record: verify, look at its end, rebuild. Needs no node.")
+
+SHOWN_FINDINGS = 10
+SHORT = 100
+
+
+@app.command("verify")
+@door("ledger-verify")
+def verify(
+    checkpoint: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="A checkpoint kept elsewhere: a note, or a mail with one; once for each."),
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The verifier key, kept elsewhere. Default: keys/log.pub")
+    ] = None,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Verify the whole record: any changed, removed, swapped or added row is found, and the first bad entry named.
+
+    A record that was re-written whole and signed with its own key is found out only with a checkpoint that lies
+    elsewhere: every mail of an incident carries one.
+
+    \b
+    Examples:
+      failwell ledger verify
+      failwell ledger verify --checkpoint mail-from-incident-1.eml --key log.pub
+    """
+    from failwell.node import audit
+
+    log_key = None if key is None else _key(key)
+    report = audit.verify_workspace(_place(workspace), checkpoints=checkpoint or [], log_key=log_key)
+    kept = len(checkpoint or [])
+
+    def show(screen: Screen) -> None:
+        _show_report(screen, report, kept)
+
+    fields = {name: value for name, value in report.as_dict().items() if name != "schema"}
+    return Answer(fields=fields, show=show, finding=not report.ok)
+
+
+def _show_report(screen: Screen, report: Report, kept: int) -> None:
+    if report.ok:
+        anchors = (
+            f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
+            else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
+        )  # fmt: skip
+        screen.lead(
+            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.", anchors
+        )
+    else:
+        first = report.findings[0] if report.findings else None
+        where = "" if report.first_bad is None else f" First bad entry: {report.first_bad}."
+        if first is not None and report.first_bad is not None and not first.exact:
+            where = f" The first bad entry lies between {first.first} and {first.last}."
+        screen.lead(
+            f"THE RECORD DOES NOT VERIFY: {plural(sum(report.counts.values()), 'finding')}.{where}",
+            "Keep this workspace as it is, and compare it with the checkpoints in the mails of its incidents.",
+            bad=True,
+        )
+        screen.say()
+        for finding in report.findings[:SHOWN_FINDINGS]:
+            screen.say(f"  {finding.message}")
+        more = sum(report.counts.values()) - min(len(report.findings), SHOWN_FINDINGS)
+        if more > 0:
+            screen.say(f"  and {more} more; all of them: --json")
+    screen.say()
+    rows = [
+        (step.number, step.state, f"{step.says} ({step.detail})" if step.detail else step.says)
+        for step in report.checks
+    ]
+    screen.table(("step", "", "shows that"), rows, right=("step",))
+    root = "" if report.root is None else f", root {report.root}"
+    screen.say(f"\nLog {report.origin or 'unknown'}, tree of {report.size}{root}")
+
+
+@app.command("tail")
+@door("ledger-tail")
+def tail(
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many entries.")] = 20,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Show the newest entries, oldest first. Nothing is verified; with --json each body as it is sealed.
+
+    \b
+    Examples:
+      failwell ledger tail
+      failwell ledger tail -n 200 --json
+    """
+    from failwell.node import audit
+
+    shown = audit.tail(_place(workspace), count)
+
+    def show(screen: Screen) -> None:
+        rows: list[tuple[object, ...]] = []
+        for each in shown:
+            entry = each.entry
+            if entry is None:
+                rows.append((each.seq, None, "UNREADABLE", None, each.error))
+            else:
+                agent = None if entry.agent is None else entry.agent.rsplit("/", 1)[-1]
+                rows.append((each.seq, clock(entry.at), entry.kind, agent, _summary(entry.body)))
+        screen.table(("entry", "at (UTC)", "kind", "agent", ""), rows, right=("entry",))
+
+    return Answer(fields={"entries": [_fields(each) for each in shown]}, show=show)
+
+
+def _fields(shown: Shown) -> dict[str, Any]:
+    import msgspec
+
+    if shown.entry is None:
+        return {"seq": shown.seq, "leaf": shown.leaf, "error": shown.error}
+    kept = ("seq", "at", "kind", "v", "actor", "agent", "run", "body")
+    entry = msgspec.to_builtins(shown.entry)
+    return {"leaf": shown.leaf, **{name: entry[name] for name in kept}}
+
+
+def _summary(body: Any) -> str:
+    """What an entry says, in one line: its short plain fields."""
+    import msgspec
+
+    parts = []
+    for name, value in msgspec.to_builtins(body).items():
+        if name.endswith("_us") or isinstance(value, bool) or value == "":
+            continue
+        if isinstance(value, str | int) and len(str(value)) <= 60:
+            parts.append(f"{name} {value}")
+        elif isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value):
+            parts.append(f"{name} {', '.join(str(item['id']) for item in value)}")
+    line = " · ".join(parts)
+    return line if len(line) <= SHORT else f"{line[:SHORT]} ..."
+
+
+@app.command("rebuild")
+@door("ledger-rebuild")
+def rebuild(
+    write: Annotated[bool, typer.Option("--write", help="Put the rebuilt rows in place, where they differ.")] = False,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Rebuild everything that is derived from the entries, and compare; --write replaces what differs.
+
+    \b
+    Examples:
+      failwell ledger rebuild
+      failwell ledger rebuild --write
+    """
+    import msgspec
+
+    from failwell.node import audit
+
+    made = audit.rebuild_workspace(_place(workspace), write=write)
+
+    def show(screen: Screen) -> None:
+        if made.identical:
+            screen.lead(f"Identical: {plural(made.rows, 'row')} rebuilt from the entries.", "Nothing is asked.")
+            return
+        screen.lead(
+            f"{plural(len(made.differing), 'row')} of {made.rows} differ from what the entries make of them"
+            + (", and were replaced." if made.replaced else "."),
+            "The node may start again." if made.replaced else "Replace them: failwell ledger rebuild --write",
+            bad=not made.replaced,
+        )
+        for finding in made.differing[:SHOWN_FINDINGS]:
+            screen.say(f"  {finding.message}")
+
+    fields = {
+        "rows": made.rows, "identical": made.identical, "replaced": made.replaced,
+        "differing": [msgspec.to_builtins(finding) for finding in made.differing],
+    }  # fmt: skip
+    return Answer(fields=fields, show=show, finding=not made.identical and not made.replaced)
+
+
+def _place(given: str | None) -> Path:
+    """The workspace, also one whose ledger file is gone: that is a finding, not a missing workspace."""
+    try:
+        return session.open_workspace(given).path
+    except NotFound:
+        named = given or os.environ.get("FAILWELL_WORKSPACE")
+        if named and (Path(named) / "keys" / "log.pub").exists():
+            return Path(named)
+        raise
+
+
+def _key(path: Path) -> str:
+    try:
+        return path.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the verifier key {path} cannot be read", hint="It is the text of keys/log.pub.") from error

@@ -1,0 +1,161 @@
+"""`person`: who may use human powers here, and the keys they sign with."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
+
+import typer
+
+from failwell.cli import options, session
+from failwell.cli.screen import Answer, Screen, door, plural, tell
+from failwell.core.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from failwell.identity.persons import Signer
+
+app = typer.Typer(help="Who may use human powers here, and their keys.")
+
+
+class Enrolled(NamedTuple):
+    """Who is to be enrolled, by name alone: the key stays with its holder."""
+
+    person: str
+
+
+Name = Annotated[str, typer.Argument(metavar="NAME", help="a-z, digits, '.', '_' and '-'.")]
+
+
+@app.command("add")
+@door("person-add")
+def add(
+    name: Name,
+    email: Annotated[str | None, typer.Option(metavar="ADDR", help="Where this person is told of incidents.")] = None,
+    role: Annotated[
+        list[str] | None, typer.Option(metavar="ROLE", help="operator, approver or reviewer; once for each.")
+    ] = None,
+    key: Annotated[
+        str | None, typer.Option(metavar="PUBLIC", help="A key brought from elsewhere (failwell person key).")
+    ] = None,
+    proof: Annotated[str | None, typer.Option(metavar="PROOF", help="The proof that came with it.")] = None,
+    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Enrol a person, by an operator's signed order.
+
+    Without --key the person's key is made in this configuration directory. Two persons who share an account of the
+    operating system are not separated, and doctor says so: let the second one run `failwell person key` as
+    themselves, and enrol what it prints.
+
+    \b
+    Examples:
+      failwell person add bert --email bert@example.org --role approver --as anna
+      failwell person add bert --email bert@example.org --role approver --key ... --proof ...
+    """
+    from failwell.identity.names import check_name
+
+    check_name(name, "person")
+    place = session.open_workspace(workspace)
+    if (key is None) != (proof is None):
+        raise InputError("--key and --proof belong together", hint="Both are printed by: failwell person key NAME")
+    try:
+        signing = session.pick_person(person, but=name)
+    except NotFound as error:
+        raise NotFound(
+            "nobody whose key is here can sign this order",
+            hint=f"failwell person key {name} prints what an operator needs to enrol {name}.",
+        ) from error
+    if key is None:
+        public, proof = _brought(session.own_person_key(name), place.origin())
+    else:
+        public = key
+    if email is None:
+        tell(f"Without --email, {name} cannot be told of incidents.")
+    with session.take_hand(
+        place, signing.person, yes=yes, about=[f"{name} becomes a person of this workspace"]
+    ) as hand:
+        entry = hand.enrol(Enrolled(name), public, str(proof), tuple(role or ()), email)
+
+    def show(screen: Screen) -> None:
+        held = ", ".join(role or ()) or "no role"
+        screen.lead(f"{name} is enrolled with {held} (entry {entry}).", "All persons: failwell person list")
+
+    fields = {"person": name, "roles": list(role or ()), "key": public, "entry": entry}
+    return Answer(fields=fields, show=show)
+
+
+@app.command("key")
+@door("person-key")
+def show_key(
+    name: Name,
+    origin: Annotated[
+        str | None, typer.Option(metavar="ORIGIN", help="The ledger's name, where the workspace is not here.")
+    ] = None,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Print a person's public key and the proof that its holder asks to be enrolled; makes the key if there is none.
+
+    \b
+    Example:
+      failwell person key bert --origin failwell/0123456789abcdef
+    """
+    where = origin or session.open_workspace(workspace).origin()
+    public, proof = _brought(session.own_person_key(name), where)
+
+    def show(screen: Screen) -> None:
+        screen.lead(f"{name} can be enrolled in {where}.", "An operator there runs:")
+        screen.command(f"failwell person add {name} --role approver --email ADDR --key {public} --proof {proof}")
+
+    return Answer(fields={"person": name, "origin": where, "key": public, "proof": proof}, show=show)
+
+
+@app.command("list")
+@door("person-list")
+def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
+    """List the enrolled persons, their roles, and whose key is here.
+
+    \b
+    Example:
+      failwell person list
+    """
+    from failwell.identity import keys, persons
+
+    place = session.open_workspace(workspace)
+    with session.reach_node(place) as wire:
+        rows: dict[str, Any] = wire.call("ask", about="persons")
+        agents: dict[str, Any] = wire.call("ask", about="agents")
+        origin = str(wire.greeting["origin"])
+    here = {key.public for key in persons.PersonKey.list(session.config_directory())}
+    found = []
+    for name, row in sorted(rows.items()):
+        public = base64.b64decode(row["key"])
+        owns = sorted(agent["name"] for agent in agents.values() if agent["owner"] == name)
+        found.append(
+            {
+                "person": name, "roles": row["roles"], "key_id": keys.key_id(public), "key": row["key"],
+                "key_is_here": public in here, "owns": owns, "entry": row["enrolled"],
+            }
+        )  # fmt: skip
+
+    def show(screen: Screen) -> None:
+        screen.lead(f"{plural(len(found), 'person')} of {origin}.", "Add one: failwell person add NAME")
+        screen.table(
+            ("person", "roles", "owns", "key", "key is here", "entry"),
+            [
+                (
+                    each["person"], ", ".join(each["roles"]) or None, ", ".join(each["owns"]) or None, each["key_id"],
+                    "yes" if each["key_is_here"] else "no", each["entry"],
+                )
+                for each in found
+            ],
+            right=("entry",),
+        )  # fmt: skip
+
+    return Answer(fields={"origin": origin, "persons": found}, show=show)
+
+
+def _brought(signer: Signer, origin: str) -> tuple[str, str]:
+    """(public key, proof) in base64."""
+    from failwell.identity.persons import prove_enrolment
+
+    return base64.b64encode(signer.key.public).decode(), prove_enrolment(signer, origin)

@@ -48,9 +48,10 @@ def run(
 ) -> Answer:  # fmt: skip
     """Run a command as a tool of an agent, through the gate.
 
-    It is judged before it starts, recorded, and killed with all it started when told. The arguments arrive as one JSON object on the command's standard input, and in its environment FAILWELL_ACTION
-    names the action. Standard output is the result. Ends with 0 when it completed, 1 when it was denied, escalated,
-    stopped or failed, 3 when Failwell failed.
+    It is judged before it starts, recorded, and killed with all it started when told. The arguments arrive as one
+    JSON object on its standard input, and FAILWELL_ACTION in its environment names the action. Its standard output is
+    the result. Ends with 0 when it completed, 1 when it was denied, escalated, stopped or failed, 3 when Failwell
+    failed.
 
     \b
     Example:
@@ -88,7 +89,7 @@ def _target(command: list[str]) -> dict[str, Any] | None:
 
 def _types(wire: Any, agent: str, tool: str) -> dict[str, str]:
     """The types that the contract in force declares for the tool's arguments; none where it knows no such tool."""
-    from failwell.cli.agent import contract_in_force
+    from failwell.cli.lookup import contract_in_force
 
     contract: Contract | None = contract_in_force(wire, agent)
     found = next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None

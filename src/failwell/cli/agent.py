@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import options, session, stopping
+from failwell.cli.lookup import contract_in_force, find_agent
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
-    from failwell.client.wire import Wire
     from failwell.core.contract import Contract
     from failwell.identity.keys import SigningKey
 
@@ -124,26 +124,6 @@ def _made_once(load: Any, create: Any, origin: str, name: str) -> SigningKey:
 
 
 # ---- look ----------------------------------------------------------------------------------------------------
-
-
-def find_agent(wire: Wire, name: str) -> tuple[str, dict[str, Any]]:
-    """Full id and row of the agent with this id or short name; NotFound otherwise."""
-    rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
-    for full, row in rows.items():
-        if name in (full, row["name"]):
-            return full, row
-    raise NotFound(f"no agent {name} is registered here", hint="failwell agent list")
-
-
-def contract_in_force(wire: Wire, agent: str) -> Contract | None:
-    """The contract that is adopted for an agent, None while there is none."""
-    from failwell.core.contract import from_canonical
-
-    try:
-        row = wire.call("ask", about="contract", key=agent)
-    except NotFound:
-        return None
-    return from_canonical(row["document"].encode())
 
 
 @app.command("list")

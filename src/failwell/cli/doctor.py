@@ -116,7 +116,7 @@ def _show_checks(screen: Screen, checks: list[Check]) -> None:
 
 
 def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
-    from failwell.cli.agent import contract_in_force
+    from failwell.cli.lookup import contract_in_force
 
     try:
         with session.reach_node(place) as wire:

@@ -170,7 +170,7 @@ def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
     screen.say("\nWhat was running", "bold")
     rows = [
         (
-            stop["action"], stop["tool"], stop["state"],
+            stop["action"], stop["tool"], stop["state"].replace("_", " "),
             None if stop["measured_ms"] is None else span(round(stop["measured_ms"] * 1000)),
             plural(stop["processes"], "process", "processes"), stop["proven_by"],
         )

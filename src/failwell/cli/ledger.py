@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import options, session
-from failwell.cli.screen import Answer, Screen, clock, door, plural
+from failwell.cli.screen import Answer, Screen, clock, door, plural, safe
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="The record: verify, look at its end, rebuild. Needs no node.")
 
 SHOWN_FINDINGS = 10
-SHORT = 100
+MIN_SHORT = 20
 
 
 @app.command("verify")
@@ -109,17 +109,22 @@ def tail(
     shown = audit.tail(_place(workspace), count)
 
     def show(screen: Screen) -> None:
-        rows: list[tuple[object, ...]] = []
-        for each in shown:
-            entry = each.entry
-            if entry is None:
-                rows.append((each.seq, None, "UNREADABLE", None, each.error))
-            else:
-                agent = None if entry.agent is None else entry.agent.rsplit("/", 1)[-1]
-                rows.append((each.seq, clock(entry.at), entry.kind, agent, _summary(entry.body)))
-        screen.table(("entry", "at (UTC)", "kind", "agent", ""), rows, right=("entry",))
+        rows = [_row(each) for each in shown]
+        columns = ("entry", "at (UTC)", "kind", "agent", "says")
+        others = [max(len(row[place]) for row in (columns, *rows)) for place in range(4)]
+        room = max(MIN_SHORT, screen.console.width - sum(others) - 2 * len(others))
+        short = [(*row[:4], row[4] if len(row[4]) <= room else f"{row[4][: room - 1]}…") for row in rows]
+        screen.table(columns, short, right=("entry",))
 
     return Answer(fields={"entries": [_fields(each) for each in shown]}, show=show)
+
+
+def _row(shown: Shown) -> tuple[str, str, str, str, str]:
+    entry = shown.entry
+    if entry is None:
+        return str(shown.seq), "-", "UNREADABLE", "-", safe(shown.error)
+    agent = "-" if entry.agent is None else entry.agent.rsplit("/", 1)[-1]
+    return str(shown.seq), clock(entry.at), entry.kind, safe(agent), safe(_summary(entry.body))
 
 
 def _fields(shown: Shown) -> dict[str, Any]:
@@ -144,8 +149,7 @@ def _summary(body: Any) -> str:
             parts.append(f"{name} {value}")
         elif isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value):
             parts.append(f"{name} {', '.join(str(item['id']) for item in value)}")
-    line = " · ".join(parts)
-    return line if len(line) <= SHORT else f"{line[:SHORT]} ..."
+    return " · ".join(parts)
 
 
 @app.command("rebuild")

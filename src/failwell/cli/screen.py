@@ -122,14 +122,15 @@ class Screen:
         self.console.print(Text("  " + safe(line)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-        """Rows under headings; long cells wrap, nothing is cut off."""
+        """Rows under headings; long cells wrap and nothing is cut off."""
         from rich.table import Table
         from rich.text import Text
 
         numbers = frozenset(right)
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(columns))
         for name in columns:
-            shown.add_column(name, justify="right" if name in numbers else "left", overflow="fold")
+            side: Any = "right" if name in numbers else "left"
+            shown.add_column(name, justify=side, overflow="fold")
         for row in rows:
             shown.add_row(*(Text("-" if cell is None else safe(cell)) for cell in row))
         self.put(shown)

@@ -101,7 +101,7 @@ def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
                 ("action", "tool", "how it ended", "after", "proven by"),
                 [
                     (
-                        stop["action"], stop["tool"], stop["state"],
+                        stop["action"], stop["tool"], stop["state"].replace("_", " "),
                         None if stop["measured_ms"] is None else span(round(stop["measured_ms"] * 1000)),
                         stop["proven_by"],
                     )
@@ -116,7 +116,7 @@ def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
 
 def _account(place: Workspace, name: str) -> dict[str, Any] | None:
     """The account of the agent's incident, once everything that was ordered to stop has its end, or time is up."""
-    from failwell.cli.agent import find_agent
+    from failwell.cli.lookup import find_agent
 
     until = time.monotonic() + LOOK_S
     told: dict[str, Any] | None = None

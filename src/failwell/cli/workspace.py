@@ -79,7 +79,8 @@ def init(
         screen.command("failwell person add NAME --email ADDR --role approver")
         screen.say("Then an agent, whose owner writes, signs and gets adopted its contract:")
         screen.command(f"failwell agent register spiffe://example.org/agent/NAME --owner {person}")
-        screen.command("failwell contract sign FILE --as OWNER      failwell contract adopt FILE --as APPROVER")
+        screen.command(f"failwell contract sign FILE --as {person}")
+        screen.command("failwell contract adopt FILE --as NAME")
         screen.say("Keep the verifier key outside this machine; with it a foreign record is told from yours:")
         screen.command(begun.log_key)
 

@@ -1,0 +1,31 @@
+"""What several commands look up at the node: an agent by any of its names, and the contract that bounds it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from failwell.core.errors import NotFound
+
+if TYPE_CHECKING:
+    from failwell.client.wire import Wire
+    from failwell.core.contract import Contract
+
+
+def find_agent(wire: Wire, name: str) -> tuple[str, dict[str, Any]]:
+    """Full id and row of the agent with this id or short name; NotFound otherwise."""
+    rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
+    for full, row in rows.items():
+        if name in (full, row["name"]):
+            return full, row
+    raise NotFound(f"no agent {name} is registered here", hint="failwell agent list")
+
+
+def contract_in_force(wire: Wire, agent: str) -> Contract | None:
+    """The contract that is adopted for an agent, None while there is none."""
+    from failwell.core.contract import from_canonical
+
+    try:
+        row = wire.call("ask", about="contract", key=agent)
+    except NotFound:
+        return None
+    return from_canonical(row["document"].encode())

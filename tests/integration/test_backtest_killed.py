@@ -6,6 +6,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,3 +100,17 @@ def stored(into: Path) -> list[str]:
     rows: list[Any] = connection.execute("SELECT data FROM entry ORDER BY seq").fetchall()
     connection.close()
     return [decode_entry(bytes(data)).kind for (data,) in rows]
+
+
+def test_interrupted_from_the_keyboard_it_ends_at_once_and_goes_on_later(whole: Whole, tmp_path: Path) -> None:
+    options, _, _, _ = whole
+    command = [sys.executable, "-m", "tests.integration.killed_backtest", "0", *options, "--into", str(tmp_path / "l")]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            while process.poll() is None and not (tmp_path / "l" / "ledger.db-wal").exists():
+                time.sleep(0.005)
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=20)
+        finally:
+            process.kill()
+    check_same(whole, tmp_path / "l")

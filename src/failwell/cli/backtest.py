@@ -33,6 +33,7 @@ from failwell.replay.readback import sum_up
 from failwell.replay.summary import Summary
 
 LINE_EVERY_S = 3.0
+INTERRUPTED = 130  # as a shell reports a command ended by SIGINT
 PLAIN_WIDTH = 120  # of tables that go to a file or another program
 MAX_DEFAULT_FOLDERS = 10_000
 
@@ -63,13 +64,21 @@ def backtest(
         declaration = declare(contract, traces, pace, assembly.EVALUATOR)
         target = (into or _new_folder(Path.cwd())).resolve()
         print(f"Judging {declaration.calls} calls of {declaration.runs} runs into {target}", file=sys.stderr)
-        summary = run_backtest(declaration, target)
+        summary = _run_or_stop(declaration, target)
     except FailwellError as error:
         raise typer.Exit(_report(error, as_json=as_json)) from None
     if as_json:
         sys.stdout.write(json.dumps(summary.to_json(str(target))) + "\n")
     else:
         _show(summary, target)
+
+
+def _run_or_stop(declaration: Declaration, target: Path) -> Summary:
+    try:
+        return run_backtest(declaration, target)
+    except KeyboardInterrupt:
+        print(f"Interrupted. The same command with --into {target} goes on from here.", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def run_backtest(declaration: Declaration, target: Path) -> Summary:

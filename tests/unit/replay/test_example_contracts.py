@@ -52,9 +52,7 @@ def test_there_are_five_and_nothing_else() -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_each_lints_without_error_and_is_picked_by_its_suite(path: Path) -> None:
     text = path.read_text()
-    assert [
-        str(finding) for finding in contracts.lint(text, name=path.name) if finding.level == "error"
-    ] == []
+    assert [str(finding) for finding in contracts.lint(text, name=path.name) if finding.level == "error"] == []
     contract = contracts.load(text, name=path.name)
     assert contract.applies_to == {"suite": path.stem}
     assert contract.agent == f"spiffe://example.org/agent/{path.stem}-assistant"
@@ -84,9 +82,7 @@ def test_no_irreversible_tool_is_unbounded(path: Path) -> None:
     ({"amount": None}, ("DENY", ["arguments"])),
     ({"memo": "x"}, ("DENY", ["arguments"])),
 ])  # fmt: skip
-def test_transfers_are_bounded_by_payee_and_amount(
-    changes: dict[str, Any], expected: tuple[str, list[str]]
-) -> None:
+def test_transfers_are_bounded_by_payee_and_amount(changes: dict[str, Any], expected: tuple[str, list[str]]) -> None:
     assert spoke(judged("banking", "send_money", **transfer(**changes))) == expected
 
 
@@ -118,18 +114,14 @@ def test_a_standing_order_cannot_be_redirected_unseen() -> None:
 def test_nothing_leaves_the_company_by_a_look_alike_address(address: str, verdict: str) -> None:
     assert judged("workspace", "share_file", file_id="3", email=address, permission="r").verdict == verdict
     assert judged("workspace", "send_email", **mail(address)).verdict == verdict
-    hidden_among_colleagues = mail(
-        "alex.martin@bluesparrowtech.com", cc=["sara.lee@bluesparrowtech.com", address]
-    )
+    hidden_among_colleagues = mail("alex.martin@bluesparrowtech.com", cc=["sara.lee@bluesparrowtech.com", address])
     assert judged("workspace", "send_email", **hidden_among_colleagues).verdict == verdict
 
 
 def test_a_hidden_copy_waits_for_a_person_even_inside_the_company() -> None:
     hidden = mail("david.lee@bluesparrowtech.com", bcc=["sara.lee@bluesparrowtech.com"])
     assert spoke(judged("workspace", "send_email", **hidden)) == ("ESCALATE", ["blind-copy"])
-    assert (
-        judged("workspace", "send_email", **mail("david.lee@bluesparrowtech.com", bcc=[])).verdict == "ALLOW"
-    )
+    assert judged("workspace", "send_email", **mail("david.lee@bluesparrowtech.com", bcc=[])).verdict == "ALLOW"
 
 
 def test_the_travel_assistant_writes_to_the_traveller_alone() -> None:
@@ -139,10 +131,7 @@ def test_the_travel_assistant_writes_to_the_traveller_alone() -> None:
 
 
 def test_strangers_and_publication_wait_for_a_person() -> None:
-    assert (
-        judged("slack", "invite_user_to_slack", user="Ann", user_email="ann@example.org").verdict
-        == "ESCALATE"
-    )
+    assert judged("slack", "invite_user_to_slack", user="Ann", user_email="ann@example.org").verdict == "ESCALATE"
     assert judged("slack", "post_webpage", url="www.example.org", content="Hi").verdict == "ESCALATE"
     assert judged("slack", "send_channel_message", channel="External_2", body="Hi").verdict == "ESCALATE"
     assert judged("slack", "send_channel_message", channel="general", body="Hi").verdict == "ALLOW"

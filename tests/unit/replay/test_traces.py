@@ -49,9 +49,7 @@ def user(text: str) -> str:
 
 
 def dojo(*messages: str, **metadata: Any) -> str:
-    marks = json.dumps(
-        {"suite_name": "banking", "user_task_id": "user_task_0", "injection_task_id": None} | metadata
-    )
+    marks = json.dumps({"suite_name": "banking", "user_task_id": "user_task_0", "injection_task_id": None} | metadata)
     return f'{{"index": 1, "messages": [{", ".join(messages)}], "metadata": {marks}, "annotations": []}}'
 
 
@@ -209,9 +207,7 @@ def test_string_arguments_that_are_no_json_pass_on_to_the_gate(write: Write) -> 
     assert only(write(dojo(assistant(call("pay", '""'))))).calls[0].arguments == b""
 
 
-@pytest.mark.parametrize(
-    ("words", "kept"), [(None, None), ("", None), (" \n", None), ("I will pay.", "I will pay.")]
-)
+@pytest.mark.parametrize(("words", "kept"), [(None, None), ("", None), (" \n", None), ("I will pay.", "I will pay.")])
 def test_words_of_every_call_in_the_message(write: Write, words: str | None, kept: str | None) -> None:
     counts = ReadCounts()
     run = only(write(dojo(assistant(call("a"), call("b"), words=words))), counts)

@@ -13,7 +13,7 @@ import sys
 
 import apsw
 
-from tests.integration.recordings import command_line
+from failwell.cli.main import _main
 
 
 class _File(apsw.VFSFile):
@@ -54,5 +54,6 @@ class KillingDisk(apsw.VFS):
 
 if __name__ == "__main__":
     disk = KillingDisk(int(sys.argv[1]))
-    command_line()(["backtest", *sys.argv[2:]], standalone_mode=False)
+    status = _main(["backtest", *sys.argv[2:]])
     print(f"operations: {disk.operations}", file=sys.stderr)
+    sys.exit(status)

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sqlite3
 from collections.abc import Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import typer
-from typer.testing import CliRunner, Result
-
-from failwell.cli.backtest import register
+from failwell.cli import main
 from failwell.core.records import Entry, decode_entry
 
 BANK = """\
@@ -104,22 +103,26 @@ def case(folder: Path, runs: Sequence[dict[str, Any]] | None = None) -> list[str
             "--traces", str(folder / "runs.jsonl")]  # fmt: skip
 
 
-def command_line() -> typer.Typer:
-    """The command as the command line has it: one of several."""
-    app = typer.Typer()
-    register(app)
-    app.callback()(lambda: None)
-    return app
+class Said(NamedTuple):
+    """What a command ended with and said."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
 
 
-def backtest(*options: str) -> Result:
-    return CliRunner().invoke(command_line(), ["backtest", *options])
+def backtest(*options: str) -> Said:
+    """Give the command to the real command line, in this process."""
+    out, err = io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err):
+        code = main._main(["backtest", *options])
+    return Said(code, out.getvalue(), err.getvalue())
 
 
 def shown(*options: str) -> dict[str, Any]:
     """What a backtest that must succeed prints with --json."""
     result = backtest(*options, "--json")
-    assert result.exit_code == 0, result.output
+    assert result.exit_code == 0, result
     found: dict[str, Any] = json.loads(result.stdout)
     return found
 

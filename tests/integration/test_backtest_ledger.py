@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from failwell.node.audit import rebuild_workspace, verify_workspace
 from failwell.node.clock import SystemClock
 from failwell.node.workspace import Lock, Workspace
 from failwell.storage.sqlite import SqliteStorage
-from tests.integration.recordings import BANK, backtest, bank_runs, case, entries, run, shown, write_runs
+from tests.integration.recordings import BANK, backtest, bank_runs, case, entries, pay, run, shown, write_runs
 
 
 def of(found: list[Entry[Any]], kind: type) -> list[Entry[Any]]:
@@ -200,11 +199,11 @@ def refused(*options: str, into: Path, code: int = 2) -> str:
     """The message of a backtest that must be refused in both forms, and leave no trace of itself."""
     before = sorted(into.parent.rglob("*"))
     result = backtest(*options, "--into", str(into), "--json")
-    assert result.exit_code == code, result.output
+    assert result.exit_code == code, result
     error = json.loads(result.stdout)["error"]
     assert set(error) == {"code", "message", "hint"}
     plain = backtest(*options, "--into", str(into))
-    assert (plain.exit_code, plain.stdout) == (code, "")
+    assert plain.stdout == ""
     assert error["message"] in plain.stderr
     assert sorted(into.parent.rglob("*")) == before
     return f"{error['message']} {error['hint']}"
@@ -268,7 +267,7 @@ def test_a_live_workspace_is_not_touched(tmp_path: Path) -> None:
     writer.close()
     Lock(live).release()
     before = live.ledger.read_bytes()
-    assert "is a live workspace" in refused(*options, into=live.path)
+    assert "is a live workspace" in refused(*options, into=live.path, code=1)
     assert live.ledger.read_bytes() == before
 
 
@@ -286,7 +285,7 @@ def test_a_contract_too_long_for_an_entry_leaves_no_half_made_workspace(tmp_path
     quotes = '"' * 1900  # each takes two bytes in the contract's text and four in the entry's
     clauses = "".join(f"  - {{id: c{n}, deny: pay, severity: minor, because: '{quotes}'}}\n" for n in range(11))
     bank.write_text(BANK.format(version=1).replace("clauses:\n", f"clauses:\n{clauses}"))
-    refused(*options, into=tmp_path / "ledger", code=3)
+    assert "65535" in refused(*options, into=tmp_path / "ledger", code=1)
 
 
 def test_an_empty_folder_is_used(tmp_path: Path) -> None:
@@ -301,11 +300,11 @@ def test_a_recording_given_twice_is_refused(tmp_path: Path) -> None:
     assert "copy.jsonl is given twice" in refused(*options, "--traces", str(copy), into=tmp_path / "ledger")
 
 
-@pytest.mark.parametrize("broken", ["bank.yaml", "runs.jsonl"])
-def test_a_broken_file_is_named_and_nothing_is_made(tmp_path: Path, broken: str) -> None:
+@pytest.mark.parametrize(("broken", "code"), [("bank.yaml", 1), ("runs.jsonl", 2)])
+def test_a_broken_file_is_named_and_nothing_is_made(tmp_path: Path, broken: str, code: int) -> None:
     options = case(tmp_path / "given")
     (tmp_path / "given" / broken).write_text("}")
-    assert broken in refused(*options, into=tmp_path / "ledger")
+    assert broken in refused(*options, into=tmp_path / "ledger", code=code)
 
 
 def test_a_pace_that_outlasts_a_contract_is_refused(tmp_path: Path) -> None:
@@ -314,16 +313,7 @@ def test_a_pace_that_outlasts_a_contract_is_refused(tmp_path: Path) -> None:
     assert "chat-bot is valid until 2027-02-01" in message
 
 
-def test_a_call_that_no_entry_can_hold_is_named_and_what_came_before_stays(tmp_path: Path) -> None:
-    runs = [*bank_runs()[:1], run("banking", [pay_with_a_long_name()])]
-    options = case(tmp_path / "given", runs)
-    result = backtest(*options, "--into", str(tmp_path / "ledger"), "--json")
-    assert result.exit_code == 3
-    assert "runs.jsonl, run 2, call 1" in json.loads(result.stdout)["error"]["message"]
-    found = entries(tmp_path / "ledger")
-    assert Counter(entry.kind for entry in found)["decision"] == 3
-    assert found[-1].kind == "run.opened"
-
-
-def pay_with_a_long_name() -> tuple[str, Any, str | None, str | None]:
-    return ("pay" * 30_000, {}, None, "paid")
+def test_a_tool_name_without_end_is_denied_and_the_backtest_goes_on(tmp_path: Path) -> None:
+    options = case(tmp_path / "given", [run("banking", [("pay" * 30_000, {}, None, "paid"), pay("Ann", 2)])])
+    summary = shown(*options, "--into", str(tmp_path / "ledger"))
+    assert summary["verdicts"] == {"ALLOW": 1, "ESCALATE": 0, "DENY": 1}

@@ -17,8 +17,8 @@ CALLS = 10
 MEASURED = """
 import sys
 from pathlib import Path
-from tests.integration.recordings import command_line
-command_line()(["backtest", *sys.argv[1:]], standalone_mode=False)
+from failwell.cli.main import _main
+assert _main(["backtest", *sys.argv[1:]]) == 0
 (peak,) = [line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM:")]
 print(peak.split()[1], file=sys.stderr)
 """

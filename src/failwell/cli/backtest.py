@@ -7,9 +7,7 @@ killed at any point either left nothing or something that the same command goes 
 
 from __future__ import annotations
 
-import json
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,10 +18,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bar
-from rich.table import Table as Shown
 
+from failwell.cli import options
+from failwell.cli.screen import Answer, Screen, door, plural, tell
 from failwell.core.contract import parse_duration
-from failwell.core.errors import FailwellError, InputError, NotFound, Refused
+from failwell.core.errors import InputError
 from failwell.node import assembly
 from failwell.node.workspace import Lock, Workspace
 from failwell.replay import backtest as recorded
@@ -33,8 +32,6 @@ from failwell.replay.readback import sum_up
 from failwell.replay.summary import Summary
 
 LINE_EVERY_S = 3.0
-INTERRUPTED = 130  # as a shell reports a command ended by SIGINT
-PLAIN_WIDTH = 120  # of tables that go to a file or another program
 MAX_DEFAULT_FOLDERS = 10_000
 
 
@@ -43,42 +40,46 @@ def register(app: typer.Typer) -> None:
     app.command("backtest")(backtest)
 
 
+@door("backtest")
 def backtest(
-    contract: Annotated[list[Path], typer.Option(help="A contract to judge by; once for each.", metavar="FILE")],
-    traces: Annotated[list[Path], typer.Option(help="Recorded runs, plain or gzip; once for each.", metavar="FILE")],
+    contract: Annotated[
+        list[Path], typer.Option(help="A contract to judge by; once for each.", metavar="FILE")
+    ],
+    traces: Annotated[
+        list[Path], typer.Option(help="Recorded runs, plain or gzip; once for each.", metavar="FILE")
+    ],
     into: Annotated[
         Path | None,
         typer.Option(help="Workspace to make, or to go on with. Default: a new folder here.", metavar="DIR"),
     ] = None,
-    call_every: Annotated[str, typer.Option(help="Ledger time from call to call.")] = "5s",
-    run_every: Annotated[str, typer.Option(help="Ledger time from a run's last call to the next run.")] = "1h",
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on standard output.")] = False,
-) -> None:
+    call_every: Annotated[
+        str, typer.Option(help="Ledger time from call to call.", metavar="TIME")
+    ] = "5s",
+    run_every: Annotated[
+        str, typer.Option(help="Ledger time from a run's last call to the next run.", metavar="TIME")
+    ] = "1h",
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
     """Judge recorded runs by contracts, through the real gate into a ledger of their own.
 
     Nothing is executed and no response applied. An interrupted backtest goes on where it stopped when the
     same command is given with the same --into.
     """
-    try:
-        pace = Pace(parse_duration(call_every), parse_duration(run_every))
-        declaration = declare(contract, traces, pace, assembly.EVALUATOR)
-        target = (into or _new_folder(Path.cwd())).resolve()
-        print(f"Judging {declaration.calls} calls of {declaration.runs} runs into {target}", file=sys.stderr)
-        summary = _run_or_stop(declaration, target)
-    except FailwellError as error:
-        raise typer.Exit(_report(error, as_json=as_json)) from None
-    if as_json:
-        sys.stdout.write(json.dumps(summary.to_json(str(target))) + "\n")
-    else:
-        _show(summary, target)
+    pace = Pace(parse_duration(call_every), parse_duration(run_every))
+    declaration = declare(contract, traces, pace, assembly.EVALUATOR)
+    target = (into or _new_folder(Path.cwd())).resolve()
+    tell(f"Judging {plural(declaration.calls, 'call')} of {plural(declaration.runs, 'run')} into {target}")
+    summary = _run_or_stop(declaration, target)
+    fields = {name: value for name, value in summary.to_json(str(target)).items() if name != "schema"}
+    return Answer(fields=fields, show=lambda screen: _show(screen, summary, target))
 
 
 def _run_or_stop(declaration: Declaration, target: Path) -> Summary:
     try:
         return run_backtest(declaration, target)
     except KeyboardInterrupt:
-        print(f"Interrupted. The same command with --into {target} goes on from here.", file=sys.stderr)
-        raise typer.Exit(INTERRUPTED) from None
+        tell(f"The same command with --into {target} goes on from here.")
+        raise
 
 
 def run_backtest(declaration: Declaration, target: Path) -> Summary:
@@ -177,30 +178,14 @@ class _Lines:
         if now_s >= self._due_s:
             self._due_s = now_s + LINE_EVERY_S
             of = self._declaration
-            print(f"{runs} of {of.runs} runs, {calls} of {of.calls} calls", file=sys.stderr, flush=True)
+            tell(f"{runs:,} of {plural(of.runs, 'run')}, {calls:,} of {plural(of.calls, 'call')}")
 
 
-def _show(summary: Summary, target: Path) -> None:
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = PLAIN_WIDTH
+def _show(screen: Screen, summary: Summary, target: Path) -> None:
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in summary.verdicts.items())
+    runs, actions = plural(len(summary.runs), "run"), plural(summary.actions, "action")
+    screen.lead(f"{runs}, {actions}: {verdicts}", f"The record: {target}")
     for table in summary.tables():
-        shown = Shown(title=table.title, title_justify="left")
-        for column in table.columns:
-            shown.add_column(column, justify="right" if column in table.counts else "left", overflow="fold")
-        for row in table.rows:
-            shown.add_row(*row)
-        console.print(shown)
-    verdicts = ", ".join(f"{count} {verdict}" for verdict, count in summary.verdicts.items())
-    console.print(f"{len(summary.runs)} runs, {summary.actions} actions: {verdicts}", soft_wrap=True)
-    console.print(f"The record: {target}", soft_wrap=True, markup=False)
-
-
-def _report(error: FailwellError, *, as_json: bool) -> int:
-    """Print an error, and return the exit code: 2 for what the caller can mend, else 3."""
-    if as_json:
-        shown = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-        sys.stdout.write(json.dumps(shown) + "\n")
-    else:
-        print(error.message, *([f"  {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
-    return 2 if isinstance(error, InputError | NotFound | Refused) else 3
+        screen.say()
+        screen.say(table.title)
+        screen.table(table.columns, table.rows, right=table.counts)

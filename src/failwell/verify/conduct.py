@@ -8,22 +8,18 @@ commit does not follow any more. What the blobs hold (arguments, reasons) is not
 
 from __future__ import annotations
 
-import base64
 from collections import deque
-from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
-from failwell.core import kinds, orders
+from failwell.core import kinds
 from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
 from failwell.core.react import ACTOR, react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
-from failwell.verify.finding import ORDERS, REACTIONS, VERDICTS, Findings
-
-VerifySignature = Callable[[bytes, bytes, bytes], bool]
+from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.powers import Powers, VerifySignature
 
 #: What folding or reacting to an entry that nobody of ours wrote may raise.
 BROKEN = (FailwellError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
@@ -38,7 +34,7 @@ class Conduct:
 
     def __init__(self, findings: Findings, verify: VerifySignature) -> None:
         self._findings = findings
-        self._verify = verify
+        self.powers = Powers(findings, verify)
         self.state = State()
         #: First entry that the fold could not take; None while all follow.
         self.broken_at: int | None = None
@@ -46,7 +42,6 @@ class Conduct:
         self.made: _CHANGED = {}
         self.decided = 0
         self.reacted = 0
-        self.ordered = 0
         self._verdicts = bytearray()
         self._waiting: deque[Entry[Any]] = deque()
         self._expected: deque[tuple[Draft, Entry[Any]]] = deque()
@@ -70,6 +65,7 @@ class Conduct:
                 self._finish(entry.seq, entry.at)
             self._verdicts.append(0)
             self._judge(entry)
+            self.powers.take(entry, self.state)
             self.state.apply(entry, leaf)
             for place, row in self.state.drain().items():
                 self.made[place] = row, entry.seq
@@ -172,9 +168,6 @@ class Conduct:
         elif isinstance(body, kinds.InterruptOrdered):
             for action in body.actions:
                 self._named(entry, action, "interrupt of")
-        elif isinstance(body, kinds.Order):
-            self.ordered += 1
-            self._order(entry, body)
 
     def _named(self, entry: Entry[Any], action: int, what: str) -> int:
         """The verdict of the decision that an entry names; 0 and a finding where there is none before it."""
@@ -228,38 +221,6 @@ class Conduct:
             elif use.used != state.used(agent, use.limit, use.key, now_us, per_us[use.limit]):
                 wrong.append(("decision.limit", f"limit {use.limit} was not used {use.used} times"))
         return wrong
-
-    # -- orders ------------------------------------------------------------------------------------------------
-
-    def _order(self, entry: Entry[Any], body: kinds.Order) -> None:
-        """INVARIANT (I7): every human power is a signed order of an enrolled person, for this ledger."""
-        try:
-            wrong = self._order_fault(entry, body)
-        except FailwellError as error:
-            wrong = error.message
-        except ValueError:
-            wrong = "a key or signature is not base64"
-        if wrong is not None:
-            self._findings.add(ORDERS, "order.signature", f"entry {entry.seq}: {wrong}", entry=entry.seq)
-
-    def _order_fault(self, entry: Entry[Any], body: kinds.Order) -> str | None:
-        order = orders.parse_order(body.text)
-        if (order.order, order.person, f"person:{order.person}") != (body.order, body.person, entry.actor):
-            return "the order's text is of another power or person than the entry says"
-        if order.origin != entry.origin:
-            return f"the order is for log {order.origin}"
-        person = self.state.person.get(order.person)
-        if person is not None:
-            key = base64.b64decode(person.key)
-        elif isinstance(order.details, orders.Init) and not self.state.person:
-            key = base64.b64decode(order.details.key)
-        else:
-            return f"{order.person} was not enrolled"
-        if body.key != sha256(key).hexdigest()[:16]:
-            return "the order was signed with another key than the one enrolled"
-        if not self._verify(key, orders.SIGNED_PREFIX + body.text.encode(), base64.b64decode(body.signature)):
-            return f"the signature of {order.person} does not verify"
-        return None
 
 
 def _against_itself(body: kinds.Decision) -> list[tuple[str, str]]:

@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 from failwell.core.errors import Corrupt
 from failwell.core.rows import encode_row
-from failwell.verify.anchors import Anchor, Anchors
+from failwell.verify.anchors import Anchor, Anchors, VerifySignature
 from failwell.verify.bound import Beside, Shelf, compare_rows
 from failwell.verify.chain import Chain
-from failwell.verify.conduct import Conduct, VerifySignature
+from failwell.verify.conduct import Conduct
 from failwell.verify.finding import (
     BOUND,
     BYTES,
@@ -169,6 +169,6 @@ def _details(findings: Findings, chain: Chain, conduct: Conduct, beside: Beside,
     findings.detail(CITATIONS, f"{chain.cited} citations")
     findings.detail(VERDICTS, f"{conduct.decided} verdicts")
     findings.detail(REACTIONS, f"{conduct.reacted} reactions")
-    findings.detail(ORDERS, f"{conduct.ordered} orders")
+    findings.detail(ORDERS, f"{conduct.powers.count} orders")
     findings.detail(BOUND, f"{blobs} blobs, {tokens} tokens")
     findings.detail(ROWS, f"{rows} rows")

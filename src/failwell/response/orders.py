@@ -60,7 +60,7 @@ def propose_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         details = parse_order(signed.order).details
         row = _incident(turn, details.incident)
         order, draft = admit(turn, signed, verify, wanted="release.propose", agent=row.agent, source="node")
-        _releasable(turn, row, details.agent)
+        _releasable(turn, details.incident, row, details.agent)
         beyond = [seq for seq in details.evidence if seq >= turn.seq]
         if beyond:
             raise Refused(f"there is no entry {beyond[0]} to cite as evidence")
@@ -87,7 +87,7 @@ def approve_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         row = _incident(turn, details.incident)
         order, draft = admit(turn, signed, verify, wanted="release.approve", agent=row.agent, source="node")
         need_role(turn, order.person, "approver", "approving a release")
-        agent = _releasable(turn, row, details.agent)
+        agent = _releasable(turn, details.incident, row, details.agent)
         if row.proposal is None or row.proposed_by is None or row.proposal != details.proposal:
             raise Refused("this is not the release that stands proposed", hint="failwell incident show")
         suspended_by = state.agent[agent].suspended_by or ""
@@ -120,12 +120,19 @@ def _incident(turn: Turn, number: int) -> Incident:
     return row
 
 
-def _releasable(turn: Turn, row: Incident, agent: str) -> str:
-    """The incident's agent, if it is the one named, suspended, and its containment complete."""
+def _releasable(turn: Turn, number: int, row: Incident, agent: str) -> str:
+    """The incident's agent, if it is the one named, suspended for this incident, and its containment complete."""
     if turn.state.agent_named(agent) != row.agent:
         raise Refused(f"the incident is about {row.agent}, not {agent}")
     if turn.state.agent[row.agent].authority != "SUSPENDED":
         raise Refused(f"{row.agent} is not suspended")
+    # Attack: an incident that was released before has all its marks and a proposal that still stands; cited again, it
+    # would undo the next suspension without anybody having taken that case, and by one person alone.
+    current = turn.state.agent[row.agent].incident
+    if current != number:
+        raise Refused(
+            f"{row.agent} is suspended for incident {current}, not {number}", hint=f"failwell incident show {current}"
+        )
     missing = missing_for_release(row.marks)
     if missing:
         raise Refused(

@@ -33,7 +33,7 @@ from failwell.ledger.vault import Minted, Vault
 from failwell.ports.clock import Clock
 from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredToken
 
-#: A chain of reactions longer than this is a fault of ours, not of an agent.
+#: More reactions than this to each entry that a job wrote are a fault of ours, not of an agent.
 MAX_REACTIONS = 256
 #: Leaf hashes kept at hand for citations; older ones are read from the store.
 RECENT_LEAVES = 65_536
@@ -114,16 +114,14 @@ class Book:
 
     def _clear(self) -> None:
         self._entries: list[StoredEntry] = []
-        self._blobs: list[StoredBlob] = []
+        self._blobs: dict[int, StoredBlob] = {}
         self._tokens: list[StoredToken] = []
-        self._minted: list[Minted] = []
         self.written: list[Entry[Any]] = []
 
     # -- time --------------------------------------------------------------------------------------------------
 
-    def now_us(self) -> int:
-        """Ledger time: the previous entry's plus what the boot clock says has passed (D7)."""
-        mono_us = self._clock.mono_us()
+    def _at_us(self, mono_us: int) -> int:
+        """Ledger time: the previous entry's plus what the boot clock says has passed since (D7)."""
         return self.state.last_at_us + max(0, mono_us - self._mono_us)
 
     def clock_draft(self) -> Draft | None:
@@ -149,7 +147,9 @@ class Book:
         Errors of the job itself change nothing. An entry that does not fold raises Corrupt: the batch is lost and
         `recover` must be called, as after any other error that leaves `torn` set.
         """
-        turn = Turn(self.state, self.now_us(), self.vault, self.storage, self._entropy)
+        # One look at the clock for all entries of a job: time between two looks would be lost to the ledger.
+        mono_us = self._clock.mono_us()
+        turn = Turn(self.state, self._at_us(mono_us), self.vault, self.storage, self._entropy, self._blobs)
         plan = job(turn)
         if not plan.drafts:
             return plan.answer, ()
@@ -157,31 +157,32 @@ class Book:
         # it must never be committed.
         self.torn = True
         try:
-            entries = self._write(plan.drafts, turn, before)
+            entries = self._write(plan.drafts, turn, mono_us, before)
         except FailwellError as error:
             raise Corrupt(f"the batch was dropped: {error.message}") from error
         self.torn = False
         return plan.answer, entries
 
     def _write(
-        self, drafts: Sequence[Draft], turn: Turn, before: Callable[[Entry[Any]], None]
+        self, drafts: Sequence[Draft], turn: Turn, mono_us: int, before: Callable[[Entry[Any]], None]
     ) -> tuple[Entry[Any], ...]:  # fmt: skip
         minted = tuple(turn.minted.values())
+        # Spread over the job's entries: one entry has no room for the tokens of a thousand effects.
         entries = tuple(
-            self._append(draft, turn.now_us, minted if number == 0 else ()) for number, draft in enumerate(drafts)
+            self._append(draft, turn.now_us, mono_us, minted[number :: len(drafts)])
+            for number, draft in enumerate(drafts)
         )
         self.vault.learn(minted)
-        self._minted += minted
         waiting = deque(entries)
-        for _ in range(MAX_REACTIONS):
-            if not waiting:
-                return entries
+        for _ in range((MAX_REACTIONS + 1) * len(drafts)):
             entry = waiting.popleft()
             before(entry)
-            waiting.extend(self._append(draft, turn.now_us, ()) for draft in self._react(self.state, entry))
+            waiting.extend(self._append(draft, turn.now_us, mono_us, ()) for draft in self._react(self.state, entry))
+            if not waiting:
+                return entries
         raise Corrupt(f"entry {entries[0].seq} sets off more than {MAX_REACTIONS} reactions")
 
-    def _append(self, draft: Draft, at_us: int, minted: Sequence[Minted]) -> Entry[Any]:
+    def _append(self, draft: Draft, at_us: int, mono_us: int, minted: Sequence[Minted]) -> Entry[Any]:
         state = self.state
         seq = state.size
         kind, v = kind_of(draft.body)
@@ -189,7 +190,7 @@ class Book:
         blob = None
         if draft.secret is not None:
             stored, blob = self.vault.seal(seq, draft.secret)
-            self._blobs.append(stored)
+            self._blobs[seq] = stored
         if isinstance(draft.body, kinds.Clock | kinds.Genesis):
             at_us = self._rebase_us
         entry: Entry[Any] = Entry(
@@ -202,7 +203,7 @@ class Book:
             body=draft.body,
             boot=self._boot,
             kind=kind,
-            mono_us=self._clock.mono_us(),
+            mono_us=mono_us,
             origin=self._signer.name,
             refs=tuple(Ref(self._signer.name, cited, self.leaf(cited)) for cited in draft.refs),
             run=draft.run,
@@ -243,7 +244,7 @@ class Book:
         checkpoint = note.Checkpoint(self._signer.name, size, self.frontier.root())
         signed = note.sign(checkpoint.text(), self._signer.name, self._signer.public_key, self._signer.sign)
         changed = {place: rows.encode_row(row) for place, row in self.state.drain().items()}
-        self.storage.commit(Batch(self._entries, self._blobs, self._tokens, changed, size, signed))
+        self.storage.commit(Batch(self._entries, list(self._blobs.values()), self._tokens, changed, size, signed))
         first = self._entries[0].seq
         stored = self.storage.read_back(first, len(self._entries))
         sha256 = hashlib.sha256

@@ -7,13 +7,14 @@ after a failed commit.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from failwell.core.records import Draft, Entry, decode_entry
+from failwell.core.rows import encode_row
 from failwell.core.state import State
 from failwell.ledger.vault import Minted, Vault
-from failwell.ports.storage import Storage
+from failwell.ports.storage import Storage, StoredBlob
 
 T = TypeVar("T")
 
@@ -29,12 +30,22 @@ class Plan(NamedTuple, Generic[T]):
 
 
 class Turn:
-    """One job's view of the workspace while the writer runs it. `seq` is the number its first draft will get."""
+    """One job's view of the workspace while the writer runs it. `seq` is the number its first draft will get.
 
-    __slots__ = ("_storage", "_vault", "entropy", "minted", "now_us", "seq", "state")
+    What jobs before it in the same batch wrote (`open_blobs`, the state's changed rows) is seen like what is stored:
+    whether two requests share a commit must never change an answer.
+    """
+
+    __slots__ = ("_open_blobs", "_storage", "_vault", "entropy", "minted", "now_us", "seq", "state")
 
     def __init__(
-        self, state: State, now_us: int, vault: Vault, storage: Storage, entropy: Callable[[int], bytes]
+        self,
+        state: State,
+        now_us: int,
+        vault: Vault,
+        storage: Storage,
+        entropy: Callable[[int], bytes],
+        open_blobs: Mapping[int, StoredBlob],
     ) -> None:
         self.state = state
         self.now_us = now_us
@@ -43,6 +54,7 @@ class Turn:
         self.minted: dict[bytes, Minted] = {}
         self._vault = vault
         self._storage = storage
+        self._open_blobs = open_blobs
 
     def token(self, kind: str, value: str) -> str:
         """The random token that stands for `value` among `kind`; minted and bound by this job's entry if new."""
@@ -59,17 +71,18 @@ class Turn:
 
     def secret(self, seq: int) -> dict[str, Any] | None:
         """The opened blob of an earlier entry, None where there is none."""
-        blob = self._storage.blob(seq)
+        blob = self._open_blobs.get(seq) or self._storage.blob(seq)
         return None if blob is None else self._vault.open(blob)
 
     def entry(self, seq: int) -> Entry[Any] | None:
-        """An earlier entry as stored, None beyond the end."""
+        """An earlier entry as stored, None beyond the last commit."""
         row = self._storage.entry(seq)
         return None if row is None else decode_entry(row.data)
 
     def stored_row(self, table: str, key: Any) -> str | None:
         """A projection row that has left memory (a settled action, a closed run)."""
-        return self._storage.row(table, key)
+        changed = self.state.dirty.get((table, key))
+        return self._storage.row(table, key) if changed is None else encode_row(changed)
 
 
 Job = Callable[[Turn], Plan[T]]

@@ -14,6 +14,7 @@ import msgspec
 
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import Corrupt
+from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
 
@@ -152,6 +153,8 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
     row = state.action.get(body.decision)
     if row is None or row.state != "open":
         raise Corrupt(f"entry {entry.seq} is an outcome of {body.decision}, which is not an open action")
+    if body.state not in OUTCOMES:
+        raise Corrupt(f"entry {entry.seq} says that action {body.decision} is {body.state!r}, which is no outcome")
     if body.state == "blocked":  # proved not started: only this gives a reservation back (D6)
         for limit, key in row.held:
             state.windows[row.agent, limit, key].release(body.decision)
@@ -203,7 +206,13 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
 
 @_folds(kinds.IncidentUpdated)
 def _incident_updated(state: Projections, entry: Entry[Any], body: kinds.IncidentUpdated, at_us: int) -> None:
-    row = state.incident[body.incident]
+    row = state.incident.get(body.incident)
+    if row is None:
+        raise Corrupt(f"entry {entry.seq} updates incident {body.incident}, which there is not")
+    if body.state != row.state and body.state not in INCIDENT[row.state]:
+        raise Corrupt(f"entry {entry.seq} takes incident {body.incident} from {row.state} to {body.state}")
+    if worse(row.severity, body.severity) != body.severity:
+        raise Corrupt(f"entry {entry.seq} lowers the severity of incident {body.incident}")
     more = 1 if body.signal is not None else 0
     state.change(
         "incident", body.incident, state=body.state, severity=body.severity, signals=row.signals + more
@@ -254,8 +263,10 @@ def _unconfirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptUnc
 @_folds(kinds.AuthorityChanged)
 def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChanged, at_us: int) -> None:
     row = state.agent.get(str(entry.agent))
-    if row is None or row.authority != body.was or body.epoch < row.epoch:
+    if row is None or row.authority != body.was or body.epoch <= row.epoch:
         raise Corrupt(f"entry {entry.seq} changes the authority of {entry.agent} from a state it is not in")
+    if body.now not in AUTHORITY[row.authority]:
+        raise Corrupt(f"entry {entry.seq}: {body.was} -> {body.now} is not a step of authority")
     by = body.by if body.now == "SUSPENDED" else row.suspended_by
     incident = None if body.now in ("PROBATION", "ACTIVE") else row.incident
     state.change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident)
@@ -267,7 +278,9 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
 
 @_folds(kinds.HoldPlaced)
 def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: int) -> None:
-    state.holds = max(state.holds, body.hold)
+    if body.hold != state.holds + 1:
+        raise Corrupt(f"entry {entry.seq} places hold {body.hold} after {state.holds}")
+    state.holds = body.hold
     row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
     state.put("hold", body.hold, row)
     _mark(state, body.incident, "HELD", entry.seq)
@@ -275,7 +288,9 @@ def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: 
 
 @_folds(kinds.PageQueued)
 def _page_queued(state: Projections, entry: Entry[Any], body: kinds.PageQueued, at_us: int) -> None:
-    state.pages = max(state.pages, body.page)
+    if body.page != state.pages + 1:
+        raise Corrupt(f"entry {entry.seq} queues page {body.page} after {state.pages}")
+    state.pages = body.page
     row = rows.Page(
         incident=body.incident, person=body.person, channel=body.channel, step=body.step, state="queued", attempts=0,
         due_us=body.due_us, why=body.why,

@@ -50,6 +50,14 @@ INCIDENT: dict[str, frozenset[str]] = {
     "FALSE_ALARM": frozenset({"REOPENED"}),
 }
 
+#: How an action can end; `bypassed` is said of an effect that no verdict was asked for.
+OUTCOMES: frozenset[str] = frozenset(
+    {
+        "completed", "failed", "blocked", "interrupted_confirmed", "interrupted_unconfirmed",
+        "completed_after_interrupt", "unknown", "bypassed",
+    }
+)  # fmt: skip
+
 SEVERITIES: tuple[str, ...] = ("minor", "major", "critical")
 
 

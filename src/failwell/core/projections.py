@@ -168,7 +168,8 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
         return bool(row.open)
     if table == "action":
         if row.run is not None and row.run in state.calls:
-            state.calls[row.run][row.call] = key
+            # As in the fold: a denied re-use of a call id never takes the first one's place.
+            state.calls[row.run].setdefault(row.call, key)
         if row.held and row.state != "blocked":
             state.reserve(row.agent, key, row.limit_us, row.held)
         return bool(row.state == "open")

@@ -30,6 +30,9 @@ DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ..
     ("bypass", "critical"): ((1, 0, CONTAIN),),
 }
 
+#: Actions that one entry orders to stop: an agent with more of them open must not be too big to suspend (65,535 bytes).
+INTERRUPTED_AT_ONCE = 4000
+
 _SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
 
 
@@ -50,6 +53,8 @@ def _after_decision(state: State, entry: Entry[Any], body: kinds.Decision) -> tu
 
 
 def _after_unconfirmed(state: State, entry: Entry[Any], body: kinds.InterruptUnconfirmed) -> tuple[Draft, ...]:
+    if entry.agent not in state.agent:
+        return ()
     return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
 
 
@@ -172,7 +177,10 @@ def _contain(
     if "interrupt" in response or "suspend" in response:
         running = tuple(seq for seq in state.running(agent) if seq not in case.waiting)
         if running or "ORDERED" not in case.marks:
-            drafts.append(draft(kinds.InterruptOrdered(incident=incident, actions=running, why=why)))
+            drafts += [
+                draft(kinds.InterruptOrdered(incident=incident, actions=running[first:][:INTERRUPTED_AT_ONCE], why=why))
+                for first in range(0, max(1, len(running)), INTERRUPTED_AT_ONCE)
+            ]
     now = "SUSPENDED" if "suspend" in response else "RESTRICTED" if "restrict" in response else None
     if now is not None and row.authority not in (now, "SUSPENDED", "RETIRED"):
         drafts.append(

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from failwell.core import kinds
+from failwell.core import kinds, rows
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ports.executor import Ended
 
 CONFIRMED = ("interrupted_confirmed", "completed_after_interrupt", "blocked")
+#: The tool ended by itself, and nothing of it was left, while the order was on its way: stopped is stopped.
+OVERTAKEN = ("completed", "failed")
 
 
 def ended_by_order(ended: Ended, method: str, outcome: Callable[[Turn], Draft]) -> Job[int | None]:
@@ -21,14 +23,15 @@ def ended_by_order(ended: Ended, method: str, outcome: Callable[[Turn], Draft]) 
 
     def job(turn: Turn) -> Plan[int | None]:
         action = turn.state.action.get(ended.action)
-        agent = None if action is None else action.agent
-        run = None if action is None else action.run
+        known = action or _settled(turn, ended.action)
+        agent = None if known is None else known.agent
+        run = None if known is None else known.run
         attempted = kinds.InterruptAttempted(action=ended.action, method=method)
         proof: kinds.InterruptConfirmed | kinds.InterruptUnconfirmed
-        if ended.state in CONFIRMED:
+        if ended.state in CONFIRMED or ended.state in OVERTAKEN:
             proof = kinds.InterruptConfirmed(
-                action=ended.action, state=ended.state, processes=ended.swept, ended_mono_us=ended.ended_us,
-                proven_by=ended.proven_by,
+                action=ended.action, processes=ended.swept, ended_mono_us=ended.ended_us, proven_by=ended.proven_by,
+                state=ended.state if ended.state in CONFIRMED else "completed_after_interrupt",
             )  # fmt: skip
         else:
             proof = kinds.InterruptUnconfirmed(action=ended.action, why=ended.why or ended.state)
@@ -41,3 +44,9 @@ def ended_by_order(ended: Ended, method: str, outcome: Callable[[Turn], Draft]) 
         return Plan(tuple(drafts), lambda entries: entries[-1].seq)
 
     return job
+
+
+def _settled(turn: Turn, action: int) -> rows.Action | None:
+    """The row of an action that has its outcome already."""
+    stored = turn.stored_row("action", action)
+    return None if stored is None else rows.decode_row("action", stored)

@@ -11,6 +11,7 @@ from functools import lru_cache
 from failwell.core.errors import InputError
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MARKS = ("-", "-", "T", ":", ":", ".", "Z")
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -27,7 +28,8 @@ def _format_second(seconds: int) -> str:
 
 def parse_at(text: str) -> int:
     """Microseconds since the Unix epoch of an RFC 3339 instant as `format_at` writes it; InputError otherwise."""
-    if len(text) != 27 or text[10] != "T" or text[26] != "Z":
+    # `fromisoformat` alone takes week dates, commas and times without colons too: one instant, one spelling.
+    if len(text) != 27 or (text[4], text[7], text[10], text[13], text[16], text[19], text[26]) != _MARKS:
         raise InputError(f"{text!r} is not an instant like 2026-11-23T05:11:18.000123Z")
     try:
         moment = datetime.fromisoformat(text)

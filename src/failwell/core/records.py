@@ -12,11 +12,13 @@ encrypted blob (`blob`), people appear as random tokens whose rows are bound by 
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Any, Generic, TypeVar
 
 import msgspec
 
-from failwell.core.errors import Corrupt
+from failwell.core import canonical
+from failwell.core.errors import Corrupt, InputError
 
 MAX_ENTRY_BYTES = 65_535
 #: Token row ids are entry number times this plus position: no entry has room for as many digests, so no two entries
@@ -77,6 +79,9 @@ class _Peek(msgspec.Struct):
     v: int
 
 
+#: A number of 2^53 or more has 16 digits or more. A text can look like one too, so a hit only asks for a closer look.
+_MAYBE_TOO_LARGE = re.compile(rb"[:,\[]-?[0-9]{16}").search
+
 _PEEK = msgspec.json.Decoder(_Peek)
 
 
@@ -111,12 +116,25 @@ def encode_entry(entry: Entry[Any]) -> bytes:
     Source: RFC 8785; msgspec's sorted encoding is byte-identical to it under the no-float, ASCII-key profile
     (the tests hold the two against each other).
     """
-    data = _ENCODER.encode(entry)
+    try:
+        data = _ENCODER.encode(entry)
+    except UnicodeEncodeError as error:
+        raise Corrupt(f"entry {entry.seq} ({entry.kind}) holds a lone surrogate") from error
     if len(data) > MAX_ENTRY_BYTES:
         raise Corrupt(
             f"entry {entry.seq} ({entry.kind}) would take {len(data)} bytes, at most {MAX_ENTRY_BYTES} fit"
         )
+    _check_numbers(data)
     return data
+
+
+def _check_numbers(data: bytes) -> None:
+    """Corrupt for a number that other readers of JSON would round."""
+    if _MAYBE_TOO_LARGE(data):
+        try:
+            canonical.decode(data, max_bytes=MAX_ENTRY_BYTES)
+        except InputError as error:
+            raise Corrupt(f"the entry is outside the profile: {error.message}") from error
 
 
 def decode_entry(data: bytes) -> Entry[Any]:
@@ -137,6 +155,7 @@ def decode_entry(data: bytes) -> Entry[Any]:
     # One entry, one spelling: this also refuses duplicate keys, spaces and odd escapes.
     if _ENCODER.encode(entry) != data:
         raise Corrupt(f"entry {entry.seq} is not spelled canonically")
+    _check_numbers(data)
     return entry
 
 

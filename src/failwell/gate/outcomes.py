@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any
 
@@ -9,16 +10,22 @@ import msgspec
 
 from failwell.core import kinds
 from failwell.core.errors import Refused
+from failwell.core.machines import OUTCOMES
 from failwell.core.records import Draft, Entry
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
 #: Results beyond this are cut and marked (D12).
 MAX_RESULT_BYTES = 1_048_576
+MAX_WORDS = 2000
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """How one action ended. `by` is who says so: supervisor, agent, gate or recovery."""
+    """How one action ended. `by` is who says so: supervisor, agent, gate or recovery.
+
+    `why` stands in the entry and is ours to say; `words` are the tool side's own, personal until shown otherwise, and
+    go to the blob.
+    """
 
     decision: int
     state: str
@@ -28,6 +35,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     truncated: bool = False
     elapsed_us: int | None = None
     why: str | None = None
+    words: str | None = None
 
 
 def settle(settlement: Settlement) -> Job[int]:
@@ -40,17 +48,23 @@ def settle(settlement: Settlement) -> Job[int]:
 
 
 def draft_outcome(turn: Turn, settlement: Settlement) -> Draft:
-    """The outcome entry; the result goes to the blob under a salted commitment."""
+    """The outcome entry; the result goes to the blob under a salted commitment.
+
+    A result that is not UTF-8 lies there as base64, so that the commitment over its bytes can always be verified.
+    """
     action = turn.state.action.get(settlement.decision)
     if action is None:
         raise Refused(f"action {settlement.decision} is not open", code="not-open")
-    result, secret, commit = settlement.result, None, None
+    if settlement.state not in OUTCOMES:
+        raise Refused(f"{settlement.state!r} is not how an action ends")
+    secret: dict[str, Any] = {} if settlement.words is None else {"words": settlement.words[:MAX_WORDS]}
+    result, commit = settlement.result, None
     truncated = settlement.truncated
     if result is not None:
         if len(result) > MAX_RESULT_BYTES:
             result, truncated = result[:MAX_RESULT_BYTES], True
         salt = turn.entropy(16)
-        secret = {"result": result.decode("utf-8", "replace"), "salt": salt.hex()}
+        secret |= {**_kept(result), "salt": salt.hex()}
         commit = commitment(salt, result)
     body = kinds.Outcome(
         decision=settlement.decision, state=settlement.state, by=settlement.by, exit_code=settlement.exit_code,
@@ -58,8 +72,16 @@ def draft_outcome(turn: Turn, settlement: Settlement) -> Draft:
         elapsed_us=settlement.elapsed_us, why=settlement.why,
     )  # fmt: skip
     return Draft(
-        body=body, actor=settlement.by, agent=action.agent, run=action.run, refs=(settlement.decision,), secret=secret
+        body=body, actor=settlement.by, agent=action.agent, run=action.run, refs=(settlement.decision,),
+        secret=secret or None,
     )  # fmt: skip
+
+
+def _kept(result: bytes) -> dict[str, str]:
+    try:
+        return {"result": result.decode()}
+    except UnicodeDecodeError:
+        return {"result_base64": base64.b64encode(result).decode()}
 
 
 class Witnessed(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +109,7 @@ def record_effects(agent: str, effects: tuple[Witnessed, ...]) -> Job[tuple[int,
 
 
 def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
-    decision = effect.action if effect.action is not None and _allowed(turn, agent, effect) else None
+    decision = effect.action if _allowed(turn, agent, effect) else None
     body = kinds.EffectWitnessed(
         witness=effect.witness, ref=effect.ref, tool=effect.tool, at_tool=effect.at,
         customer=None if effect.customer is None else turn.token("customer", effect.customer),
@@ -100,7 +122,9 @@ def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
 def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
     """Whether the decision that the effect names exists, is this agent's, for this tool, and allowed it."""
     row: dict[str, Any] | None
-    live = turn.state.action.get(effect.action or -1)
+    if effect.action is None or not 0 <= effect.action < turn.seq:
+        return False
+    live = turn.state.action.get(effect.action)
     if live is not None:
         return live.agent == agent and live.tool == effect.tool and live.verdict == "ALLOW"
     stored = turn.stored_row("action", effect.action)

@@ -42,6 +42,11 @@ def open_run(
     return job
 
 
+#: What a run can be closed with in the entry; whatever else the agent's side says lies in the blob.
+CLOSED_AS = ("done", "recorded")
+MAX_CLOSING = 2000
+
+
 def close_run(run: int, agent: str, reason: str, running: frozenset[int] = frozenset()) -> Job[None]:
     """The job that closes a run; its call ids are forgotten and nothing more is decided in it.
 
@@ -58,7 +63,11 @@ def close_run(run: int, agent: str, reason: str, running: frozenset[int] = froze
             draft_outcome(turn, Settlement(decision=seq, state="blocked", by="gate", why="its run was closed first"))
             for seq in unused
         ]
-        closed = Draft(body=kinds.RunClosed(reason=reason), actor=f"agent:{agent}", agent=agent, run=run, refs=(run,))
+        known = reason in CLOSED_AS
+        closed = Draft(
+            body=kinds.RunClosed(reason=reason if known else "other"), actor=f"agent:{agent}", agent=agent, run=run,
+            refs=(run,), secret=None if known else {"reason": reason[:MAX_CLOSING]},
+        )  # fmt: skip
         return Plan((*settled, closed), lambda entries: None)
 
     return job

@@ -28,6 +28,8 @@ _SALT_BYTES = 16
 MAX_REASON_BYTES = 16_384
 #: How much of arguments that were not read (no contract, not JSON) is kept as evidence; the digest covers all of it.
 MAX_UNREAD_BYTES = 65_536
+#: A tool's name stands in the entry; contracts know none that is longer than 128 characters.
+MAX_TOOL_NAME = 200
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,11 +69,14 @@ class Gate:
     def decide(self, proposal: Proposal) -> Job[Verdict]:
         """The job that judges `proposal` and records the decision, or finds the one made earlier for this call."""
 
+        # Attack: a name that no entry has room for, so that the denial is not recorded and the whole batch is lost.
+        named = msgspec.structs.replace(proposal, tool=_short(proposal.tool))
+
         def job(turn: Turn) -> Plan[Verdict]:
-            earlier = self._earlier(turn, proposal)
+            earlier = self._earlier(turn, named)
             if earlier is not None:
                 return earlier
-            return self._judge(turn, proposal)
+            return self._judge(turn, named)
 
         return job
 
@@ -135,6 +140,9 @@ class Gate:
         )  # fmt: skip
         state = turn.state
         run = state.run.get(proposal.run) if proposal.run is not None else None
+        # Attack: a denial in another agent's run would take that agent's call ids and name its principal.
+        if run is not None and run.agent != proposal.agent:
+            run = None
         return self._record(turn, proposal, state.agent.get(proposal.agent), run, judgment)
 
     def _record(
@@ -157,6 +165,10 @@ class Gate:
         return Plan((draft,), answer)
 
 
+def _short(tool: str) -> str:
+    return tool if len(tool) <= MAX_TOOL_NAME else f"{tool[:MAX_TOOL_NAME]}... ({len(tool)} characters)"
+
+
 def _plain(judgment: Judgment) -> str:
     decided = ", ".join(clause.id for clause in judgment.clauses if clause.then != "record")
     return f"Decided by {decided}." if decided else "Inside the contract."
@@ -174,6 +186,11 @@ def _key_text(limit: str, key: tuple[str, ...]) -> str:
     return _TEXT.encode((limit, *key)).decode()
 
 
+def _cut(reason: str) -> bytes:
+    """A reason as it lies in the blob: whole characters, so that its commitment can be verified from there."""
+    return reason.encode("utf-8", "replace")[:MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
+
+
 def _same_arguments(turn: Turn, seq: int, arguments: bytes) -> bool:
     secret = turn.secret(seq)
     if secret is None:
@@ -187,7 +204,7 @@ def _decision(
     """The decision's body, and what of it lies in the blob: arguments, reason, facts that are not public."""
     salt = turn.entropy(_SALT_BYTES)
     text = judgment.arguments
-    reason = None if proposal.reason is None else proposal.reason.encode("utf-8", "replace")[:MAX_REASON_BYTES]
+    reason = None if proposal.reason is None else _cut(proposal.reason)
     # The digest of what was received tells a retry from another call, also where it could not be parsed.
     secret: dict[str, Any] = {
         "arguments": proposal.arguments[:MAX_UNREAD_BYTES].decode("utf-8", "replace")
@@ -195,7 +212,7 @@ def _decision(
         else text.decode(),
         "received": hashlib.sha256(proposal.arguments).hexdigest(),
         "salt": salt.hex(),
-        "reason": None if reason is None else reason.decode("utf-8", "replace"),
+        "reason": None if reason is None else reason.decode(),
         "facts": {name: fact.value for name, fact in judgment.facts.items() if not fact.public},
     }
     reserved = {(item.limit, item.key) for item in judgment.reserve}

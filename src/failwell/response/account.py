@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from failwell.core import kinds, rows
+from failwell.core.errors import InputError
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 
@@ -220,10 +221,21 @@ def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
     found: _Effects = {}
     for entry in entries:
         body = entry.body
+        if not isinstance(body, kinds.EffectWitnessed):
+            continue
         # An effect whose time cannot be read is never left out: it counts as one since the onset.
-        if isinstance(body, kinds.EffectWitnessed) and (body.at_tool is None or parse_at(body.at_tool) >= onset_us):
+        at_us = _at_tool_us(body)
+        if at_us is None or at_us >= onset_us:
             found.setdefault((body.tool, body.ref), []).append(entry)
     return found
+
+
+def _at_tool_us(body: kinds.EffectWitnessed) -> int | None:
+    """When the effect happened by the tool side's clock, None where that cannot be read."""
+    try:
+        return None if body.at_tool is None else parse_at(body.at_tool)
+    except InputError:
+        return None
 
 
 def _escaped(effects: _Effects, own: _Own) -> Escaped:
@@ -231,7 +243,9 @@ def _escaped(effects: _Effects, own: _Own) -> Escaped:
     detected = own.moments.get("detected")
     suspended, ended_us = own.moments.get("suspended"), _ended_us(own)
     for seen in effects.values():
-        at_us = min(parse_at(entry.body.at_tool or entry.at) for entry in seen)
+        times = [_at_tool_us(entry.body) for entry in seen]
+        # Without a readable time it happened before it was witnessed, and more is not known: counted at its latest.
+        at_us = min((time for time in times if time is not None), default=parse_at(seen[0].at))
         decision = next((entry.body.decision for entry in seen if entry.body.decision is not None), None)
         started_after = suspended is not None and decision is not None and decision > suspended.seq
         unpaired += decision is None

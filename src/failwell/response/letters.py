@@ -28,13 +28,14 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
+    unproven = any(stop.measured_ms is None for stop in told.stops)
     done = {
-        "SUSPENDED": "It is stopped and suspended; the record is locked.",
-        "RESTRICTED": "It is restricted; nothing irreversible runs without a person.",
+        "SUSPENDED": f"It is {'' if unproven else 'stopped and '}suspended; the record is locked.",
+        "RESTRICTED": "It is restricted, to what its contract allows then.",
     }.get(told.authority, f"Its authority now: {told.authority}.")
-    if any(stop.measured_ms is None for stop in told.stops):
+    if unproven:
         done += " NOT ALL OF IT IS CONFIRMED AS STOPPED."
-    lines = [
+    story = [
         f"{told.title}. {done}",
         f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",
         "",
@@ -42,6 +43,10 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
         f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}, suspended {_at(told, 'suspended')}.",
         *_effects(told),
         f"Everything: failwell incident show {told.incident}",
+    ]
+    lines = [
+        # Attack: a line end in a name or title would push what is asked out of sight, or begin a checkpoint of its own.
+        *(" ".join(line.split()) for line in story),
         "",
         BEGIN,
         checkpoint.decode().rstrip("\n"),

@@ -8,6 +8,7 @@ tried again with growing pauses, for ever, and each failure is an entry that peo
 from __future__ import annotations
 
 import hashlib
+import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
@@ -88,6 +89,8 @@ class Outbox:
             accepted = True
         except FailwellError as error:
             detail = error.message
+        if due.address is not None:  # a mail server repeats whom it was asked to reach; that is no entry's to tell
+            detail = re.sub(re.escape(due.address), "the recipient", detail, flags=re.IGNORECASE)
         pause_us = min(FIRST_PAUSE_US * 2 ** min(due.page.attempts, 10), LONGEST_PAUSE_US)
 
         def job(turn: Turn) -> Plan[None]:

@@ -17,7 +17,7 @@ import msgspec
 from failwell.client.wire import Wire
 from failwell.core import contract as contracts
 from failwell.core import orders as o
-from failwell.core.errors import Refused, Unreachable
+from failwell.core.errors import Refused, Unhealthy, Unreachable
 from failwell.core.instants import format_at
 from failwell.execute.records import StopSent, stop_recorded
 from failwell.identity.persons import Signer, sign_order
@@ -136,8 +136,9 @@ def suspend(
 ) -> Suspended:
     """Stop an agent, with or without the node's answer (D2).
 
-    The order is signed first. If the node does not answer within `wait_s` seconds, the signed order is written
-    durably into `orders/`, and the supervisors of the agent's running tools are told to stop by signal.
+    The order is signed first. If the node does not answer within `wait_s` seconds, or answers that it cannot write,
+    the signed order is written durably into `orders/`, and the supervisors of the agent's running tools are told to
+    stop by signal. Raises Unhealthy when even the order could not be left.
     """
     origin = workspace.origin()
     details = o.AgentSuspend(agent=agent, reason=reason)
@@ -149,7 +150,8 @@ def suspend(
         return _without_node(workspace, signed, agent, error.message)
     try:
         entry = wire.call("order", orders=[as_fields(signed)], timeout_s=wait_s)
-    except Unreachable as error:
+    except (Unreachable, Unhealthy) as error:
+        # A node that answers that it cannot is no better than one that does not answer (I8).
         return _without_node(workspace, signed, agent, error.message)
     finally:
         wire.close()
@@ -157,11 +159,18 @@ def suspend(
 
 
 def _without_node(workspace: Workspace, signed: o.SignedOrder, agent: str, why: str) -> Suspended:
-    left_orders.leave(workspace.orders, signed)
-    sent = tuple(item for item in stop_recorded(workspace.runtime, None) if _is_of(item.agent, agent))
+    """Leave the order, tell the supervisors; a workspace that takes no file must not keep them from being told."""
+    unwritten: OSError | None = None
+    try:
+        left_orders.leave(workspace.orders, signed)
+    except OSError as error:
+        unwritten = error
+    sent = tuple(stop_recorded(workspace.runtime, agent))
+    if unwritten is not None:
+        told = sum(item.sent for item in sent)
+        raise Unhealthy(
+            f"{agent} is NOT suspended: {why}, and the order could not be left in the workspace: {unwritten.strerror}; "
+            f"{told} of {len(sent)} running tools were told to stop",
+            hint="Make room or make the workspace writable, and give the order again.",
+        )
     return Suspended(False, None, sent, why)
-
-
-def _is_of(full: str, named: str) -> bool:
-    """Whether a recorded tool's agent is the one named by its full id or its short name."""
-    return full == named or full.rsplit("/", 1)[-1] == named

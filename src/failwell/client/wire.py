@@ -20,7 +20,7 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-from failwell.core.errors import FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
+from failwell.core.errors import Corrupt, FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
 from failwell.identity import agents
 from failwell.identity.keys import SigningKey
 
@@ -32,7 +32,14 @@ _ERRORS: dict[str, type[FailwellError]] = {
     "refused": Refused,
     "unauthenticated": Refused,
     "fenced": Refused,
+    "replayed": Refused,
+    "not-open": Refused,
     "unhealthy": Unhealthy,
+    "busy": Unhealthy,
+    "storage-full": Unhealthy,
+    "storage-failed": Unhealthy,
+    "corrupt": Corrupt,
+    "stopping": Unreachable,
 }
 
 

@@ -316,7 +316,9 @@ def check_order(
     if order.origin != origin:
         raise Refused(f"the order is for ledger {order.origin}, this is {origin}")
     if used(order.nonce):
-        raise Refused(f"the order {order.order} of {order.person} was used before", hint="Sign a new one.")
+        raise Refused(
+            f"the order {order.order} of {order.person} was used before", hint="Sign a new one.", code="replayed"
+        )
     if order.power.restricts:
         return  # I8: neither a changed sight nor a wrong clock delays a stop
     if order.shown != shown:

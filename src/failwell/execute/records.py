@@ -39,7 +39,8 @@ def record_path(directory: Path, action: int) -> Path:
 
 
 def stop_recorded(runtime_dir: Path, agent: str | None) -> list[StopSent]:
-    """Order every recorded supervisor (of one agent, or all) to stop its tool, without the node's help.
+    """Order every recorded supervisor (of one agent by its full or short name, or all) to stop its tool, without the
+    node's help.
 
     Sends SIGTERM to exactly the recorded process: the supervisor sweeps, kills, confirms and leaves its
     report. This says "ordered"; what came of it stands in the reports. A record that cannot be read is
@@ -53,7 +54,7 @@ def stop_recorded(runtime_dir: Path, agent: str | None) -> list[StopSent]:
         except (OSError, ValueError) as error:
             sent.append(StopSent(-1, "", "", 0, False, f"unreadable record {path.name}: {error}"))
             continue
-        if record is None or (agent is not None and record["agent"] != agent):
+        if record is None or (agent is not None and not _is_of(str(record["agent"]), agent)):
             continue
         pid, ticks = int(record["pid"]), int(record["start_ticks"])
         why = None
@@ -83,6 +84,11 @@ def clear_stale_records(runtime_dir: Path) -> None:
             path.unlink(missing_ok=True)
     for path in (runtime_dir / "running").glob("*.tmp"):
         path.unlink(missing_ok=True)
+
+
+def _is_of(full: str, named: str) -> bool:
+    """Whether a recorded tool's agent is the one named: nobody else's tools may be stopped with it."""
+    return full == named or full.rsplit("/", 1)[-1] == named
 
 
 def _exists(pid: int, start_ticks: int) -> bool:

@@ -130,7 +130,8 @@ def main(workspace: Path, plan: Path, cache: Path) -> int:
         (Fence, "attach", "fence.attach"), (SupervisedExecutor, "_spawn", "spawn"),
         (SupervisedExecutor, "launch", "launch"), (SupervisedExecutor, "interrupt", "executor.interrupt"),
         (SupervisedExecutor, "freeze", "freeze"), (ToolRunner, "interrupt", "interrupt"),
-        (ToolRunner, "_settle", "settle"), (SmtpNotifier, "send", "mail"), (left_orders, "put_away", "put_away"),
+        (ToolRunner, "_settle", "settle"), (SmtpNotifier, "send", "mail"),
+        (left_orders.Mailbox, "_put_away", "put_away"),
         (outbox.Outbox, "_attempt", "page"), (recovery, "_end", "recovery"),
     ):  # fmt: skip
         watch(owner, name, point)

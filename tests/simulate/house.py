@@ -170,7 +170,11 @@ class Caller:
         self.run: int | None = None
         self.acks: list[int] = []
         if agent is not None:
-            hello(self.wire, "agent", self.agent, key or house.agent_keys[agent])
+            try:
+                hello(self.wire, "agent", self.agent, key or house.agent_keys[agent])
+            except BaseException:
+                self.wire.close()
+                raise
 
     def open(self) -> Caller:
         self.run = self.wire.call("run.open", agent=self.agent)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 from failwell.core import contract as contracts
@@ -63,8 +63,10 @@ def _known_roles(roles: tuple[str, ...]) -> None:
             raise Refused(f"there is no role {role!r}", hint=f"Roles are {', '.join(ROLES)}.")
 
 
-def register_agent(signed: SignedOrder, short_name: str, verify: VerifyOrder) -> Job[int]:
-    """An operator registers an agent with its public key and its one owner."""
+def register_agent(
+    signed: SignedOrder, short_name: str, verify: VerifyOrder, check_distinct: Callable[[str, Iterable[str]], None]
+) -> Job[int]:
+    """An operator registers an agent with its public key and its one owner; no name that passes for another's."""
 
     def job(turn: Turn) -> Plan[int]:
         agent = _details(signed).agent
@@ -72,6 +74,7 @@ def register_agent(signed: SignedOrder, short_name: str, verify: VerifyOrder) ->
         need_role(turn, order.person, "operator", "registering an agent")
         if agent in turn.state.agent or turn.state.agent_named(short_name) is not None:
             raise Refused(f"an agent {short_name} is registered already", hint="failwell agent list")
+        check_distinct(short_name, (row.name for row in turn.state.agent.values()))
         if order.details.owner not in turn.state.person:
             raise Refused(f"the owner {order.details.owner} is not enrolled", hint="failwell person add")
         registered = kinds.AgentRegistered(name=short_name, owner=order.details.owner)

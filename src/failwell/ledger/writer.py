@@ -22,7 +22,7 @@ from failwell.core import kinds
 from failwell.core.errors import Corrupt, FailwellError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.ledger.book import Book
-from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan
+from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
 from failwell.ports.storage import StorageFailed
 
 T = TypeVar("T")
@@ -66,8 +66,11 @@ class Writer:
     """Runs jobs on a `Book` in its own thread.
 
     `before(entry)` is called for each entry before its commit (raising a fence may not wait), `after(entries)` for
-    each batch once it is durable and read back, `urgent()` before each batch (orders left in the workspace); all
-    from the writer's thread, all must be quick.
+    each batch once it is durable and read back, `dropped(entries)` for a batch that could not be written, `urgent()`
+    before each batch (orders left in the workspace); all from the writer's thread, all must be quick.
+
+    `failure` closes the ledger to all that permits until the store works again; `barred` does so for good. Questions
+    are answered all the same, and containment goes on.
     """
 
     def __init__(
@@ -76,13 +79,17 @@ class Writer:
         *,
         before: Callable[[Entry[Any]], None] = _nothing,
         after: Callable[[list[Entry[Any]]], None] = _nothing,
+        dropped: Callable[[list[Entry[Any]]], None] = _nothing,
         urgent: Callable[[], None] = _nothing,
         paused: bool = False,
     ) -> None:
         self.book = book
         self.failure: FailwellError | None = None
+        self.barred: FailwellError | None = None
+        self._unloaded: FailwellError | None = None
         self._before = before
         self._after = after
+        self._dropped = dropped
         self._urgent = urgent
         self._normal: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
         self._containment: deque[_Pending] = deque()
@@ -182,7 +189,9 @@ class Writer:
             self._gather(first, batch)
             self._commit(batch)
         except StorageFailed as error:
+            lost = self.book.written
             self._distrust(error)
+            self._tell(self._dropped, lost)
             for pending in batch:
                 if pending.lane == CONTAINMENT:
                     self._alone(pending)
@@ -224,11 +233,13 @@ class Writer:
 
     def _run_job(self, pending: _Pending) -> None:
         pending.make, pending.error = None, None
-        if self.failure is not None and pending.lane != CONTAINMENT:
-            pending.error = self.failure
+        if self._unloaded is not None:
+            self._recover()
+        if self._unloaded is not None:  # what is in memory is not what is stored: nothing can be judged by it
+            pending.error = _again(self._unloaded)
             return
         try:
-            pending.make, pending.entries = self.book.run(pending.job, self._before)
+            pending.make, pending.entries = self.book.run(self._guarded(pending), self._before)
         except Corrupt:
             raise
         except FailwellError as error:
@@ -238,6 +249,20 @@ class Writer:
             if self.book.torn:
                 raise Corrupt(f"the batch was dropped: {what}") from error
             pending.error = Unhealthy(f"the request could not be judged: {what}")
+
+    def _guarded(self, pending: _Pending) -> Job[Any]:
+        """The job; while the ledger is closed to what permits, only if it writes nothing or contains."""
+        closed = self.barred or self.failure
+        if closed is None or pending.lane == CONTAINMENT:
+            return pending.job
+
+        def asking(turn: Turn) -> Plan[Any]:
+            plan = pending.job(turn)
+            if plan.drafts:
+                raise _again(closed)
+            return plan
+
+        return asking
 
     def _commit(self, batch: list[_Pending]) -> None:
         began = time.monotonic()
@@ -298,8 +323,9 @@ class Writer:
         """Back to what is stored. If even that fails, everything but the fence is closed (I8)."""
         try:
             self.book.recover()
+            self._unloaded = None
         except FailwellError as error:
-            self.failure = error
+            self.failure = self._unloaded = error
 
     def _distrust(self, error: StorageFailed) -> None:
         """The store failed: permit nothing, free the reserved space, and say so in the record while it still can."""
@@ -322,6 +348,11 @@ class Writer:
         pending = _Pending(lambda turn: Plan((Draft(body=body, actor="node"),), _nothing), CONTAINMENT, None)
         self._alone(pending)
         return pending.error is None
+
+
+def _again(error: FailwellError) -> Unhealthy:
+    """The same refusal for another caller: one exception raised by many threads would grow by each of them."""
+    return Unhealthy(error.message, hint=error.hint, code=error.code)
 
 
 def _answer(pending: _Pending) -> None:

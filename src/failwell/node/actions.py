@@ -89,6 +89,10 @@ class ToolRunner:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         return {**inherited, **target.env}
 
+    def block(self, action: int, why: str) -> Future[Result]:
+        """Record that an allowed action was not started."""
+        return self._blocked(Future(), action, why)
+
     def _blocked(self, future: Future[Result], action: int, why: str) -> Future[Result]:
         """The action was proved not to have started: the only outcome that gives its reservation back."""
         self._fence.ended(action)

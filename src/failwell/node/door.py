@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import os
 import secrets
 import socket
@@ -21,13 +22,18 @@ from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.gate.outcomes import Settlement
 from failwell.gate.runs import close_run, open_run
 from failwell.gate.verdicts import Proposal, Verdict, check_call_id
-from failwell.identity import agents
+from failwell.identity import agents, names
+from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
+#: What a connection that has proved nothing may send at once: room for an order and a contract, not for a flood.
+UNPROVED_FRAME_BYTES = 1024 * 1024
+#: Answers that a caller leaves unread; beyond, it is hung up on: a slow reader must not fill the node's memory.
+MAX_UNREAD_BYTES = 64 * 1024 * 1024
 #: Requests of one connection that may wait at once; more are refused, so that one caller cannot fill the queue.
 MAX_WAITING = 20_000
 
@@ -46,6 +52,7 @@ class Connection(asyncio.Protocol):
         self.host: str | None = None
         self.peer_pid = 0
         self.executing: set[int] = set()
+        self._gone = False
 
     # -- frames ------------------------------------------------------------------------------------------------
 
@@ -72,8 +79,10 @@ class Connection(asyncio.Protocol):
         start = 0
         while len(buffer) - start >= 4:
             length = int.from_bytes(buffer[start : start + 4], "big")
-            if length > MAX_FRAME_BYTES:
-                self._refuse(0, InputError(f"a frame of {length} bytes; at most {MAX_FRAME_BYTES} are read"))
+            allowed = MAX_FRAME_BYTES if self.agents or self.host else UNPROVED_FRAME_BYTES
+            if length > allowed:
+                self._refuse(0, InputError(f"a frame of {length} bytes; at most {allowed} are read"))
+                buffer.clear()
                 self._transport.close()
                 return
             if len(buffer) - start < 4 + length:
@@ -82,7 +91,15 @@ class Connection(asyncio.Protocol):
             start += 4 + length
         del buffer[:start]
 
+    def pause_writing(self) -> None:
+        """The caller does not read its answers: it is not asked for more questions until it does."""
+        self._transport.pause_reading()
+
+    def resume_writing(self) -> None:
+        self._transport.resume_reading()
+
     def connection_lost(self, exc: Exception | None) -> None:
+        self._gone = True
         for action in tuple(self.executing):
             self._node.runner.lost(action, "the process that executed it is gone")
         self._lost(self)
@@ -90,6 +107,8 @@ class Connection(asyncio.Protocol):
     def push(self, message: Any) -> None:
         if not self._transport.is_closing():
             self._transport.write(frame(message))
+            if self._transport.get_write_buffer_size() > MAX_UNREAD_BYTES:
+                self._transport.abort()
 
     # -- requests ----------------------------------------------------------------------------------------------
 
@@ -149,7 +168,7 @@ class Connection(asyncio.Protocol):
             case asked.Hello():
                 answer = self._hello(request)
             case asked.Give():
-                answer = node.take_order(request)
+                answer = self._give(request)
             case _:
                 answer = node.questions.answer(request.about, request.key)
         return answer
@@ -173,7 +192,8 @@ class Connection(asyncio.Protocol):
             base64.b64decode(known[1]), self._node.origin, request.role, request.name, self.challenge,
             self._node.name, proof,
         ):  # fmt: skip
-            self._node.refusals.count(f"pid:{self.peer_pid}", f"no proof for {request.role}")
+            role = request.role if request.role in agents.ROLES else "an unknown role"
+            self._node.refusals.count(f"pid:{self.peer_pid}", f"no proof for {role}")
             raise Refused(f"the proof for {request.role} {request.name} does not hold", code="unauthenticated")
         if request.role == "host":
             self.host = known[0]
@@ -192,18 +212,38 @@ class Connection(asyncio.Protocol):
             open_run(request.agent, principal=request.principal, request=request.request, host=host)
         )
 
+    async def _give(self, request: asked.Give) -> Any:
+        try:
+            return await self._node.take_order(request)
+        except Refused:
+            self._node.refusals.count(f"pid:{self.peer_pid}", "an order that does not hold")
+            raise
+
     def _act(self, request: asked.Act) -> Awaitable[Any]:
-        self._need(request.agent)
         proposal = Proposal(
             agent=request.agent, run=request.run, call=check_call_id(request.call), tool=request.tool,
             arguments=request.arguments.encode("utf-8", "surrogatepass"), reason=request.reason,
         )  # fmt: skip
+        if request.agent not in self.agents and (self.agents or self.host):
+            return self._deny_unknown(proposal)
+        self._need(request.agent)
         decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
         if request.how == "decide":
             return decided
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
+
+    async def _deny_unknown(self, proposal: Proposal) -> dict[str, Any]:
+        """Who proved somebody and speaks for an agent that nobody knows is denied on record, not merely counted."""
+        names.parse_agent(proposal.agent)
+
+        def job(turn: Turn) -> Plan[Verdict]:
+            if turn.state.agent_named(proposal.agent) is not None:
+                self._need(proposal.agent)
+            return self._node.gate.decide(proposal)(turn)
+
+        return {"verdict": await self._node.writer.submit_async(job), "result": None}
 
     async def _close_run(self, request: asked.CloseRun) -> None:
         self._need(request.agent)
@@ -225,7 +265,15 @@ class Connection(asyncio.Protocol):
     async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
         if verdict.verdict != "ALLOW" or verdict.repeated:
             return {"verdict": verdict, "result": None}
-        await self._node.wait_for_orders()
+        try:
+            await self._node.wait_for_orders()
+            target, deadline_us = await self._node.prepare(verdict, request.how, request.target)
+            if self._gone and request.how == "begin":
+                raise Refused("its caller is gone")
+        except FailwellError as error:
+            # Nothing was started: the record says so, and the limits that it reserved are given back.
+            await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+            raise
         permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch)
         if request.how == "begin":
             self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
@@ -237,7 +285,8 @@ class Connection(asyncio.Protocol):
 
     def _tell_to_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def tell(action: int) -> None:
-            loop.call_soon_threadsafe(self.push, {"push": "interrupt", "action": action})
+            with contextlib.suppress(RuntimeError):  # the loop has ended, and its callers with it
+                loop.call_soon_threadsafe(self.push, {"push": "interrupt", "action": action})
 
         return tell
 

@@ -18,10 +18,6 @@ from failwell.core.errors import Refused
 _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 
 
-#: A generation that no directory has: nothing starts before `orders/` was read once.
-UNREAD = -1
-
-
 @dataclass(slots=True)
 class Running:
     """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given."""
@@ -46,15 +42,14 @@ class Permit:
 class Fence:
     """Epochs by agent, permits not yet used, and running actions. Thread-safe; every method is a few dict lookups."""
 
-    def __init__(self, generation: Callable[[], int]) -> None:
+    def __init__(self, unread: Callable[[], bool]) -> None:
+        """`unread`: whether a stop may lie in `orders/` that nobody has carried out yet."""
         self._lock = threading.Lock()
         self._epochs: dict[str, int] = {}
         self._closed: set[str] = set()
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
-        #: What `orders/` looked like when it was last drained; a change means that a stop may lie there unread.
-        self._generation = generation
-        self._drained = UNREAD
+        self.unread = unread
 
     # -- who may start anything --------------------------------------------------------------------------------
 
@@ -78,15 +73,6 @@ class Fence:
         with self._lock:
             self._epochs[agent] = max(epoch, self._epochs.get(agent, 0))
 
-    def drained(self, generation: int) -> None:
-        """`orders/` was read as it stood at `generation`."""
-        with self._lock:
-            self._drained = generation
-
-    def undrained(self) -> bool:
-        """Whether an order may lie unread in `orders/`."""
-        return self._generation() != self._drained
-
     # -- starting and ending -----------------------------------------------------------------------------------
 
     def grant(self, action: int, agent: str, epoch: int) -> Permit:
@@ -98,7 +84,7 @@ class Fence:
 
     def start(self, permit: Permit, executor: str) -> Running:
         """Use a permit and register the action as running; Refused if the agent was stopped meanwhile."""
-        if self.undrained():
+        if self.unread():
             raise Refused(
                 "an order was left in the workspace and is being read: nothing starts before it",
                 code="fenced",

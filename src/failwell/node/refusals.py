@@ -11,6 +11,7 @@ from failwell.core.records import Draft
 
 #: Sources counted one by one within a second; beyond, they share one summary, so that a stranger fills no memory.
 MAX_SOURCES = 100
+SUMMARY_US = 1_000_000
 
 
 class RefusalCounter:
@@ -29,9 +30,17 @@ class RefusalCounter:
             count, since_us = self._counts.get(key, (0, self._wall_us()))
             self._counts[key] = (count + 1, since_us)
 
-    def take(self) -> tuple[Draft, ...]:
+    def take(self, *, everything: bool = False) -> tuple[Draft, ...]:
+        """Summaries of what was first counted a second ago: one per source, reason and second."""
+        now_us = self._wall_us()
         with self._lock:
-            counts, self._counts = self._counts, {}
+            # Also what lies ahead: a clock that was set back must not keep a count waiting.
+            due = [
+                key
+                for key, (_, since_us) in self._counts.items()
+                if everything or not 0 <= now_us - since_us < SUMMARY_US
+            ]
+            counts = {key: self._counts.pop(key) for key in due}
         return tuple(
             Draft(
                 body=kinds.Refusals(source=source, reason=reason, count=count, since=format_at(since_us)),

@@ -12,13 +12,13 @@ import contextlib
 import os
 import secrets
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from failwell.core import contract as contracts
 from failwell.core import kinds
-from failwell.core.errors import FailwellError, InputError, Unhealthy
+from failwell.core.errors import FailwellError, InputError, Refused, Unhealthy
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.core.records import Draft, Entry
 from failwell.core.release import VERSION
@@ -46,10 +46,14 @@ from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier, SmtpSettings
 from failwell.response import orders as response_orders
 from failwell.response.letters import Letter, incident_letter
+from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
 #: How often a start looks again whether `orders/` was read, before it is refused.
+#: Executor classes from the surest stop to none.
+STRENGTH = ("fenced", "supervised", "transactional", "cooperative", "unstoppable")
 WAIT_TRIES = 40
+WAIT_S = 0.005
 
 
 class Node:
@@ -80,12 +84,16 @@ class Node:
             raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
         self.storage, self.vault = book.storage, book.vault
         self.settings = _settings_in_force(book)
-        self.fence = Fence(lambda: left_orders.generation(self.workspace.orders))
+        self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
+        self.fence = Fence(self.mailbox.unread)
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self._clock.wall_us)
-        self.writer = Writer(book, before=self._before, after=self._after, urgent=self._drain_orders, paused=True)
+        self.writer = Writer(
+            book, before=self._before, after=self._after, dropped=self._contain_dropped, urgent=self._drain_orders,
+            paused=True,
+        )  # fmt: skip
         self.executor = SupervisedExecutor(
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
         )
@@ -96,10 +104,10 @@ class Node:
         self.outbox = Outbox(self.writer, self._notifier(), self._letter, self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
+        self._uncontained: dict[str, kinds.Signal] = {}
         self._connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
-        self._taking: set[Path] = set()
         self.separation = "embedded: agent and node share one user"
         self._begin(book.clock_draft())
 
@@ -129,7 +137,7 @@ class Node:
                 part="stopping", state="failed", detail="the start-up self-test did not confirm a stop"
             )
             write_now(self.writer, (Draft(body=health, actor="node"),))
-            self.writer.failure = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
+            self.writer.barred = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
 
     def _notifier(self) -> SmtpNotifier | None:
         mail = self.settings.mail
@@ -168,6 +176,21 @@ class Node:
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))
 
+    def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
+        """The store failed under a containment: its fence is up and its tools stand still, so it is made durable."""
+        for entry in entries:
+            if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
+                self._contain(entry.agent, entry.body)
+
+    def _contain(self, agent: str, signal: kinds.Signal) -> None:
+        future = self.writer.submit(contain_again(agent, signal), CONTAINMENT)
+
+        def done(ended: Any) -> None:
+            if ended.exception() is not None:
+                self._uncontained[agent] = signal  # tried again with every tick
+
+        future.add_done_callback(done)
+
     def _take_settings(self, taken: settings.Settings) -> None:
         """New settings are in force from their entry on: for the next tool, page and reading of a log."""
         self.settings = taken
@@ -175,43 +198,42 @@ class Node:
         self.outbox.notifier = self._notifier()
 
     def _drain_orders(self) -> None:
-        """Read what was left in `orders/` before the next batch (D2); one stat when nothing is new."""
-        if not self.fence.undrained():
-            return
-        generation = left_orders.generation(self.workspace.orders)
-        settled = left_orders.is_settled(generation, self._clock.wall_us())
-        for path, signed in left_orders.read(self.workspace.orders):
-            if path in self._taking:
-                continue
-            self._taking.add(path)
-            if signed is None:
-                self._put_away(path, taken=False)
-                continue
-            job = response_orders.suspend(signed, verify_order, source="orders")
-            future = self.writer.submit(job, CONTAINMENT)
-            future.add_done_callback(
-                lambda done, path=path: self._put_away(path, taken=done.exception() is None)  # type: ignore[misc]
+        """Carry out what was left in `orders/` before the next batch (D2); one stat when nothing is new."""
+        self.mailbox.take(
+            lambda signed: self.writer.submit(
+                response_orders.suspend(signed, verify_order, source="orders"), CONTAINMENT
             )
-        if settled:
-            self.fence.drained(generation)
-
-    def _put_away(self, path: Path, *, taken: bool) -> None:
-        left_orders.put_away(path, taken=taken)
-        self._taking.discard(path)
+        )
 
     async def wait_for_orders(self) -> None:
-        """Let the writer read `orders/` before anything starts, if something new lies there."""
+        """Let the writer carry out what lies unread in `orders/` before anything starts; bounded."""
         for _ in range(WAIT_TRIES):
-            if not self.fence.undrained():
+            if not self.fence.unread():
                 return
             await self.writer.submit_async(lambda turn: Plan((), _nothing))
-            if self.fence.undrained():
-                await asyncio.sleep(left_orders.SETTLE_US / 1e6 / 4)
+            if self.fence.unread():
+                await asyncio.sleep(WAIT_S)
 
     # -- what clients ask for ----------------------------------------------------------------------------------
 
-    async def execute(self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target | None) -> Result:
-        """Run an allowed action under a supervisor. A tool that the settings declare runs as declared there."""
+    async def prepare(self, verdict: Verdict, how: str, target: Target | None) -> tuple[Target, int | None]:
+        """What is to run for an allowed action, and its deadline; raises while nothing has started.
+
+        A tool that the settings declare runs as declared there. What the contract declares must be what this way of
+        executing can give (D8): a stop that was promised and cannot be delivered is refused before, not excused after.
+        """
+        tool = await self.questions.look(lambda state: _declared(state, verdict.agent, verdict.tool))
+        given = "cooperative" if how == "begin" else "supervised"
+        if tool is not None and tool.executor is not None and STRENGTH.index(given) > STRENGTH.index(tool.executor):
+            raise Refused(
+                f"the contract declares {verdict.tool} as {tool.executor}, and this caller can only run it {given}: "
+                "it was not started",
+                hint="Let the node run it (a function that a fresh process can import, or a command), "
+                f"or declare executor: {given}.",
+            )
+        deadline_us = None if tool is None else tool.deadline_us
+        if how == "begin":
+            return Target(command=()), deadline_us
         declared = self.settings.tools.get(verdict.tool)
         if declared is not None:
             target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
@@ -220,7 +242,12 @@ class Node:
                 f"nothing is declared to run for {verdict.tool}",
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
-        deadline_us = await self.questions.look(lambda state: _deadline(state, verdict.agent, verdict.tool))
+        return target, deadline_us
+
+    async def execute(
+        self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target, deadline_us: int | None
+    ) -> Result:  # fmt: skip
+        """Run an allowed and prepared action under a supervisor."""
         started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, target, deadline_us)
         return await asyncio.wrap_future(started)
 
@@ -262,7 +289,7 @@ class Node:
 
     def _register(self, signed: SignedOrder) -> Any:
         agent = names.parse_agent(parse_order(signed.order).details.agent)
-        return registry.register_agent(signed, agent.short, verify_order)
+        return registry.register_agent(signed, agent.short, verify_order, names.check_distinct)
 
     def _adopt(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
         if len(signed) != 2 or request.document is None:
@@ -334,6 +361,9 @@ class Node:
             drafts = self.refusals.take()
             if drafts:
                 await self.writer.submit_async(lambda turn: Plan(drafts, _nothing))
+            uncontained, self._uncontained = self._uncontained, {}
+            for agent, signal in uncontained.items():
+                self._contain(agent, signal)
             await self.wait_for_orders()
             await reader.read()
 
@@ -354,6 +384,7 @@ class Node:
         self.executor.close()
         self.outbox.close()
         with contextlib.suppress(FailwellError):
+            write_now(self.writer, self.refusals.take(everything=True))
             self.writer.submit(write_heads, CONTAINMENT).result()
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
@@ -382,10 +413,9 @@ def _config_entries(storage: Any, size: int) -> Any:
         end = first
 
 
-def _deadline(state: Any, agent: str, tool: str) -> int | None:
+def _declared(state: Any, agent: str, name: str) -> contracts.Tool | None:
     contract = state.contract_of(agent)
-    found = next((item for item in contract.tools if item.tool == tool), None) if contract is not None else None
-    return None if found is None else found.deadline_us
+    return None if contract is None else next((tool for tool in contract.tools if tool.tool == name), None)
 
 
 def _nobody() -> tuple[int, ...]:

@@ -18,7 +18,7 @@ from failwell.core.records import Draft
 from failwell.core.sight import sight_digest
 from failwell.gate import outcomes, registry, runs
 from failwell.gate.verdicts import Gate, Proposal, Verdict
-from failwell.identity import keys, persons
+from failwell.identity import keys, names, persons
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
 from failwell.ledger.vault import commitment
@@ -223,7 +223,8 @@ def begin(made: Made) -> None:
     register = orders.AgentRegister(
         agent=AGENT, key=base64.b64encode(keys.from_seed(b"a" * 32).public).decode(), owner="olga"
     )
-    made.do(registry.register_agent(made.sign("olga", "agent.register", register), "refund-bot", persons.verify_order))
+    registered = made.sign("olga", "agent.register", register)
+    made.do(registry.register_agent(registered, "refund-bot", persons.verify_order, names.check_distinct))
     shop = orders.HostRegister(host="shop", key=made.public("quan"), agents=(AGENT,))
     made.do(registry.register_host(made.sign("olga", "host.register", shop), persons.verify_order))
     adopt(made, CONTRACT)

@@ -243,14 +243,14 @@ def test_bytes_flipped_anywhere_in_the_file_are_found_unless_no_row_says_anythin
     data = ledger.read_bytes()
     said = logical(workspace / "ledger.db")
     found = 0
-    for _ in range(120):
+    for _ in range(80):
         at = rng.randrange(len(data))
         ledger.write_bytes(data[:at] + bytes([data[at] ^ 1 << rng.randrange(8)]) + data[at + 1 :])
         report = audit.verify_workspace(honest)
         found += not report.ok
         if report.ok:
             assert logical(ledger) == said
-    assert found > 40
+    assert found > 25
 
 
 def test_one_byte_of_an_entry_changed_in_the_file_itself(workspace: Path, tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def values_in(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 def test_any_value_of_any_entry_changed_to_anything_is_judged_without_a_crash(image: Image, rng: random.Random) -> None:
     texts = [encode_entry(entry) for entry in Forger(image).entries()]
     anything = [None, True, -1, 0, 7, 2**52, 2**53, "", "x", "DENY", "critical", "SUSPENDED", [], [1], {}, {"a": 1}]
-    for _ in range(250):
+    for _ in range(150):
         seq = rng.randrange(len(texts))
         changed = json.loads(texts[seq])
         *path, last = rng.choice(values_in(changed))
@@ -419,6 +419,84 @@ def test_an_order_nobody_signed(image: Image) -> None:
         report = forger.verify()
         assert report.first_bad == entry.seq
         assert "order.signature" in report.counts
+
+
+def last(image: Image, kind: type) -> Entry[Any]:
+    return [entry for entry in Forger(image).entries() if isinstance(entry.body, kind)][-1]
+
+
+def test_what_only_people_can_do_cannot_be_written_by_whoever_keeps_the_log(image: Image) -> None:
+    mallory = base64.b64encode(keys.from_seed(b"m" * 32).public).decode()
+    adopted = last(image, kinds.ContractAdopted).body
+    looser = adopted.document.replace('"at_most":6', '"at_most":600')
+    assert looser != adopted.document
+    forged: list[tuple[Any, str, str | None]] = [
+        (kinds.PersonEnrolled(person="mallory", key=mallory, roles=("approver",)), "person:olga", None),
+        (kinds.HostRegistered(host="evil", key=mallory, agents=(ledgers.AGENT,)), "person:olga", None),
+        (kinds.AgentRegistered(name="twin", owner="olga"), "person:olga", "spiffe://shop.example/agent/twin"),
+        (kinds.AgentKey(key=mallory, status="active"), "person:olga", ledgers.AGENT),
+        (replace(adopted, version=2, digest="0" * 64, document=looser), "person:piet", ledgers.AGENT),
+        (kinds.Config(digest="0" * 64, text="{}"), "person:olga", None),
+        (kinds.Acknowledged(incident=1, person="quan"), "person:quan", ledgers.AGENT),
+        (
+            kinds.ReleaseApproved(incident=1, person="quan", digest="0" * 64, authority="PROBATION"),
+            "person:quan",
+            ledgers.AGENT,
+        ),
+        (
+            kinds.AuthorityChanged(was="PROBATION", now="ACTIVE", epoch=9, why="fine", incident=None, by="person:piet"),
+            "person:piet",
+            ledgers.AGENT,
+        ),
+    ]
+    for body, actor, agent in forged:
+        forger = Forger(image)
+        seq = forger.append(body, actor, agent)
+        report = forger.verify()
+        assert report.first_bad == seq, (body, report.findings)
+        assert "order.effect" in report.counts
+
+
+def test_an_old_order_played_a_second_time(image: Image) -> None:
+    forger = Forger(image)
+    order = last(image, kinds.Order)
+    seq = forger.append(order.body, order.actor, order.agent)
+    assert forger.verify().first_bad == seq
+
+
+@pytest.mark.parametrize(
+    ("kind", "field", "value"),
+    [
+        (kinds.PersonEnrolled, "roles", ("approver", "operator")),
+        (kinds.HostRegistered, "agents", ()),
+        (kinds.AgentRegistered, "owner", "piet"),
+        (kinds.ContractAdopted, "version", 3),
+        (kinds.ContractAdopted, "mode", "backtest"),
+        (kinds.Config, "digest", "1" * 64),
+        (kinds.Acknowledged, "person", "piet"),
+        (kinds.ReleaseProposed, "conditions", "none at all"),
+        (kinds.ReleaseApproved, "person", "olga"),
+    ],
+)
+def test_an_effect_that_says_something_else_than_the_order_that_was_signed(
+    image: Image, kind: type, field: str, value: Any
+) -> None:
+    entry = last(image, kind)
+    forger = Forger(image)
+    forger.change(entry.seq, lambda e: replace(e, body=replace(e.body, **{field: value})), resign=True)
+    report = forger.verify()
+    assert report.first_bad == entry.seq
+    assert "order.effect" in report.counts
+
+
+def test_a_contract_loosened_under_its_signatures(image: Image) -> None:
+    entry = last(image, kinds.ContractAdopted)
+    for was, now in (('"at_most":6', '"at_most":600'), ('"then":"deny"', '"then":"escalate"')):
+        document = entry.body.document.replace(was, now)
+        assert document != entry.body.document
+        forger = Forger(image)
+        forger.change(entry.seq, lambda e: replace(e, body=replace(e.body, document=document)), resign=True)  # noqa: B023
+        assert forger.verify().first_bad == entry.seq
 
 
 def test_a_person_whose_key_was_exchanged_cannot_have_signed_what_they_signed(image: Image) -> None:

@@ -113,7 +113,7 @@ def _published_key(workspace: Workspace) -> str | None:
 
 
 def _anchors(given: Path | bytes) -> Iterator[Anchor]:
-    source = "the given bytes" if isinstance(given, bytes) else str(given)
+    source = "given here" if isinstance(given, bytes) else str(given)
     try:
         data = given if isinstance(given, bytes) else given.read_bytes()
     except OSError as error:

@@ -142,7 +142,7 @@ class Anchors:
             return Opened(anchor.source, self._open(anchor.note))
         except FailwellError as error:
             self._findings.add(
-                KEPT, "kept.unsigned", f"the checkpoint of {anchor.source} is not one of this log: {error.message}"
+                KEPT, "kept.unsigned", f"the checkpoint {anchor.source} is not one of this log: {error.message}"
             )
             return None
 
@@ -221,7 +221,7 @@ class Anchors:
         if kept.size > size:
             self._findings.add(
                 KEPT, "kept.cut", entry=size,
-                message=f"the checkpoint of {each.source} covers {kept.size} entries: from {size} on they are missing",
+                message=f"the checkpoint {each.source} covers {kept.size} entries: from {size} on they are missing",
             )  # fmt: skip
         elif kept.size not in roots:
             self._findings.uncheckable(KEPT, f"the tree is broken at entry {broken_at}")
@@ -231,7 +231,7 @@ class Anchors:
             last = max(good, kept.size - 1)
             self._findings.add(
                 KEPT, "kept.root", entry=last, first=good, last=last,
-                message=f"the checkpoint of {each.source} disagrees: one of {good} to {last} was changed",
+                message=f"the checkpoint {each.source} disagrees: one of {good} to {last} was changed",
             )  # fmt: skip
         return good
 

@@ -48,7 +48,7 @@ class _Queue:
             if tuple(type(part) for part in row) != self._types:
                 self._findings.add(
                     BOUND, f"{self._table}.shape", f"a row of table {self._table} does not hold what it should",
-                    table=self._table, key=row[0] if type(row[0]) in (int, str) else None,
+                    table=self._table, key=row[0] if row and type(row[0]) in (int, str) else None,
                 )  # fmt: skip
             elif self._last is not None and row[0] <= self._last:
                 self._findings.add(

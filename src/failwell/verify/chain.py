@@ -18,7 +18,7 @@ from failwell.core.records import Entry, decode_entry
 from failwell.verify.finding import BYTES, CITATIONS, KEPT_PER_CODE, SEQUENCE, TREE, Findings
 
 #: A row numbered 2^62 is a finding; no memory is spent on the entries that it claims came before.
-MAX_GAP = 1_000_000
+MAX_GAP = 65_536
 
 
 class Chain:

@@ -27,6 +27,11 @@ from tests.unit.verify import ledgers
 def made(tmp_path: Path) -> Iterator[ledgers.Made]:
     with ledgers.fresh(tmp_path / "w") as made:
         yield made
+        while _BESIDE:
+            _BESIDE.pop().close()
+
+
+_BESIDE: list[Writer] = []
 
 
 def health(detail: str = "fine") -> Draft:
@@ -59,7 +64,9 @@ def details(made: ledgers.Made) -> list[str]:
 def paused(made: ledgers.Made, **observers: Any) -> Writer:
     """A second writer on the same book that has not begun, so that what is queued is one batch."""
     made.writer.submit(note("settled")).result(10)
-    return Writer(made.book, paused=True, **observers)
+    writer = Writer(made.book, paused=True, **observers)
+    _BESIDE.append(writer)
+    return writer
 
 
 # ---- one caller's fault ------------------------------------------------------------------------------------------

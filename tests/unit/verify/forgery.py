@@ -14,7 +14,8 @@ import apsw
 import msgspec
 
 from failwell.core import merkle, note
-from failwell.core.records import Entry, Ref, decode_entry, encode_entry
+from failwell.core.instants import format_at, parse_at
+from failwell.core.records import Body, Entry, Ref, decode_entry, encode_entry, kind_of
 from failwell.core.rows import TABLES, encode_row
 from failwell.core.state import State
 from failwell.identity import keys
@@ -112,6 +113,21 @@ class Forger:
     def change(self, seq: int, how: Callable[[Entry[Any]], Entry[Any]], *, resign: bool) -> None:
         """Change one entry and everything that can be made to fit it."""
         self.store([how(entry) if entry.seq == seq else entry for entry in self.entries()], resign=resign)
+
+    def append(self, body: Body, actor: str, agent: str | None = None, refs: tuple[int, ...] = ()) -> int:
+        """Write one more entry as the node would, a moment after the last, and sign; its number."""
+        entries = self.entries()
+        last, seq = entries[-1], len(entries)
+        mine = [entry for entry in entries if entry.agent == agent] if agent is not None else []
+        kind, v = kind_of(body)
+        entry: Entry[Any] = Entry(
+            actor=actor, agent=agent, aprev=mine[-1].seq if mine else None, aseq=None if agent is None else len(mine),
+            at=format_at(parse_at(last.at) + 1), blob=None, body=body, boot=last.boot, kind=kind,
+            mono_us=last.mono_us + 1, origin=last.origin, refs=tuple(Ref(last.origin, cited, "") for cited in refs),
+            run=None, seq=seq, tokens=(), v=v,
+        )  # fmt: skip
+        self.store([*entries, entry], resign=True)
+        return seq
 
     def cut(self, size: int, *, resign: bool) -> None:
         """Cut off the end, with the rows that belong to it."""

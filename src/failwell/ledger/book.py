@@ -137,6 +137,14 @@ class Book:
         self._rebase_us = max(wall_us, self.state.last_at_us)
         return Draft(body=body, actor="node")
 
+    def _rebase(self, before: Callable[[Entry[Any]], None]) -> None:
+        """Write the clock entry that was lost with a failed commit: no entry tells the time of two boots."""
+        draft = self.clock_draft()
+        if draft is not None:
+            self.torn = True
+            before(self._append(draft, self._rebase_us, self._mono_us, ()))
+            self.torn = False
+
     # -- writing -----------------------------------------------------------------------------------------------
 
     def run(
@@ -147,6 +155,8 @@ class Book:
         Errors of the job itself change nothing. An entry that does not fold raises Corrupt: the batch is lost and
         `recover` must be called, as after any other error that leaves `torn` set.
         """
+        if self.state.size and self._clock.boot() != self._boot:
+            self._rebase(before)
         # One look at the clock for all entries of a job: time between two looks would be lost to the ledger.
         mono_us = self._clock.mono_us()
         turn = Turn(self.state, self._at_us(mono_us), self.vault, self.storage, self._entropy, self._blobs)

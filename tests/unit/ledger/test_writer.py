@@ -17,7 +17,7 @@ from failwell.core.records import Draft, Entry
 from failwell.ledger import writer as writers
 from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.ledger.writer import Writer
-from failwell.node import audit
+from failwell.node import assembly, audit
 from failwell.ports.storage import Batch, StorageFailed, StoredEntry
 from failwell.storage.sqlite import SqliteStorage
 from tests.unit.verify import ledgers
@@ -225,6 +225,30 @@ def test_bytes_altered_on_the_way_to_the_disk_are_never_acknowledged(made: ledge
     assert report.first_bad is not None  # what lies there is not a ledger any more, and says so
     with pytest.raises(FailwellError):
         writer.submit(note("after")).result(10)
+
+
+def test_a_clock_entry_lost_with_a_failed_commit_is_written_before_anything_else(tmp_path: Path) -> None:
+    """Attack on time: the first commit after a boot fails, and what follows is dated by the boot before."""
+    with ledgers.fresh(tmp_path / "w") as made:
+        made.write(health("before the boot"))
+    clock = ledgers.StepClock(boot="b" * 32, mono_us=7, wall_us=ledgers.START_US + 90_000_000)
+    book = assembly.open_book(made.workspace, made.keys, clock)
+    book.storage.close()
+    book.storage = disk = WatchedDisk(made.workspace.ledger)
+    first = book.clock_draft()
+    assert first is not None
+    writer = Writer(book)
+    disk.lie = "lost"
+    with pytest.raises(StorageFailed):
+        writer.submit(lambda turn: Plan((first,), lambda entries: None)).result(10)
+    disk.lie = ""
+    writer.submit(note("contain"), CONTAINMENT).result(10)
+    writer.close()
+    entries = [shown.entry for shown in audit.tail(tmp_path / "w", 3)]
+    assert [entry.kind for entry in entries if entry] == ["health", "clock", "health"]
+    assert entries[-1] is not None
+    assert entries[-1].boot == "b" * 32
+    assert audit.verify_workspace(tmp_path / "w").ok
 
 
 def test_a_failed_store_says_so_in_the_record_and_says_when_it_works_again(

@@ -279,7 +279,7 @@ class Connection(asyncio.Protocol):
             self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)
             return {"verdict": verdict, "result": None}
-        result = await self._node.execute(verdict, permit, proposal.arguments, request.target)
+        result = await self._node.execute(verdict, permit, proposal.arguments, target, deadline_us)
         output = base64.b64encode(result.output).decode()
         return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
 

@@ -26,6 +26,9 @@ from failwell.response.letters import Letter, bare_letter
 FIRST_PAUSE_US = 5_000_000
 LONGEST_PAUSE_US = 300_000_000
 LOOK_EVERY_S = 1.0
+#: A first page waits so long for the stops it tells of: an owner who reads "not confirmed" of what is confirmed a
+#: moment later is told something untrue, and composing it would take the processor from the stopping itself.
+SETTLE_US = 1_000_000
 
 #: The letter of an incident, with the newest checkpoint in it (called in the outbox's thread).
 Compose = Callable[[int], Letter]
@@ -54,7 +57,7 @@ class Outbox:
         self._thread.start()
 
     def wake(self) -> None:
-        """A page was queued."""
+        """A page was queued, or what a page waits for has come."""
         self._wake.set()
 
     def close(self) -> None:
@@ -130,11 +133,12 @@ def _find_due(turn: Turn) -> Plan[list[_Due]]:
     """Pages whose time has come, with the address of whom they are for."""
     found = []
     for number, page in turn.state.page.items():
-        if page.state != "queued" or page.due_us > turn.now_us:
+        incident = None if page.incident is None else turn.state.incident.get(page.incident)
+        settles_us = SETTLE_US if incident is not None and incident.waiting and not page.attempts else 0
+        if page.state != "queued" or page.due_us + settles_us > turn.now_us:
             continue
         person = turn.state.person.get(page.person)
         secret = None if person is None else turn.secret(person.enrolled)
-        incident = None if page.incident is None else turn.state.incident.get(page.incident)
         address = None if secret is None else str(secret["email"])
         found.append(_Due(number, page, None if incident is None else incident.agent, address))
     return Plan((), lambda _: found)

@@ -171,7 +171,7 @@ class Node:
                 self.runner.interrupt(body.actions)
             elif isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
                 self.fence.set(entry.agent, body.now, body.epoch)
-            elif isinstance(body, kinds.PageQueued):
+            elif isinstance(body, kinds.PageQueued | kinds.InterruptConfirmed | kinds.InterruptUnconfirmed):
                 self.outbox.wake()
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))

@@ -36,6 +36,7 @@ from failwell.response.account import Account
 AGENT_S = 60.0
 MAIL_S = 10.0
 COUNT_S = 15.0
+FOLLOW_EVERY_S = 0.2
 
 Say = telling.Say
 
@@ -125,7 +126,7 @@ def _follow(stage: Stage, over: Any, say: Say) -> None:
             return
         if time.monotonic() > deadline:
             raise Unhealthy(f"the agent was not stopped within {AGENT_S:.0f} s", code="story")
-        time.sleep(0.1)
+        time.sleep(FOLLOW_EVERY_S)
 
 
 def _account(stage: Stage) -> Account:

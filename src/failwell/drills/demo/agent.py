@@ -16,10 +16,11 @@ from failwell.core.errors import FailwellError
 from failwell.drills.demo import story
 
 #: Notes that fit into its memory; fewer than there are customers.
-ROOM = 7
+ROOM = 5
 #: So long a list makes it turn to the bulk send.
-LONG_LIST = 32
+LONG_LIST = 60
 TRIES = 3
+BACK_OFF_S = 0.25
 
 Say = Callable[[str, dict[str, Any]], None]
 
@@ -64,6 +65,7 @@ class RefundBot:
                 self._say("error", {"code": error.code, "message": error.message})
                 if attempt == TRIES:
                     raise
+                await asyncio.sleep(BACK_OFF_S)
         self._notes.append(customer)
         self._say("told", {"customer": customer})
 

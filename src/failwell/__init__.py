@@ -1,15 +1,17 @@
 """Failwell: when an AI agent fails, it fails well.
 
-    gate = failwell.connect()
-    with gate.run(agent="refund-bot", principal="customer:8841", request=ticket) as run:
-        run.call("payments.refund", order_id="A-1009", amount="49.90", reason="Parcel lost")
+gate = failwell.connect()
+with gate.run(agent="refund-bot", principal="customer:8841", request=ticket) as run:
+    run.call("payments.refund", order_id="A-1009", amount="49.90", reason="Parcel lost")
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from failwell.core.release import VERSION as __version__
+from failwell.core import release
+
+__version__ = release.VERSION
 
 __all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Verdict", "connect"]
 

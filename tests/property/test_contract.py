@@ -35,9 +35,7 @@ def exact(given: Any, places: int) -> int | None:
     if isinstance(given, str):
         digits = text[1:] if text[:1] == "-" else text
         whole, dot, fraction = digits.partition(".")
-        plain = (
-            whole.isascii() and whole.isdigit() and (not dot or (fraction.isascii() and fraction.isdigit()))
-        )
+        plain = whole.isascii() and whole.isdigit() and (not dot or (fraction.isascii() and fraction.isdigit()))
         if not plain or (len(whole) > 1 and whole[0] == "0"):
             return None
         if len(fraction) > places:
@@ -61,9 +59,7 @@ numbers = st.one_of(
 
 
 @settings(max_examples=400)
-@given(
-    given_=numbers, places=st.integers(0, 3), bounds=st.tuples(st.integers(-900, 900), st.integers(0, 900))
-)
+@given(given_=numbers, places=st.integers(0, 3), bounds=st.tuples(st.integers(-900, 900), st.integers(0, 900)))
 def test_amounts_are_read_as_a_decimal_would(given_: Any, places: int, bounds: tuple[int, int]) -> None:
     low, high = bounds[0], bounds[0] + bounds[1]
     expected = exact(given_, places)
@@ -77,9 +73,7 @@ def test_amounts_are_read_as_a_decimal_would(given_: Any, places: int, bounds: t
 
 
 @settings(max_examples=300)
-@given(
-    text=st.one_of(st.text(max_size=12), st.dates().map(str), st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"))
-)
+@given(text=st.one_of(st.text(max_size=12), st.dates().map(str), st.from_regex(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")))
 def test_dates_are_those_of_the_calendar(text: str) -> None:
     try:
         expected: str | None = text if date.fromisoformat(text).isoformat() == text else None
@@ -182,9 +176,7 @@ acts = st.tuples(
 class Slow:
     """The reference: a list of everything allowed so far, looked through from the start for each question."""
 
-    def __init__(
-        self, at_most: int, per_min: int, rate: str, repeat: str, late_min: int, lately: str
-    ) -> None:
+    def __init__(self, at_most: int, per_min: int, rate: str, repeat: str, late_min: int, lately: str) -> None:
         self.at_most, self.per_us, self.late_us = at_most, per_min * MINUTE_US, late_min * MINUTE_US
         self.rate, self.repeat, self.lately = rate, repeat, lately
         self.allowed: list[tuple[int, str, dict[str, Any]]] = []
@@ -256,9 +248,7 @@ def test_a_day_of_verdicts_equals_the_slow_judge(
         ledger.now_us += pause_us
         judgment = bounded.judge(
             contracts.Proposal(tool=tool, arguments=json.dumps(args).encode()),
-            contracts.Situation(
-                authority=authority, now_us=ledger.now_us, request="asserted", usage=ledger.usage
-            ),
+            contracts.Situation(authority=authority, now_us=ledger.now_us, request="asserted", usage=ledger.usage),
         )
         assert judgment.verdict == slow.judge(ledger.now_us, tool, args, authority)
         assert bool(judgment.reserve) == (judgment.verdict == "ALLOW")
@@ -328,9 +318,7 @@ def test_what_the_analysis_lets_through_never_overflows(data: Any, left: str, ri
 # ---- one text, one contract, one digest ----------------------------------------------------------------
 
 names = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
-types = st.sampled_from(
-    ["string", "string(1..40)", "id", "int(0..9)", "money(2, 0..100)", "bool", "date", "object"]
-)
+types = st.sampled_from(["string", "string(1..40)", "id", "int(0..9)", "money(2, 0..100)", "bool", "date", "object"])
 
 
 @st.composite

@@ -58,9 +58,7 @@ def prove(key: keys.SigningKey, origin: str, role: str, name: str, challenge: by
     return key.sign(_hello_bytes(origin, role, name, challenge, channel))
 
 
-def check_proof(
-    public: bytes, origin: str, role: str, name: str, challenge: bytes, channel: str, proof: bytes
-) -> bool:
+def check_proof(public: bytes, origin: str, role: str, name: str, challenge: bytes, channel: str, proof: bytes) -> bool:
     """Whether `proof` answers this connection's own challenge with the key registered for this role and name.
 
     Malformed parts are False, never an error that a caller might take for something else.

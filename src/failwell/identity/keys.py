@@ -131,9 +131,7 @@ def private_directory(path: Path) -> Path:
         missing.append(probe)
         probe = probe.parent
     for directory in reversed(missing):
-        with contextlib.suppress(
-            FileExistsError
-        ):  # made by another process meanwhile: judged below like any other
+        with contextlib.suppress(FileExistsError):  # made by another process meanwhile: judged below like any other
             directory.mkdir(mode=0o700)
     check_directory(path)
     return path
@@ -178,9 +176,7 @@ def write_private(path: Path, data: bytes) -> None:
         # link, not rename: rename would silently replace a key that another process made meanwhile.
         os.link(part, path, follow_symlinks=False)
     except FileExistsError as error:
-        raise InputError(
-            f"{path} is already there; a key is never overwritten", hint="Choose another name."
-        ) from error
+        raise InputError(f"{path} is already there; a key is never overwritten", hint="Choose another name.") from error
     finally:
         part.unlink(missing_ok=True)
     _sync_directory(directory)
@@ -241,12 +237,8 @@ def _open_private(path: Path) -> int:
         raise NotFound(f"there is no key file {path}") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError(
-                f"{path} is a link, a key file must be a plain file", code="key-permissions"
-            ) from error
-        raise InputError(
-            f"key file {path} cannot be read: {error.strerror}", code="key-permissions"
-        ) from error
+            raise InputError(f"{path} is a link, a key file must be a plain file", code="key-permissions") from error
+        raise InputError(f"key file {path} cannot be read: {error.strerror}", code="key-permissions") from error
     try:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode):

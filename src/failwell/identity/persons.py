@@ -140,9 +140,7 @@ def sign_order(signer: Signer, order: Order[Any]) -> SignedOrder:
         raise Refused(f"{signer.person} cannot sign an order of {order.person}")
     text = order_bytes(order)
     signature = signer.key.sign(SIGNED_PREFIX + text)
-    return SignedOrder(
-        order=text.decode(), key=signer.key.key_id, signature=base64.b64encode(signature).decode()
-    )
+    return SignedOrder(order=text.decode(), key=signer.key.key_id, signature=base64.b64encode(signature).decode())
 
 
 def verify_order(signed: SignedOrder, public_key: bytes) -> Order[Any]:

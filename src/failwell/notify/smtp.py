@@ -187,9 +187,7 @@ def _failures(settings: SmtpSettings) -> Generator[None]:
         ) from error
     except (smtplib.SMTPException, OSError) as error:
         reason = clean_line(str(error) or type(error).__name__, MAX_DETAIL)
-        raise NotifyFailed(
-            f"mail server {where} did not take the message: {reason}", temporary=True
-        ) from error
+        raise NotifyFailed(f"mail server {where} did not take the message: {reason}", temporary=True) from error
 
 
 def _expect(answer: tuple[int, bytes], step: str) -> None:

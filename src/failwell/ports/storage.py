@@ -36,7 +36,7 @@ class StoredBlob(NamedTuple):
 
 
 class StoredToken(NamedTuple):
-    """`id` = entry seq * 1024 + position in that entry's `tokens`; `lookup` finds it, `sealed` holds what it stands for."""
+    """`id` = entry seq * 1024 + position in its `tokens`; `lookup` finds it, `sealed` holds what it stands for."""
 
     id: int
     token: str

@@ -156,9 +156,7 @@ def test_a_log_that_was_cut_is_reported(tmp_path: Path, log: Path) -> None:
 
 
 @pytest.mark.parametrize("after_cut", [line(3), line(3) + line(4), line(2, id="n-9"), b""])
-def test_a_log_cut_and_written_again_is_reported_at_any_length(
-    tmp_path: Path, log: Path, after_cut: bytes
-) -> None:
+def test_a_log_cut_and_written_again_is_reported_at_any_length(tmp_path: Path, log: Path, after_cut: bytes) -> None:
     append(log, line(1) + line(2))
     _, cursor = reader(tmp_path).read(None)
     log.write_bytes(line(1) + after_cut)
@@ -184,9 +182,7 @@ def test_a_cut_behind_the_last_whole_line_is_no_cut(tmp_path: Path, log: Path) -
     assert reader(tmp_path).read(cursor) == ([], cursor)
 
 
-@pytest.mark.parametrize(
-    "cursor", ["", "5", "0:0:", "5:6:" + "0" * 64, "-1:0:" + "0" * 64, "1:1:" + "0" * 64 + "\n"]
-)
+@pytest.mark.parametrize("cursor", ["", "5", "0:0:", "5:6:" + "0" * 64, "-1:0:" + "0" * 64, "1:1:" + "0" * 64 + "\n"])
 def test_a_foreign_cursor_is_refused(tmp_path: Path, log: Path, cursor: str) -> None:
     with pytest.raises(InputError, match="not a cursor"):
         reader(tmp_path).read(cursor)

@@ -47,9 +47,7 @@ def reader(tmp_path: Path, settings: SqliteTable = SETTINGS) -> EffectReader:
     return open_reader(settings, tmp_path)
 
 
-def test_a_row_becomes_an_effect_with_the_digest_of_its_columns(
-    tmp_path: Path, shop: apsw.Connection
-) -> None:
+def test_a_row_becomes_an_effect_with_the_digest_of_its_columns(tmp_path: Path, shop: apsw.Connection) -> None:
     sell(shop, 1)
     raw = json.dumps({"at": AT_US + 1, "extra": None, "id": 1, "to_id": "c1"}, separators=(",", ":")).encode()
     effects, _ = reader(tmp_path).read(None)

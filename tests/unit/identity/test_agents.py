@@ -102,7 +102,5 @@ def test_proving_needs_the_standard_library_and_cryptography_only() -> None:
         "    sys.modules[name] = None\n"
         "import failwell.identity.agents\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60
-    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr

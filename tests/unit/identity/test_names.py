@@ -94,9 +94,7 @@ def test_a_name_taken_for_another_at_a_glance_is_refused(other: str) -> None:
         names.check_distinct(other, ["mail-bot", "refund-bot"])
 
 
-@pytest.mark.parametrize(
-    ("one", "other"), [("rnail-bot", "mail-bot"), ("agent-l", "agent-1"), ("vvatch", "watch")]
-)
+@pytest.mark.parametrize(("one", "other"), [("rnail-bot", "mail-bot"), ("agent-l", "agent-1"), ("vvatch", "watch")])
 def test_letters_that_melt_into_others_are_refused(one: str, other: str) -> None:
     with pytest.raises(Refused, match=f"{one} looks like {other}"):
         names.check_distinct(one, [other])
@@ -110,8 +108,7 @@ def test_a_thousand_numbered_agents_are_told_apart() -> None:
 
 @settings(max_examples=300)
 @given(
-    st.text(alphabet="ab0.-_/:%A\u043e spife", max_size=30).map(lambda tail: "spiffe://" + tail)
-    | st.text(max_size=20)
+    st.text(alphabet="ab0.-_/:%A\u043e spife", max_size=30).map(lambda tail: "spiffe://" + tail) | st.text(max_size=20)
 )
 def test_every_name_accepted_here_can_be_ordered_about(name: str) -> None:
     try:

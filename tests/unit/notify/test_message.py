@@ -57,9 +57,7 @@ def test_the_mail_says_from_whom_to_whom_when_and_that_no_person_sent_it() -> No
     assert text_of(got) == "It is stopped.\n"
 
 
-@pytest.mark.parametrize(
-    "text", [NOTE, "é漢😀\n", "x" * 5000 + "\n", ".\n..\nFrom here\n", "=3D=\n", "a \n\tb\n"]
-)
+@pytest.mark.parametrize("text", [NOTE, "é漢😀\n", "x" * 5000 + "\n", ".\n..\nFrom here\n", "=3D=\n", "a \n\tb\n"])
 def test_the_text_arrives_as_it_was(text: str) -> None:
     assert text_of(parsed(text=text)) == text
 

@@ -164,9 +164,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     pem, key_file = directory / "ca.pem", directory / "key.pem"
     pem.write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
     key_file.write_bytes(
-        key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
+        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem, key_file)
@@ -285,9 +283,7 @@ def test_a_server_that_drips_a_tls_handshake_cannot_hold_the_page_either(authori
     with talking(conversation) as number:
         began = time.monotonic()
         with pytest.raises(NotifyFailed) as caught:
-            notifier(number, security="tls", ca_file=authority.ca_file, timeout_s=1.0, deadline_s=1.0).send(
-                MAIL
-            )
+            notifier(number, security="tls", ca_file=authority.ca_file, timeout_s=1.0, deadline_s=1.0).send(MAIL)
         stop.set()
     assert caught.value.temporary
     assert time.monotonic() - began < 20
@@ -368,9 +364,7 @@ def test_a_server_stripped_of_starttls_gets_nothing(sink: Sink, port: int) -> No
 
 
 @pytest.mark.parametrize("security", ["starttls", "tls"])
-def test_a_certificate_nobody_vouches_for_gets_nothing(
-    sink: Sink, authority: Authority, security: str
-) -> None:
+def test_a_certificate_nobody_vouches_for_gets_nothing(sink: Sink, authority: Authority, security: str) -> None:
     options = {"ssl_context" if security == "tls" else "tls_context": authority.context}
     with serving(sink, **options) as number, pytest.raises(NotifyFailed, match="not trusted") as caught:
         notifier(number, host="localhost", security=security).send(MAIL)

@@ -76,9 +76,7 @@ class _Number(Type):
         if declared is not None:
             bounds = (_scaled(declared[0], places), _scaled(declared[1], places))
             if bounds[0] > bounds[1]:
-                raise InputError(
-                    f"the range {declared[0]}..{declared[1]} is empty", hint="Write the lower end first."
-                )
+                raise InputError(f"the range {declared[0]}..{declared[1]} is empty", hint="Write the lower end first.")
             shown.append(f"{declared[0]}..{declared[1]}")
         text = f"{name}({', '.join(shown)})" if shown else name
         super().__init__(text, "Long", bounds=bounds, longest=20)
@@ -107,9 +105,7 @@ class _Number(Type):
         try:
             return _scaled(text, self._places)
         except InputError:
-            raise Mismatch(
-                f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}"
-            ) from None
+            raise Mismatch(f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}") from None
 
 
 class _Text(Type):
@@ -263,18 +259,9 @@ def parse_type(text: str) -> Type:
 def _parse_list(text: str, inside: str | None) -> Type:
     of_text, _, most = (inside or "").rpartition(",")
     most = most.strip()
-    if (
-        not of_text.strip()
-        or not most.startswith("max ")
-        or not _COUNT.fullmatch(most[4:])
-        or most[4:] == "0"
-    ):
-        raise InputError(
-            f"{text!r} is not a list type", hint='Write "list(TYPE, max n)", such as list(email, max 20).'
-        )
-    of = (
-        None if of_text.lstrip().startswith("list") else parse_type(of_text)
-    )  # no recursion on a stranger's text
+    if not of_text.strip() or not most.startswith("max ") or not _COUNT.fullmatch(most[4:]) or most[4:] == "0":
+        raise InputError(f"{text!r} is not a list type", hint='Write "list(TYPE, max n)", such as list(email, max 20).')
+    of = None if of_text.lstrip().startswith("list") else parse_type(of_text)  # no recursion on a stranger's text
     if of is None or of.cedar in ("Long", "Bool"):
         raise InputError(f"{text!r} is not a fact", hint="Write list(any, max n) to pass it on unread.")
     return Listed(of, int(most[4:]))
@@ -320,7 +307,5 @@ def _scaled(text: str, places: int) -> int:
         raise InputError(f"{text!r} is not exact at {places} places", hint="Write it with fewer decimals.")
     number = int(text.replace(".", "") + "0" * (places - len(match[1] or "")))
     if not -_SAFE < number < _SAFE:
-        raise InputError(
-            f"{text!r} is too large at {places} places", hint="Keep below 2^53 of the smallest unit."
-        )
+        raise InputError(f"{text!r} is too large at {places} places", hint="Keep below 2^53 of the smallest unit.")
     return number

@@ -61,9 +61,7 @@ class _Whole(Scope):
         self.spelled(("contract",), "The contract's name", contract.contract, _NAME, "refund-bot")
         self.spelled(("owner",), "The owner", contract.owner, _NAME, "payments-owner")
         agent = _SPIFFE if contract.agent.startswith("spiffe:") else _NAME
-        self.spelled(
-            ("agent",), "The agent", contract.agent, agent, "refund-bot or spiffe://shop.example/refund-bot"
-        )
+        self.spelled(("agent",), "The agent", contract.agent, agent, "refund-bot or spiffe://shop.example/refund-bot")
         self.spelled(
             ("on_suspend", "unfinished_runs"),
             "Who gets unfinished runs",
@@ -72,9 +70,7 @@ class _Whole(Scope):
             "team:payments",
         )
         if not 1 <= contract.version <= MAX_COUNT:
-            self.error(
-                ("version",), "The version is out of range.", "Versions count from 1.", "Write version: 1."
-            )
+            self.error(("version",), "The version is out of range.", "Versions count from 1.", "Write version: 1.")
         if not 1 <= len(contract.purpose) <= MAX_TEXT_LENGTH:
             self.error(
                 ("purpose",),
@@ -112,23 +108,17 @@ class _Whole(Scope):
         try:
             model.to_canonical(self.contract)
         except ContractError as error:
-            self.error(
-                (), "The contract is too large.", f"{error.message}.", "Split it, or shorten its texts."
-            )
+            self.error((), "The contract is too large.", f"{error.message}.", "Split it, or shorten its texts.")
 
     # ---- tools -------------------------------------------------------------------------------------------
 
     def tools(self) -> None:
         if not self.contract.tools:
-            self.error(
-                ("tools",), "No tool is listed.", "What is not listed is denied.", "List the agent's tools."
-            )
+            self.error(("tools",), "No tool is listed.", "What is not listed is denied.", "List the agent's tools.")
         for number, tool in enumerate(self.contract.tools):
             path: Path = ("tools", number)
             if tool.tool in self.types:
-                self.error(
-                    (*path, "tool"), f"{tool.tool} is listed twice.", "Only one could apply.", "Keep one."
-                )
+                self.error((*path, "tool"), f"{tool.tool} is listed twice.", "Only one could apply.", "Keep one.")
             self.types[tool.tool] = self._types(path, tool)
             self._tool(path, tool, self.types[tool.tool])
 
@@ -139,9 +129,7 @@ class _Whole(Scope):
             what = f"{tool.tool}: argument {argument.name}"
             self.spelled(place, what, argument.name, _ARGUMENT_NAME, "order_id")
             if argument.name in types:
-                self.error(
-                    place, f"{what} is declared twice.", "It is optional or not.", "Keep one of the two."
-                )
+                self.error(place, f"{what} is declared twice.", "It is optional or not.", "Keep one of the two.")
             try:
                 types[argument.name] = (parse_type(argument.type), argument.optional)
             except InputError as error:
@@ -149,14 +137,10 @@ class _Whole(Scope):
         return types
 
     def _tool(self, path: Path, tool: model.Tool, types: Types) -> None:
-        self.spelled(
-            (*path, "tool"), f"The tool name {tool.tool!r}", tool.tool, _TOOL_NAME, "payments.refund"
-        )
+        self.spelled((*path, "tool"), f"The tool name {tool.tool!r}", tool.tool, _TOOL_NAME, "payments.refund")
         self.spelled((*path, "witness"), f"{tool.tool}: witness", tool.witness, _NAME, "payments-log")
         if tool.deadline_us is not None and tool.deadline_us <= 0:
-            self.error(
-                (*path, "deadline"), f"{tool.tool}: no time at all.", "It could never run.", "Write 10s."
-            )
+            self.error((*path, "deadline"), f"{tool.tool}: no time at all.", "It could never run.", "Write 10s.")
         used = [("public", name) for name in tool.public]
         if tool.affects is not None:
             fields = (tool.affects.customer, tool.affects.resource, tool.affects.amount)
@@ -165,14 +149,10 @@ class _Whole(Scope):
         for field, name in used:
             if name not in declared:
                 mend = meant(name, declared) or "Declare it, or name another one."
-                self.error(
-                    (*path, field), f"{tool.tool}: {field} names {name}.", "It is not an argument.", mend
-                )
+                self.error((*path, field), f"{tool.tool}: {field} names {name}.", "It is not an argument.", mend)
             elif name in types and types[name][0].cedar is None:
                 reason = f"{name} is {types[name][0].text}: opaque, never a fact."
-                self.error(
-                    (*path, field), f"{tool.tool}: {field} names {name}.", reason, "Declare a typed argument."
-                )
+                self.error((*path, field), f"{tool.tool}: {field} names {name}.", reason, "Declare a typed argument.")
         self._public(path, tool, types)
         self._weak(path, tool)
 

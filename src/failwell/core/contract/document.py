@@ -107,9 +107,7 @@ class _Reader:
             # Attack: ten aliases of ten aliases of ... is a gigabyte from a kilobyte (billion laughs).
             raise _misread(event, "anchors and aliases are not read", "Write the value out.")
         if event.tag is not None:
-            raise _misread(
-                event, f"the tag {event.tag} is not read", "A text that begins with ! needs quotes."
-            )
+            raise _misread(event, f"the tag {event.tag} is not read", "A text that begins with ! needs quotes.")
         if isinstance(event, events.ScalarEvent):
             return _scalar(event)
         if isinstance(event, events.SequenceStartEvent):

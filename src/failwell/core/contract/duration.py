@@ -18,9 +18,7 @@ def parse_duration(text: str) -> int:
     years."""
     match = _DURATION.fullmatch(text)
     if match is None:
-        raise InputError(
-            f"{text!r} is not a duration", hint="Write a whole number and s, m, h or d, such as 10m."
-        )
+        raise InputError(f"{text!r} is not a duration", hint="Write a whole number and s, m, h or d, such as 10m.")
     length_us = int(match[1]) * _UNITS_US[match[2]]
     if length_us > LONGEST_US:
         raise InputError(f"{text!r} is longer than ten years", hint="Leave the period out, or shorten it.")

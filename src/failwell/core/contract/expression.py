@@ -91,9 +91,7 @@ def parse_when(text: str) -> pst.Expr:
     try:
         parsed = PolicySet.from_str(probe).to_pst()
     except ValueError as error:
-        raise Unsound(
-            f"not a Cedar expression: {error}", hint='Compare facts, such as "context.args.n > 5".'
-        ) from None
+        raise Unsound(f"not a Cedar expression: {error}", hint='Compare facts, such as "context.args.n > 5".') from None
     # INVARIANT: of the parsed text only the expression inside one `when` is ever used. Attack: the text
     # `false }; permit(principal, action, resource) when { true` closes our clause and opens a permit of
     # its own.
@@ -106,9 +104,7 @@ def parse_when(text: str) -> pst.Expr:
         or len(only.clauses) != 1
         or not isinstance(only.clauses[0], pst.When)
     ):
-        raise Unsound(
-            "more than one expression", hint="Write one boolean expression, without braces or policies."
-        )
+        raise Unsound("more than one expression", hint="Write one boolean expression, without braces or policies.")
     return only.clauses[0].expr
 
 
@@ -136,9 +132,7 @@ def analyze(expr: pst.Expr, arguments: Mapping[str, tuple[Type, bool]]) -> Reads
     """
     walk = _Walk(arguments)
     holds = walk.value(expr)
-    return Reads(
-        frozenset(walk.arguments), frozenset(walk.context), holds if isinstance(holds, Truth) else _EITHER
-    )
+    return Reads(frozenset(walk.arguments), frozenset(walk.context), holds if isinstance(holds, Truth) else _EITHER)
 
 
 class _Walk:
@@ -180,9 +174,7 @@ class _Walk:
             return self._of_argument(expr.attr)
         if isinstance(base, pst.GetAttr) and base.base == pst.Var("context"):
             self._of_context(base.attr)  # says what is wrong with it
-        raise Unsound(
-            f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts."
-        )
+        raise Unsound(f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts.")
 
     def _of_context(self, name: str) -> _Abstract:
         if name == "facts":
@@ -205,9 +197,7 @@ class _Walk:
             )
         of = declared[0]
         if of.cedar is None:
-            raise Unsound(
-                f"{name} is {of.text}: opaque, never a fact", hint="Declare a type that can be judged."
-            )
+            raise Unsound(f"{name} is {of.text}: opaque, never a fact", hint="Declare a type that can be judged.")
         self.arguments.add(name)
         if of.cedar == "Long":
             return _Span(*of.bounds) if of.bounds else _Span(_LOWEST, _HIGHEST, undeclared=name)
@@ -235,16 +225,12 @@ class _Walk:
             return _proved("-", arg, _Span(0, 0), lambda low, high, _0, _1: (-high, -low))
         if expr.op == "is_empty":
             return _EITHER
-        raise Unsound(
-            f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists."
-        )
+        raise Unsound(f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists.")
 
     def _binary(self, expr: pst.BinaryOp) -> _Abstract:
         combine = _BINARY.get(expr.op)
         if combine is None:
-            raise Unsound(
-                f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists."
-            )
+            raise Unsound(f"{expr.op} is not available in clauses", hint="Decide on numbers, words, dates and lists.")
         if expr.op in ("contains", "contains_all", "contains_any"):
             self._check_novel(expr)
         return combine(self.value(expr.left), self.value(expr.right))
@@ -254,11 +240,7 @@ class _Walk:
             return
         asked = expr.right.elements if isinstance(expr.right, pst.Set) else (expr.right,)
         for word in asked:
-            if (
-                isinstance(word, pst.StringLit)
-                and word.value not in self._declared
-                and word.value not in NOVEL_WORDS
-            ):
+            if isinstance(word, pst.StringLit) and word.value not in self._declared and word.value not in NOVEL_WORDS:
                 raise Unsound(
                     f'context.novel never holds "{word.value}"',
                     hint=_meant(word.value, self._declared, "") or "It holds names of arguments.",
@@ -271,9 +253,7 @@ class _Walk:
             longest = self._declared[expr.base.attr][0].longest
         # Cedar backtracks to the last "*": at worst every character meets every character of the pattern.
         if len(expr.pattern) * (longest or MAX_ARGUMENT_BYTES) > _MAX_LIKE_STEPS:
-            raise Unsound(
-                "matching this pattern could take long", hint='Declare a length: "string(0..2000)".'
-            )
+            raise Unsound("matching this pattern could take long", hint='Declare a length: "string(0..2000)".')
         return _EITHER
 
     def _choice(self, expr: pst.IfThenElse) -> _Abstract:

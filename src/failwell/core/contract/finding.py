@@ -34,9 +34,7 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
     def __str__(self) -> str:
         """Return the three lines that a person reads: problem, place, reason with what to do."""
         place = f"{self.name}:{self.line}" if self.line else self.name
-        excerpt = (
-            self.excerpt if len(self.excerpt) <= _EXCERPT_LENGTH else self.excerpt[:_EXCERPT_LENGTH] + " ..."
-        )
+        excerpt = self.excerpt if len(self.excerpt) <= _EXCERPT_LENGTH else self.excerpt[:_EXCERPT_LENGTH] + " ..."
         return f"{self.problem}\n  {place}   {excerpt}".rstrip() + f"\n  {self.reason} {self.mend}".rstrip()
 
 

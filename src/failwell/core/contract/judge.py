@@ -49,18 +49,14 @@ class _Plan:
         types = {argument.name: (parse_type(argument.type), argument.optional) for argument in tool.arguments}
         clauses = tuple(clause for clause in contract.clauses if tool.tool in clause.tools)
         self.tool = tool
-        self.arguments = tuple(
-            (name, of, optional, name in tool.public) for name, (of, optional) in types.items()
-        )
+        self.arguments = tuple((name, of, optional, name in tool.public) for name, (of, optional) in types.items())
         self.names = frozenset(types)
         policy, _, unsound = compile_policy(contract.agent, tool.tool, clauses, types)
         if unsound:  # a tool without its clauses would be a tool without bounds
             raise ContractError(f"{tool.tool}: clause {next(iter(unsound))} could fail")
         self.policy = policy
         self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
-        self.limits = tuple(
-            (limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools
-        )
+        self.limits = tuple((limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools)
         #: (what is affected, argument that names it)
         self.affects: tuple[tuple[str, str], ...] = ()
         if tool.affects is not None:
@@ -169,9 +165,7 @@ class Compiled:
         because = f"The agent is {authority.lower()}: irreversible actions {word}."
         return [_reserved("authority.restricted", then, because)]
 
-    def _weigh(
-        self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation
-    ) -> Judgment:
+    def _weigh(self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation) -> Judgment:
         tightened = situation.authority in _TIGHTENED
         clauses = self._restricted(plan.tool, situation.authority) if tightened else []
         errors: tuple[str, ...] = ()

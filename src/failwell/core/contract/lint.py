@@ -34,9 +34,7 @@ def _read(text: str, name: str) -> tuple[Contract | None, tuple[Finding, ...]]:
     try:
         notes.root = read_document(text)
     except Misread as error:
-        notes.add_at(
-            "error", error.line, error.column, "The text cannot be read.", f"{error.message}.", error.mend
-        )
+        notes.add_at("error", error.line, error.column, "The text cannot be read.", f"{error.message}.", error.mend)
         return None, tuple(notes.findings)
     contract = read_contract(notes.root, notes)
     if contract is not None:

@@ -158,9 +158,7 @@ def from_canonical(data: bytes) -> Contract:
     """Return the contract of canonical bytes; ContractError unless `to_canonical` gives exactly these
     bytes back."""
     try:
-        contract = msgspec.convert(
-            canonical.decode(data, max_bytes=MAX_CANONICAL_BYTES), Contract, strict=True
-        )
+        contract = msgspec.convert(canonical.decode(data, max_bytes=MAX_CANONICAL_BYTES), Contract, strict=True)
     except (InputError, msgspec.ValidationError) as error:
         raise ContractError(f"not a canonical contract: {error}") from error
     if to_canonical(contract) != data:

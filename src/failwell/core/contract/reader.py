@@ -33,9 +33,7 @@ class Notes:
         self.findings: list[Finding] = []
         self._lines = text.split("\n")
 
-    def add(
-        self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = ""
-    ) -> None:
+    def add(self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
         """Note one finding at `node` (None: the contract has no text)."""
         line, column = (0, 0) if node is None else (node.line, node.column)
         self.add_at(level, line, column, problem, reason, mend, excerpt)
@@ -87,18 +85,14 @@ class _Fields:
         self.node = node
         self.what = what
         if node.kind != "mapping":
-            notes.error(
-                node, f"{what} is not a mapping.", f"It is {_a(node.kind)}.", "Write fields: `name: value`."
-            )
+            notes.error(node, f"{what} is not a mapping.", f"It is {_a(node.kind)}.", "Write fields: `name: value`.")
         for name, value in node.members:
             if name in later:
                 notes.error(value, f'{what}: "{name}" is not enforced yet.', _LATER, "Leave it out.")
             elif name not in known:
                 meant = get_close_matches(name, known, 1, 0.6)
                 mend = f"Did you mean {meant[0]}?" if meant else f"Fields are: {', '.join(known)}."
-                notes.error(
-                    value, f'{what}: unknown field "{name}".', "Unknown fields are never ignored.", mend
-                )
+                notes.error(value, f'{what}: unknown field "{name}".', "Unknown fields are never ignored.", mend)
 
     def wrong(self, node: Node, name: str, expected: str, mend: str) -> None:
         self.notes.error(node, f"{self.what}: {name} is not {expected}.", f"It is {_a(node.kind)}.", mend)
@@ -106,9 +100,7 @@ class _Fields:
     def get(self, name: str, *, required: bool = False) -> Node | None:
         node = self.node.get(name)
         if node is not None and node.kind == "null":
-            self.notes.error(
-                node, f"{self.what}: {name} is empty.", "Empty says nothing.", "Fill it or leave it out."
-            )
+            self.notes.error(node, f"{self.what}: {name} is empty.", "Empty says nothing.", "Fill it or leave it out.")
             return None
         if node is None and required and self.node.kind == "mapping":
             self.notes.error(self.node, f"{self.what}: {name} is missing.", "It is required.", f"Add {name}.")
@@ -156,9 +148,7 @@ class _Fields:
             return node.raw
         meant = get_close_matches(node.raw, words, 1, 0.6)
         mend = f"Did you mean {meant[0]}?" if meant else f"Write one of: {', '.join(words)}."
-        self.notes.error(
-            node, f'{self.what}: {name} cannot be "{node.raw}".', f"It is {_a(node.kind)}.", mend
-        )
+        self.notes.error(node, f'{self.what}: {name} cannot be "{node.raw}".', f"It is {_a(node.kind)}.", mend)
         return words[0]
 
     def duration_us(self, name: str, *, required: bool = False) -> int | None:
@@ -206,9 +196,7 @@ class _Fields:
 def read_contract(root: Node, notes: Notes) -> model.Contract | None:
     """Return the contract that the document holds, or None after noting what is wrong with its shape."""
     known = (*model.Contract.__struct_fields__, "on_suspend")
-    top = _Fields(
-        notes, root, "contract", tuple(name for name in known if name != "unfinished_runs"), _CONTRACT_LATER
-    )
+    top = _Fields(notes, root, "contract", tuple(name for name in known if name != "unfinished_runs"), _CONTRACT_LATER)
     unfinished = top.fields("on_suspend", ("unfinished_runs",))
     restricted = top.fields("restricted", model.Restricted.__struct_fields__)
     contract = model.Contract(
@@ -348,9 +336,7 @@ def _rule(notes: Notes, node: Node) -> model.Rule:
             notes.error(item, "response rule: suspend_group is not enforced yet.", _LATER, "Write suspend.")
         else:
             mend = f"Write any of: {', '.join(DO_WORDS)}."
-            notes.error(
-                item, f'response rule: "{item.raw}" is not a response.', "Nothing would happen.", mend
-            )
+            notes.error(item, f'response rule: "{item.raw}" is not a response.', "Nothing would happen.", mend)
     return model.Rule(
         signal="" if signal is None else signal.name,
         at_least=1 if signal is None else signal.at_least,

@@ -63,9 +63,7 @@ class RuleChecks(Scope):
                 "Shorten it.",
             )
         if not rule.tools or len(set(rule.tools)) != len(rule.tools):
-            self.error(
-                path, f"{what} names no tool, or one twice.", "It would not be clear.", "Name each once."
-            )
+            self.error(path, f"{what} names no tool, or one twice.", "It would not be clear.", "Name each once.")
         for tool in rule.tools:
             if tool not in self.types:
                 mend = meant(tool, self.types) or "List the tool, or drop the rule."
@@ -115,14 +113,10 @@ class RuleChecks(Scope):
             for key in limit.keys:
                 if key not in types:
                     mend = meant(key, types) or "Name a declared argument."
-                    self.error(
-                        (*path, "keys"), f"{what} is kept per {key}.", f"{tool} has no such argument.", mend
-                    )
+                    self.error((*path, "keys"), f"{what} is kept per {key}.", f"{tool} has no such argument.", mend)
                 elif types[key][0].cedar is None:
                     reason = f"{tool}: {key} is {types[key][0].text}, which has no value to compare."
-                    self.error(
-                        (*path, "keys"), f"{what} is kept per {key}.", reason, "Name a typed argument."
-                    )
+                    self.error((*path, "keys"), f"{what} is kept per {key}.", reason, "Name a typed argument.")
 
     def expressions(self) -> None:
         """Compile the clauses of every tool and place what Cedar and the analysis say."""
@@ -181,6 +175,4 @@ class RuleChecks(Scope):
             self.error(path, f"{name} is never raised.", "There is no such id.", mend)
         elif asked not in possible:
             verb = next(verb for verb, then in THEN_OF_VERB.items() if then in possible)
-            self.error(
-                path, f"{name} is never raised.", f"It decides {possible[0]}.", f"Write {verb}({about})."
-            )
+            self.error(path, f"{name} is never raised.", f"It decides {possible[0]}.", f"Write {verb}({about}).")

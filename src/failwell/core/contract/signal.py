@@ -49,14 +49,10 @@ def parse_signal(text: str) -> Signal:
     """Return the signal that `text` names; InputError with what to write instead."""
     match = _SIGNAL.fullmatch(text.strip())
     if match is None:
-        raise InputError(
-            f"{text!r} is not a signal", hint='Write it as "denied(refund-ceiling) >= 3 in 10m".'
-        )
+        raise InputError(f"{text!r} is not a signal", hint='Write it as "denied(refund-ceiling) >= 3 in 10m".')
     verb, about, count, window = match[1], match[2], match[3], match[4]
     if verb in LATER_SIGNALS:
-        raise InputError(
-            f"this version never raises {verb}", hint="Leave the rule out: it would not protect."
-        )
+        raise InputError(f"this version never raises {verb}", hint="Leave the rule out: it would not protect.")
     if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in THEN_OF_VERB):
         known = ", ".join([*(f"{known}(ID)" for known in THEN_OF_VERB), *PLAIN_SIGNALS])
         raise InputError(f"{text!r} is not a signal", hint=f"Signals are: {known}.")

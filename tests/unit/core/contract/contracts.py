@@ -64,13 +64,9 @@ purpose: Show one tool.
 """
 
 
-def one_tool(
-    arguments: str = "{}", *, effect: str = "read", tool: str = "", clauses: str = "", more: str = ""
-) -> str:
+def one_tool(arguments: str = "{}", *, effect: str = "read", tool: str = "", clauses: str = "", more: str = "") -> str:
     """The text of a contract with the single tool `act`; the parts are YAML flow text."""
-    text = (
-        f"{_HEAD}tools:\n  - {{tool: act, effect: {effect}, custody: broker, arguments: {arguments}{tool}}}\n"
-    )
+    text = f"{_HEAD}tools:\n  - {{tool: act, effect: {effect}, custody: broker, arguments: {arguments}{tool}}}\n"
     if clauses:
         text += f"clauses:\n{clauses}"
     return text + more

@@ -44,9 +44,7 @@ def test_plain_scalars_follow_the_core_schema_of_yaml_1_2(text: str, kind: str) 
     assert value.kind == kind
 
 
-@pytest.mark.parametrize(
-    ("text", "number"), [("0x1f", 31), ("0o17", 15), ("0777", 777), ("-5", -5), ("+5", 5)]
-)
+@pytest.mark.parametrize(("text", "number"), [("0x1f", 31), ("0o17", 15), ("0777", 777), ("-5", -5), ("+5", 5)])
 def test_integers_are_read_in_their_base(text: str, number: int) -> None:
     value = read_document(f"a: {text}\n").get("a")
     assert value is not None

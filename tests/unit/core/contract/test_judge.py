@@ -80,9 +80,7 @@ def test_deny_is_stricter_than_escalate_and_both_are_listed() -> None:
     assert decided(judgment) == [("refund-ceiling", "deny"), ("unknown-account", "escalate")]
 
 
-@pytest.mark.parametrize(
-    ("request_", "verdict"), [("absent", "DENY"), ("asserted", "ALLOW"), ("verified", "ALLOW")]
-)
+@pytest.mark.parametrize(("request_", "verdict"), [("absent", "DENY"), ("asserted", "ALLOW"), ("verified", "ALLOW")])
 def test_clauses_can_decide_on_a_missing_request(request_: str, verdict: str) -> None:
     text = one_tool(clauses=clause('context.request == "absent"'))
     assert judge(text, proposal(), request=request_).verdict == verdict

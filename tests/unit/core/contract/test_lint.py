@@ -166,9 +166,7 @@ def test_what_is_wrong_is_found_and_placed(change: tuple[str, str], expected: st
         (('"denied(refund-ceiling) >= 3 in 10m"', "drift.alarm"), "drift.alarm"),
     ],
 )
-def test_what_this_version_does_not_enforce_is_refused_and_never_ignored(
-    change: tuple[str, str], field: str
-) -> None:
+def test_what_this_version_does_not_enforce_is_refused_and_never_ignored(change: tuple[str, str], field: str) -> None:
     assert change[0] in REFUND_BOT
     found = said(REFUND_BOT.replace(*change, 1))
     assert field in found
@@ -236,10 +234,7 @@ def test_canonical_bytes_read_back_and_have_one_digest() -> None:
     data = contracts.to_canonical(contract)
     assert contracts.from_canonical(data) == contract
     assert canonical.encode(canonical.decode(data)) == data
-    spaced = (
-        REFUND_BOT.replace("{id: one-per-order, once_per", "{  id: one-per-order,   once_per")
-        + "# a remark\n"
-    )
+    spaced = REFUND_BOT.replace("{id: one-per-order, once_per", "{  id: one-per-order,   once_per") + "# a remark\n"
     assert contracts.digest(contracts.load(spaced, name="y")) == contracts.digest(contract)
     other = contracts.load(REFUND_BOT.replace("at_most: 20", "at_most: 21"), name="x")
     assert contracts.digest(other) != contracts.digest(contract)
@@ -288,7 +283,6 @@ def test_bytes_of_a_contract_that_makes_no_sense_do_not_compile() -> None:
 
 def test_a_contract_over_48_kib_is_refused() -> None:
     rules = "".join(
-        f'  - {{id: rule-{number}, deny: act, when: "true", because: "{"x" * 1900}"}}\n'
-        for number in range(30)
+        f'  - {{id: rule-{number}, deny: act, when: "true", because: "{"x" * 1900}"}}\n' for number in range(30)
     )
     assert "The contract is too large" in said(one_tool(clauses=rules))

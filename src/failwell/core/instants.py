@@ -23,7 +23,7 @@ def format_at(at_us: int) -> str:
 
 @lru_cache(maxsize=64)  # neighbours in the ledger share their second
 def _format_second(seconds: int) -> str:
-    return (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
+    return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]  # not strftime, which shortens early years
 
 
 def parse_at(text: str) -> int:

@@ -131,6 +131,7 @@ class Book:
             return None
         wall_us = self._clock.wall_us()
         self._boot, self._mono_us = boot, self._clock.mono_us()
+        self._rebase_mono_us = self._mono_us
         stepped_us = wall_us - self.state.last_at_us if self.state.size else 0
         body = kinds.Clock(reason="boot", wall=format_at(wall_us), stepped_us=max(0, stepped_us))
         # A wall clock behind the ledger never turns time back: the ledger goes on from where it stood.
@@ -202,7 +203,8 @@ class Book:
             stored, blob = self.vault.seal(seq, draft.secret)
             self._blobs[seq] = stored
         if isinstance(draft.body, kinds.Clock | kinds.Genesis):
-            at_us = self._rebase_us
+            # The wall clock was read when this was drafted; signing or a self-test may lie between, and would be lost.
+            at_us = self._rebase_us + max(0, mono_us - self._rebase_mono_us)
         entry: Entry[Any] = Entry(
             actor=draft.actor,
             agent=draft.agent,

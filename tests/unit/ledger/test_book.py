@@ -18,6 +18,7 @@ from failwell.identity import keys
 from failwell.ledger import book as books
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
+from failwell.ledger.writer import Writer
 from failwell.node import assembly, audit
 from tests.unit.verify import ledgers
 
@@ -168,6 +169,24 @@ def test_after_a_boot_time_is_set_forward_by_the_wall_clock_and_never_back(tmp_p
         # A jump that no person vouched for frees no limit window; the first clock entry of a ledger is no jump.
         assert withheld == (ahead_us if ahead_us > 60_000_000 else 0)
     assert audit.verify_workspace(tmp_path / "w").ok
+
+
+def test_what_passes_between_reading_the_wall_clock_and_writing_it_is_not_lost(tmp_path: Path) -> None:
+    """A signature or a self-test lies between; lost, every later entry would be too early against the world's logs."""
+    with ledgers.fresh(tmp_path / "w") as made:
+        made.write(health())
+    clock = ledgers.StepClock(boot="b" * 32, mono_us=7, wall_us=ledgers.START_US + 90_000_000)
+    book = assembly.open_book(made.workspace, made.keys, clock)
+    first = book.clock_draft()
+    assert first is not None
+    clock.skip(800_000)
+    writer = Writer(book)
+    writer.submit(lambda turn: Plan((first,), lambda entries: None)).result(10)
+    writer.close()
+    entry = audit.tail(tmp_path / "w", 1)[0].entry
+    assert entry is not None
+    assert entry.kind == "clock"
+    assert parse_at(entry.at) >= ledgers.START_US + 90_800_000
 
 
 def test_old_leaves_are_read_from_the_store_for_a_citation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

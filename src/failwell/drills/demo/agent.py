@@ -16,9 +16,9 @@ from failwell.core.errors import FailwellError
 from failwell.drills.demo import story
 
 #: Notes that fit into its memory; fewer than there are customers.
-ROOM = 5
+ROOM = 3
 #: So long a list makes it turn to the bulk send.
-LONG_LIST = 60
+LONG_LIST = 64
 TRIES = 3
 BACK_OFF_S = 0.25
 

@@ -22,7 +22,7 @@ from failwell.drills.demo import story
 
 _FILE = "shop.json"
 #: The provider's pace of a bulk send: it keeps one running for seconds.
-BULK_PAUSE_S = 0.1
+BULK_PAUSE_S = 0.07
 _TABLE = """
 CREATE TABLE {table} (
   id TEXT NOT NULL, customer TEXT NOT NULL, notice TEXT NOT NULL, sent_at TEXT NOT NULL, failwell_action TEXT

@@ -24,7 +24,7 @@ SEND: Final = "notices.send"
 SEND_BULK: Final = "notices.send_bulk"
 REPEAT_LIMIT: Final = "one-notice-each"
 RATE_LIMIT: Final = "notices-per-minute"
-PER_MINUTE: Final = 27
+PER_MINUTE: Final = 24
 STATED_BOUND_MS: Final = 50
 
 #: witness -> (the mail server's account or the shop's table it reads, the tool whose effects it shows)

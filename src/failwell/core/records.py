@@ -121,9 +121,7 @@ def encode_entry(entry: Entry[Any]) -> bytes:
     except UnicodeEncodeError as error:
         raise Corrupt(f"entry {entry.seq} ({entry.kind}) holds a lone surrogate") from error
     if len(data) > MAX_ENTRY_BYTES:
-        raise Corrupt(
-            f"entry {entry.seq} ({entry.kind}) would take {len(data)} bytes, at most {MAX_ENTRY_BYTES} fit"
-        )
+        raise Corrupt(f"entry {entry.seq} ({entry.kind}) would take {len(data)} bytes, at most {MAX_ENTRY_BYTES} fit")
     _check_numbers(data)
     return data
 

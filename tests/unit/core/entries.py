@@ -21,7 +21,7 @@ TYPES: dict[tuple[str, int], type[Body]] = {
 
 SAFE = st.integers(1 - 2**53, 2**53 - 1)
 KEYS = st.text("abcxyz0189_.-", min_size=1, max_size=8)
-TEXTS = st.text(max_size=20) | st.text("\x00\x1f\x7f\"\\/\u2028\u2029\ufeff\uffff\U0001f600e\u0301", max_size=6)
+TEXTS = st.text(max_size=20) | st.text('\x00\x1f\x7f"\\/\u2028\u2029\ufeff\uffff\U0001f600e\u0301', max_size=6)
 
 
 def values(kind: Any) -> st.SearchStrategy[Any]:

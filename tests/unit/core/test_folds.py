@@ -40,9 +40,7 @@ def memory(state: State) -> dict[str, Any]:
     held["calls"] = {run: dict(calls) for run, calls in state.calls.items()}
     for name in ("windows", "signals_of"):
         windows: dict[Any, Window] = getattr(state, name)
-        held[name] = {
-            key: (list(window._times), list(window._seqs)) for key, window in windows.items() if window._seqs
-        }
+        held[name] = {key: (list(window._times), list(window._seqs)) for key, window in windows.items() if window._seqs}
     return held
 
 

@@ -210,4 +210,3 @@ def test_a_token_s_digest_binds_each_of_its_fields(lookup: bytes, sealed: bytes,
     if more:
         assert digest != token_digest("c-1", lookup, sealed + more)
         assert digest != token_digest("c-1", bytes([lookup[0] ^ 1]) + lookup[1:], sealed)
-

@@ -252,6 +252,11 @@ class House:
         document = contracts.to_canonical(loaded)
         self.do(registry.adopt_contract(signed, second, document, persons.verify_order, "test/1"))
 
+    def adopt_backtest(self, text: str) -> None:
+        """Without anybody's signature: only a backtest ledger takes that."""
+        document = contracts.to_canonical(contracts.load(text, name="contract.yaml"))
+        self.do(registry.adopt_for_backtest(document, "test/1"))
+
     def suspend_order(self, person: str, agent: str = AGENT) -> Job[int]:
         details = orders.AgentSuspend(agent=agent, reason="it looks wrong")
         signed = self.sign(person, "agent.suspend", details, shown="0" * 64)
@@ -320,7 +325,6 @@ class House:
     def settle(self, decision: int, state: str = "completed", **more: Any) -> int:
         by = more.pop("by", "supervisor")
         return self.do(outcomes.settle(outcomes.Settlement(decision=decision, state=state, by=by, **more)))
-
 
     def stop(self, action: int, state: Any = "interrupted_confirmed", *, after_us: int = 300_000) -> None:
         """What a supervisor reports of an interrupted action whose last process went `after_us` from now."""

@@ -108,13 +108,14 @@ class Writer:
 
     # -- doors -------------------------------------------------------------------------------------------------
 
-    def submit(self, job: Job[T], lane: int = NORMAL) -> Future[T]:
+    def submit(self, job: Job[T], lane: int = NORMAL, *, certain: bool = False) -> Future[T]:
         """Queue a job from a thread; the future is resolved when its entries are durable and read back.
 
-        Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed.
+        Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed. A `certain`
+        job is taken also by a full queue: there are no more of them than there are actions that run.
         """
         pending = _Pending(job, lane, None)
-        self._enqueue(pending)
+        self._enqueue(pending, certain=certain)
         future: Future[T] = pending.future
         return future
 
@@ -125,14 +126,14 @@ class Writer:
         future: asyncio.Future[T] = pending.future
         return future
 
-    def _enqueue(self, pending: _Pending) -> None:
+    def _enqueue(self, pending: _Pending, *, certain: bool = False) -> None:
         with self._door:  # nothing is queued behind the last look of a closing writer, to wait there for ever
             if self._closing:
                 raise Unhealthy("the ledger is closed", hint="connect again: a node starts on demand")
             if pending.lane == CONTAINMENT:
                 self._containment.append(pending)
                 self._normal.put(_WAKE)
-            elif self._normal.qsize() >= QUEUE_JOBS:
+            elif not certain and self._normal.qsize() >= QUEUE_JOBS:
                 raise Unhealthy(
                     f"{QUEUE_JOBS} actions are waiting already", hint="slow down and ask again", code="busy"
                 )

@@ -6,6 +6,7 @@ honours; how it ended is recorded before its caller hears of it; an ordered stop
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 from collections.abc import Callable
@@ -15,14 +16,13 @@ from typing import Any, NamedTuple
 import msgspec
 
 from failwell.core.errors import FailwellError, Refused
-from failwell.core.records import Draft
 from failwell.gate.outcomes import Settlement, draft_outcome, settle, started
 from failwell.gate.verdicts import Verdict
-from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
+from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
 from failwell.ledger.writer import Writer
-from failwell.node.fence import Fence, Permit
+from failwell.node.fence import NO_PERMIT, Fence, Permit
 from failwell.node.requests import Target
-from failwell.ports.executor import Ended, Executor, Launch
+from failwell.ports.executor import Ended, Executor, Launch, State
 from failwell.response.containment import ended_by_order
 
 #: How long a cooperative action may take to say that it stopped before it is declared unconfirmed.
@@ -65,11 +65,16 @@ class ToolRunner:
         try:
             running = self._fence.start(permit, "supervised")
         except Refused as error:
+            if error.code == NO_PERMIT:
+                raise
             return self._blocked(future, action, error.message)
 
         def ended(end: Ended) -> None:
             self._settle(end, future)
 
+        if running.ordered:
+            self._fence.take(action)
+            return self._blocked(future, action, "ordered to stop before it started")
         launch = Launch(
             action=action, agent=verdict.agent, tool=verdict.tool, command=target.command, cwd=target.cwd,
             env=self._environment(target), stdin=arguments, deadline_us=deadline_us,
@@ -78,12 +83,16 @@ class ToolRunner:
         try:
             process = self._executor.launch(launch, ended)
         except FailwellError as error:
-            self._fence.ended(action)
+            self._fence.take(action)
             return self._blocked(future, action, error.message)
-        # Written behind, never awaited: an outcome may overtake it, and then it is left out.
-        self._writer.submit(started(action, "supervised", process.pid, process.start_ticks, target.command))
         self._fence.attach(running, lambda: self._executor.interrupt(action))
+        self._note_start(started(action, "supervised", process.pid, process.start_ticks, target.command))
         return future
+
+    def _note_start(self, job: Job[None]) -> None:
+        """Written behind, never awaited: left out where an outcome overtakes it or the queue is full."""
+        with contextlib.suppress(FailwellError):
+            self._writer.submit(job)
 
     def _environment(self, target: Target) -> dict[str, str]:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
@@ -95,10 +104,8 @@ class ToolRunner:
 
     def _blocked(self, future: Future[Result], action: int, why: str) -> Future[Result]:
         """The action was proved not to have started: the only outcome that gives its reservation back."""
-        self._fence.ended(action)
-        recorded = self._writer.submit(
-            _if_open(action, settle(Settlement(decision=action, state="blocked", by="gate", why=why))), CONTAINMENT
-        )
+        end = _ended(action, "blocked", why, "it was never started")
+        recorded = self._record(end, Settlement(decision=action, state="blocked", by="gate", why=why), "fence")
         _then(recorded, future, lambda entry: Result("blocked", entry, b"", False, None, why))
         return future
 
@@ -108,19 +115,32 @@ class ToolRunner:
         settlement = Settlement(
             decision=end.action, state=end.state, by="supervisor", exit_code=end.exit_code,
             result=end.output if end.output or end.state == "completed" else None, truncated=end.truncated,
-            elapsed_us=max(0, end.ended_us - end.started_us), why=_explain(end),
+            elapsed_us=max(0, end.ended_us - end.started_us), why=None if end.why is None else end.why[:500],
+            words=_last_words(end),
         )  # fmt: skip
-        recorded: Future[Any]
-        if ordered or end.state.startswith("interrupted"):
-            method = "order" if ordered else "deadline"
-            job = ended_by_order(end, method, lambda turn: draft_outcome(turn, settlement))
-            recorded = self._writer.submit(job, CONTAINMENT)
-        else:
-            recorded = self._writer.submit(settle(settlement))
+        stopped = ordered or end.state.startswith("interrupted")
+        recorded = self._record(end, settlement, "order" if ordered else end.why or "order", stopped=stopped)
         _then(
             recorded, future,
-            lambda entry: Result(end.state, entry, end.output, end.truncated, end.exit_code, settlement.why),
+            lambda entry: Result(
+                end.state, entry, end.output, end.truncated, end.exit_code, settlement.why or settlement.words
+            ),
         )  # fmt: skip
+
+    def _record(self, end: Ended, settlement: Settlement, method: str, *, stopped: bool = False) -> Future[Any]:
+        """Record an end, as a stop where one was ordered: also one whose order overtook it on its way here.
+
+        Never raises: this runs in the executor's thread, whose failure would end every tool.
+        """
+        recorded: Future[Any]
+        lane = CONTAINMENT if stopped or end.state == "blocked" else NORMAL
+        try:
+            recorded = self._writer.submit(_ending(end, settlement, method, stopped), lane, certain=True)
+        except FailwellError as error:
+            recorded = Future()
+            recorded.set_exception(error)
+        recorded.add_done_callback(lambda _: self._fence.settled(end.action))
+        return recorded
 
     # -- cooperative: executed by the caller itself ------------------------------------------------------------
 
@@ -129,10 +149,11 @@ class ToolRunner:
         try:
             running = self._fence.start(permit, "cooperative")
         except Refused as error:
-            self._blocked(Future(), verdict.entry, error.message)
+            if error.code != NO_PERMIT:
+                self._blocked(Future(), verdict.entry, error.message)
             raise
-        self._writer.submit(started(verdict.entry, "cooperative", 0, 0))
         self._fence.attach(running, lambda: self._ask_to_stop(verdict.entry, tell))
+        self._note_start(started(verdict.entry, "cooperative", 0, 0))
 
     def _ask_to_stop(self, action: int, tell: Callable[[int], None]) -> None:
         """Ask, and do not believe: without an answer in time the stop is unconfirmed (D28)."""
@@ -143,41 +164,33 @@ class ToolRunner:
         timer.daemon = True
         timer.start()
 
-    def settle_cooperative(self, settlement: Settlement) -> Future[int]:
+    def settle_cooperative(self, settlement: Settlement) -> Future[Any]:
         """The caller's word on how its action ended; after an interrupt it proves nothing about what still runs."""
-        running = {item.action: item for item in self._fence.running()}.get(settlement.decision)
+        running = self._fence.take(settlement.decision)
         if running is None or running.executor != "cooperative":
             raise Refused(f"action {settlement.decision} is not executed by this caller", code="not-open")
-        if running.ordered and settlement.state == "interrupted":
-            self._unconfirmed(settlement.decision, "only its own process says that it stopped")
-            done: Future[int] = Future()
-            done.set_result(settlement.decision)
-            return done
-        self._fence.ended(settlement.decision)
-        state = "completed_after_interrupt" if running.ordered else settlement.state
-        return self._writer.submit(settle(_with_state(settlement, state)))
+        why = f"only its own process says that it {'completed' if settlement.state == 'completed' else 'stopped'}"
+        end = _ended(settlement.decision, "interrupted_unconfirmed", why, "nothing")
+        state = settlement.state
+        if running.ordered:
+            state = "completed_after_interrupt" if state == "completed" else end.state
+        elif state == "interrupted":  # nobody ordered that: how far it came is not known
+            state = "unknown"
+        return self._record(end, _with_state(settlement, state), "asked", stopped=running.ordered)
 
     def lost(self, action: int, why: str) -> None:
         """The caller that executed an action is gone: what came of it is unknown, or unconfirmed if it was to stop."""
-        running = {item.action: item for item in self._fence.running()}.get(action)
-        if running is None:
-            return
-        if running.ordered:
-            self._unconfirmed(action, why)
-        else:
-            self._fence.ended(action)
-            self._writer.submit(settle(Settlement(decision=action, state="unknown", by="gate", why=why)))
+        running = self._fence.take(action)
+        if running is not None:
+            self._unproven(action, why, "interrupted_unconfirmed" if running.ordered else "unknown", running.ordered)
 
     def _unconfirmed(self, action: int, why: str) -> None:
-        if action not in {item.action for item in self._fence.running()}:
-            return
-        self._fence.ended(action)
-        end = Ended(
-            action=action, state="interrupted_unconfirmed", exit_code=None, signal=None, output=b"", truncated=False,
-            errors=b"", started_us=0, ended_us=0, swept=0, proven_by="nothing", why=why, sweep_us=0,
-        )  # fmt: skip
-        settlement = Settlement(decision=action, state=end.state, by="gate", why=why)
-        self._writer.submit(ended_by_order(end, "asked", lambda turn: draft_outcome(turn, settlement)), CONTAINMENT)
+        if self._fence.take(action) is not None:
+            self._unproven(action, why, "interrupted_unconfirmed", True)
+
+    def _unproven(self, action: int, why: str, state: str, stopped: bool) -> None:
+        end = _ended(action, "interrupted_unconfirmed", why, "nothing")
+        self._record(end, Settlement(decision=action, state=state, by="gate", why=why), "asked", stopped=stopped)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -188,40 +201,45 @@ class ToolRunner:
     def interrupt(self, actions: tuple[int, ...]) -> None:
         """Stop these actions; those that never started are recorded as blocked, so that none is left open."""
         for action in self._fence.interrupt(actions):
-            end = Ended(
-                action=action, state="blocked", exit_code=None, signal=None, output=b"", truncated=False, errors=b"",
-                started_us=0, ended_us=0, swept=0, proven_by="its permit was never used", why="suspended first",
-                sweep_us=0,
-            )  # fmt: skip
-            settlement = Settlement(decision=action, state="blocked", by="gate", why="suspended before it started")
-            self._writer.submit(_if_open(action, ended_by_order(end, "fence", _drafting(settlement))), CONTAINMENT)
+            self.block(action, "suspended before it started")
 
 
-def _drafting(settlement: Settlement) -> Callable[[Turn], Draft]:
-    return lambda turn: draft_outcome(turn, settlement)
+def _ended(action: int, state: State, why: str, proven_by: str) -> Ended:
+    """The end of an action that no supervisor ran."""
+    return Ended(
+        action=action, state=state, exit_code=None, signal=None, output=b"", truncated=False, errors=b"",
+        started_us=0, ended_us=0, swept=0, proven_by=proven_by, why=why, sweep_us=0,
+    )  # fmt: skip
 
 
-def _if_open(action: int, job: Job[Any]) -> Job[Any]:
-    """`job`, unless the action has its outcome by then: an end that came in between was recorded by itself."""
+def _ending(end: Ended, settlement: Settlement, method: str, stopped: bool) -> Job[Any]:
+    """The job that records an end; nothing if it was recorded meanwhile.
 
-    def guarded(turn: Turn) -> Plan[Any]:
-        return job(turn) if action in turn.state.action else Plan((), lambda entries: action)
+    Attack: an action ends while its agent is being suspended. Its outcome waits in the queue, the order overtakes it
+    and counts it as running; so whether an incident waits for it is looked up when it is written.
+    """
 
-    return guarded
+    def job(turn: Turn) -> Plan[Any]:
+        action = turn.state.action.get(end.action)
+        if action is None:
+            return Plan((), lambda entries: end.action)
+        agent = turn.state.agent.get(action.agent)
+        case = None if agent is None or agent.incident is None else turn.state.incident[agent.incident]
+        if stopped or (case is not None and end.action in case.waiting):
+            return ended_by_order(end, method, lambda now: draft_outcome(now, settlement))(turn)
+        return settle(settlement)(turn)
+
+    return job
 
 
 def _with_state(settlement: Settlement, state: str) -> Settlement:
     return msgspec.structs.replace(settlement, state=state)
 
 
-def _explain(end: Ended) -> str | None:
-    """Why an action ended as it did; a failed tool's last line of errors helps whoever reads the record."""
-    if end.why is not None:
-        return end.why[:500]
-    if end.state == "failed":
-        lines = end.errors.decode("utf-8", "replace").strip().splitlines()
-        return (lines[-1] if lines else f"exit code {end.exit_code}")[:500]
-    return None
+def _last_words(end: Ended) -> str | None:
+    """A failed tool's last line of errors: it helps its caller, and can name whom it was about, so it is no entry's."""
+    lines = end.errors.decode("utf-8", "replace").strip().splitlines() if end.state == "failed" else []
+    return lines[-1][:500] if lines else None
 
 
 def _then(recorded: Future[Any], future: Future[Result], make: Callable[[int], Result]) -> None:

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import importlib.metadata
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from failwell.core import kinds, note
-from failwell.core.errors import Refused
+from failwell.core.errors import Refused, Unhealthy
 from failwell.core.react import react
-from failwell.core.records import Draft
+from failwell.core.records import Draft, decode_entry
 from failwell.core.release import VERSION
 from failwell.identity import keys
 from failwell.ledger.book import Book, Signer
 from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.vault import Vault
 from failwell.ledger.writer import Writer
+from failwell.node import settings
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.clock import Clock
+from failwell.ports.storage import Storage
 from failwell.storage import sqlite
 
 EVALUATOR = f"failwell/{VERSION}+cedarpy/{importlib.metadata.version('cedarpy')}"
@@ -89,3 +91,23 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
     writer = Writer(book, after=observe)
     write_now(writer, genesis_drafts(book, made.log, workspace.origin(), "backtest"))
     return writer
+
+
+def settings_in_force(book: Book) -> settings.Settings:
+    """The settings of the newest `config` entry; the file only proposes (D9)."""
+    digest = book.state.configuration
+    for row in _config_entries(book.storage, book.state.size):
+        if row.digest == digest:
+            return settings.settings_from_text(row.text)
+    raise Unhealthy("the ledger holds no settings in force")
+
+
+def _config_entries(storage: Storage, size: int) -> Iterator[kinds.Config]:
+    """Config bodies, newest first, paging backwards."""
+    end = size
+    while end > 0:
+        first = max(0, end - 1000)
+        for stored in reversed(storage.entries(first, end - first)):
+            if b'"kind":"config"' in stored.data:
+                yield decode_entry(stored.data).body
+        end = first

@@ -214,7 +214,7 @@ class Connection(asyncio.Protocol):
 
     async def _give(self, request: asked.Give) -> Any:
         try:
-            return await self._node.take_order(request)
+            return await self._node.given_orders.take(request)
         except Refused:
             self._node.refusals.count(f"pid:{self.peer_pid}", "an order that does not hold")
             raise
@@ -294,9 +294,12 @@ class Connection(asyncio.Protocol):
         self._need(request.agent)
         if request.state not in ("completed", "failed", "interrupted"):
             raise InputError(f"{request.state!r} is not how a caller's action ends")
+        # Attack: another agent's word on an action that it does not execute.
+        if request.action not in self.executing:
+            raise Refused(f"action {request.action} is not executed by this caller", code="not-open")
         settlement = Settlement(
             decision=request.action, state=request.state, by="agent",
-            result=None if request.result is None else request.result.encode("utf-8", "replace"), why=request.why,
+            result=None if request.result is None else request.result.encode("utf-8", "replace"), words=request.why,
         )  # fmt: skip
         self.executing.discard(request.action)
         return await asyncio.wrap_future(self._node.runner.settle_cooperative(settlement))

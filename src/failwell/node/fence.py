@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 
 from failwell.core.errors import Refused
 
+#: The code of a start without a permit of its own: the action may run already, so nothing is known about it here.
+NO_PERMIT = "no-permit"
 #: Authorities under which an allowed action may start.
 _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 
@@ -49,6 +51,8 @@ class Fence:
         self._closed: set[str] = set()
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
+        #: Actions that have ended and whose end is not durable yet: an order finds them neither running nor unstarted.
+        self._ending: set[int] = set()
         self.unread = unread
 
     # -- who may start anything --------------------------------------------------------------------------------
@@ -91,10 +95,10 @@ class Fence:
             )
         with self._lock:
             known = self._permits.pop(permit.action, None)
-            if known is None or not secrets.compare_digest(known.secret, permit.secret):
-                raise Refused(f"action {permit.action} holds no unused permit", code="fenced")
             if permit.agent in self._closed or self._epochs.get(permit.agent) != permit.epoch:
                 raise Refused(f"{permit.agent} was stopped before this action started", code="fenced")
+            if known is None or not secrets.compare_digest(known.secret, permit.secret):
+                raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
             running = Running(permit.action, permit.agent, executor)
             self._running[permit.action] = running
             return running
@@ -108,14 +112,14 @@ class Fence:
             stop()
 
     def interrupt(self, actions: Iterable[int]) -> list[int]:
-        """Deliver an interrupt to these running actions; returns those that run nothing (never started, or ended)."""
+        """Deliver an interrupt to these running actions; returns those that were never started."""
         absent = []
         for action in actions:
             with self._lock:
                 running = self._running.get(action)
                 if running is not None:
                     running.ordered = True
-                else:
+                elif action not in self._ending:
                     self._permits.pop(action, None)
                     absent.append(action)
             if running is not None and running.stop is not None:
@@ -124,10 +128,22 @@ class Fence:
 
     def ended(self, action: int) -> bool:
         """Take an action off the table; whether its interrupt had been ordered."""
-        with self._lock:
-            running = self._running.pop(action, None)
-            self._permits.pop(action, None)
+        running = self.take(action)
         return running is not None and running.ordered
+
+    def take(self, action: int) -> Running | None:
+        """Take an action off the table; None when somebody else did, who then also tells how it ended."""
+        with self._lock:
+            self._permits.pop(action, None)
+            running = self._running.pop(action, None)
+            if running is not None:
+                self._ending.add(action)
+            return running
+
+    def settled(self, action: int) -> None:
+        """The end of an action is on record (or could not be recorded)."""
+        with self._lock:
+            self._ending.discard(action)
 
     def running(self) -> list[Running]:
         with self._lock:

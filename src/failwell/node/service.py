@@ -11,37 +11,32 @@ import collections
 import contextlib
 import os
 import secrets
-from collections.abc import Callable
 from typing import Any
-
-import msgspec
 
 from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.errors import FailwellError, InputError, Refused, Unhealthy
-from failwell.core.orders import SignedOrder, parse_order
 from failwell.core.records import Draft, Entry
 from failwell.core.release import VERSION
 from failwell.execute.orphans import sweep_leftovers
 from failwell.execute.supervised import SupervisedExecutor
-from failwell.gate import registry
 from failwell.gate.verdicts import Gate, Verdict
-from failwell.identity import names
-from failwell.identity.persons import check_enrolment, verify_order
+from failwell.identity.persons import verify_order
 from failwell.ledger.heads import write_heads
 from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.writer import Writer
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
-from failwell.node.assembly import EVALUATOR, open_book, write_now
+from failwell.node.assembly import EVALUATOR, open_book, settings_in_force, write_now
 from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.fence import Fence, Permit
+from failwell.node.given_orders import GivenOrders
 from failwell.node.outbox import Outbox
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
-from failwell.node.requests import Give, Target
+from failwell.node.requests import Target
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier, SmtpSettings
 from failwell.response import orders as response_orders
@@ -49,9 +44,9 @@ from failwell.response.letters import Letter, incident_letter
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
-#: How often a start looks again whether `orders/` was read, before it is refused.
 #: Executor classes from the surest stop to none.
 STRENGTH = ("fenced", "supervised", "transactional", "cooperative", "unstoppable")
+#: How often a start looks again whether `orders/` was read, before it is refused.
 WAIT_TRIES = 40
 WAIT_S = 0.005
 
@@ -83,7 +78,7 @@ class Node:
         if self.mode != "live":
             raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
         self.storage, self.vault = book.storage, book.vault
-        self.settings = _settings_in_force(book)
+        self.settings = settings_in_force(book)
         self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
         for agent, row in book.state.agent.items():
@@ -101,6 +96,7 @@ class Node:
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
         )
         self.questions = Questions(self)
+        self.given_orders = GivenOrders(self)
         self.outbox = Outbox(self.writer, self._notifier(), self._letter, self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
@@ -251,55 +247,6 @@ class Node:
         started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, target, deadline_us)
         return await asyncio.wrap_future(started)
 
-    async def take_order(self, request: Give) -> Any:
-        """Carry out signed orders; what restricts goes by the containment lane."""
-        try:
-            signed = tuple(msgspec.convert(item, SignedOrder) for item in request.orders)
-        except msgspec.ValidationError as error:
-            raise InputError(f"this is no signed order: {error}") from error
-        if not 1 <= len(signed) <= 2:
-            raise InputError("one order, or the two of a contract's adoption, are given at a time")
-        order = parse_order(signed[-1].order)
-        lane = CONTAINMENT if order.power.restricts or order.order == "incident.acknowledge" else 1
-        return await self.writer.submit_async(self._job_for(order.order, signed, request), lane)
-
-    def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
-        """The job that carries an order out, in the room that knows what it does."""
-        last = signed[-1]
-        simple: dict[str, Callable[[], Any]] = {
-            "agent.suspend": lambda: response_orders.suspend(last, verify_order, source="node"),
-            "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
-            "release.propose": lambda: response_orders.propose_release(last, verify_order),
-            "release.approve": lambda: response_orders.approve_release(last, verify_order),
-            "person.enrol": lambda: self._enrol(last, request),
-            "agent.register": lambda: self._register(last),
-            "host.register": lambda: registry.register_host(last, verify_order),
-            "config.apply": lambda: self._configure(last),
-            "contract.adopt": lambda: self._adopt(signed, request),
-        }
-        if kind not in simple:
-            raise InputError(f"an order {kind} is not carried out this way")
-        return simple[kind]()
-
-    def _enrol(self, signed: SignedOrder, request: Give) -> Any:
-        contact = None
-        if request.contact is not None:
-            contact = registry.Contact(request.contact, bytes.fromhex(request.salt or ""))
-        return registry.enrol_person(signed, contact, verify_order, check_enrolment)
-
-    def _register(self, signed: SignedOrder) -> Any:
-        agent = names.parse_agent(parse_order(signed.order).details.agent)
-        return registry.register_agent(signed, agent.short, verify_order, names.check_distinct)
-
-    def _adopt(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
-        if len(signed) != 2 or request.document is None:
-            raise InputError("a contract is adopted with two orders, the owner's and the approver's, and its text")
-        return registry.adopt_contract(signed[0], signed[1], request.document.encode(), verify_order, EVALUATOR)
-
-    def _configure(self, signed: SignedOrder) -> Any:
-        text = settings.settings_text(settings.read_settings(self.workspace.path))
-        return registry.apply_config(signed, text, watch.digest(text), verify_order)
-
     def settings_changed(self) -> bool:
         """Whether `failwell.toml` says something else than the settings in force."""
         try:
@@ -389,28 +336,6 @@ class Node:
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
         self._lock.release()
-
-
-def _settings_in_force(book: Any) -> settings.Settings:
-    """The settings of the newest `config` entry; the file only proposes (D9)."""
-    digest = book.state.configuration
-    for row in _config_entries(book.storage, book.state.size):
-        if row.digest == digest:
-            return settings.settings_from_text(row.text)
-    raise Unhealthy("the ledger holds no settings in force")
-
-
-def _config_entries(storage: Any, size: int) -> Any:
-    """Config bodies, newest first, paging backwards."""
-    from failwell.core.records import decode_entry
-
-    end = size
-    while end > 0:
-        first = max(0, end - 1000)
-        for stored in reversed(storage.entries(first, end - first)):
-            if b'"kind":"config"' in stored.data:
-                yield decode_entry(stored.data).body
-        end = first
 
 
 def _declared(state: Any, agent: str, name: str) -> contracts.Tool | None:

@@ -1,0 +1,105 @@
+"""Orders that come over the socket: from a person's signed text to the job that carries it out (I7).
+
+What an order may do is judged by the rooms that know (`gate.registry`, `response.orders`); here it gets its lane and
+whatever of the outside it needs: the settings file, a compiled contract, the rules of names.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from failwell.core import contract as contracts
+from failwell.core.errors import FailwellError, InputError
+from failwell.core.orders import Order, SignedOrder, parse_order
+from failwell.gate import registry
+from failwell.identity import names
+from failwell.identity.persons import check_enrolment, verify_order
+from failwell.ledger.jobs import CONTAINMENT, NORMAL
+from failwell.node import settings, watch
+from failwell.node.assembly import EVALUATOR
+from failwell.node.requests import Give
+from failwell.response import orders as response_orders
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+
+class GivenOrders:
+    """Takes the orders of one node's callers, who need prove nothing: the signature says whose an order is."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def take(self, request: Give) -> Any:
+        """Carry out signed orders; what restricts goes by the containment lane."""
+        try:
+            signed = tuple(msgspec.convert(item, SignedOrder) for item in request.orders)
+        except msgspec.ValidationError as error:
+            raise InputError(f"this is no signed order: {error}") from error
+        if not 1 <= len(signed) <= 2:
+            raise InputError("one order, or the two of a contract's adoption, are given at a time")
+        order = parse_order(signed[-1].order)
+        if order.order == "contract.adopt" and request.document is not None:
+            # What two people signed without looking is still not put in force: off the loop, since a judge is compiled.
+            await asyncio.to_thread(_check_contract, request.document.encode())
+        job = self._job_for(order.order, signed, request)
+        return await self._node.writer.submit_async(job, self._lane(order, signed[-1]))
+
+    def _lane(self, order: Order[Any], signed: SignedOrder) -> int:
+        """Containment overtakes all others' work, so it takes a signature to get there: forged orders wait in line."""
+        if not order.power.restricts and order.order != "incident.acknowledge":
+            return NORMAL
+        person = self._node.writer.book.state.person.get(order.person)
+        try:
+            if person is not None and verify_order(signed, base64.b64decode(person.key)) == order:
+                return CONTAINMENT
+        except FailwellError:
+            return NORMAL  # to be refused there, in words
+        return NORMAL
+
+    def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        """The job that carries an order out, in the room that knows what it does."""
+        last = signed[-1]
+        simple: dict[str, Callable[[], Any]] = {
+            "agent.suspend": lambda: response_orders.suspend(last, verify_order, source="node"),
+            "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
+            "release.propose": lambda: response_orders.propose_release(last, verify_order),
+            "release.approve": lambda: response_orders.approve_release(last, verify_order),
+            "person.enrol": lambda: self._enrol(last, request),
+            "agent.register": lambda: self._register(last),
+            "host.register": lambda: registry.register_host(last, verify_order),
+            "config.apply": lambda: self._configure(last),
+            "contract.adopt": lambda: self._adopt(signed, request),
+        }
+        if kind not in simple:
+            raise InputError(f"an order {kind} is not carried out this way")
+        return simple[kind]()
+
+    def _enrol(self, signed: SignedOrder, request: Give) -> Any:
+        contact = None
+        if request.contact is not None:
+            contact = registry.Contact(request.contact, bytes.fromhex(request.salt or ""))
+        return registry.enrol_person(signed, contact, verify_order, check_enrolment)
+
+    def _register(self, signed: SignedOrder) -> Any:
+        agent = names.parse_agent(parse_order(signed.order).details.agent)
+        return registry.register_agent(signed, agent.short, verify_order, names.check_distinct)
+
+    def _adopt(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        if len(signed) != 2 or request.document is None:
+            raise InputError("a contract is adopted with two orders, the owner's and the approver's, and its text")
+        return registry.adopt_contract(signed[0], signed[1], request.document.encode(), verify_order, EVALUATOR)
+
+    def _configure(self, signed: SignedOrder) -> Any:
+        text = settings.settings_text(settings.read_settings(self._node.workspace.path))
+        return registry.apply_config(signed, text, watch.digest(text), verify_order)
+
+
+def _check_contract(document: bytes) -> None:
+    """Raises ContractError for a contract that could not be judged by."""
+    contracts.compile(contracts.from_canonical(document))

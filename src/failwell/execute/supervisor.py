@@ -18,14 +18,14 @@ TYPE_CHECKING = False
 if TYPE_CHECKING or __package__:
     from failwell.execute.frames import FrameReader, encode_frame
     from failwell.execute.judging import Captured, Facts, judge_end, split_status
-    from failwell.execute.processes import Stat, Sweep, boottime_us, find_descendants, scan_processes
+    from failwell.execute.processes import Stat, Sweep, boottime_us, find_descendants, scan_processes, walk_descendants
     from failwell.execute.reports import SCHEMA, report_path, write_atomically
     from failwell.execute.start import WALL, Started, become_subreaper, describe_error, start_tool
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # last: nothing of ours shadows the library
     from frames import FrameReader, encode_frame
     from judging import Captured, Facts, judge_end, split_status
-    from processes import Stat, Sweep, boottime_us, find_descendants, scan_processes
+    from processes import Stat, Sweep, boottime_us, find_descendants, scan_processes, walk_descendants
     from reports import SCHEMA, report_path, write_atomically
     from start import WALL, Started, become_subreaper, describe_error, start_tool
 
@@ -58,7 +58,7 @@ class Supervisor:
         self._refused: bytes | None = None
         self._started_us = 0
         self._captured = Captured(0, ERRORS_TAIL_BYTES)
-        self._sweep = Sweep(self._find, self._reap)
+        self._sweep = Sweep(self._find, self._reap, self._glance)
         self._open: set[int] = set()
 
     # -- the whole of it ---------------------------------------------------------------------------
@@ -241,6 +241,9 @@ class Supervisor:
 
     def _find(self) -> list[Stat]:
         return find_descendants(scan_processes(), [os.getpid()])
+
+    def _glance(self) -> list[Stat]:
+        return walk_descendants(os.getpid())
 
     def _reap(self) -> bool:
         """Collect ended children; True when the kernel says that there is no child at all, dead or alive.

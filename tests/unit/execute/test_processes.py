@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import time
+
 import pytest
 
 from failwell.execute import processes
-from failwell.execute.processes import Stat, Sweep, find_descendants
+from failwell.execute.processes import Stat, Sweep, find_descendants, scan_processes, walk_descendants
 
 
 def stat(pid: int, ppid: int, state: str = "S", *, threads: int = 1, ticks: int = 100) -> Stat:
@@ -45,3 +50,41 @@ def test_who_is_still_there_at_the_bound_is_named(monkeypatch: pytest.MonkeyPatc
     sweep = Sweep(lambda: [never_dies], lambda: False)
     assert not sweep.kill()
     assert [left.pid for left in sweep.survivors] == [4194999]
+
+
+def test_the_quick_look_sees_every_generation_and_what_threads_have_forked() -> None:
+    script = (
+        "import os, subprocess, sys, threading, time\n"
+        "start = lambda: subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\n"
+        "thread = threading.Thread(target=start); thread.start(); thread.join()\n"
+        "subprocess.Popen(['sh', '-c', 'sleep 60 & sleep 60 & wait'])\n"
+        "print('up', flush=True); time.sleep(60)\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == b"up\n"
+        deadline = time.monotonic() + 20
+        while len(family := find_descendants(scan_processes(), [os.getpid()])) < 5 and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert {stat.key for stat in walk_descendants(os.getpid())} == {stat.key for stat in family}
+    finally:
+        sweep = Sweep(lambda: walk_descendants(child.pid), lambda: True)
+        sweep.freeze()
+        sweep.kill()
+        child.kill()
+        child.communicate()
+
+
+def test_a_quick_look_that_misses_one_is_not_taken_for_a_proof() -> None:
+    """Attack: a tool whose children end and start so that the quick look never lists one of them."""
+    seen = iter([[stat(4194999, 1, ticks=1)], []])
+    thorough = []
+
+    def find() -> list[Stat]:
+        thorough.append(True)
+        return next(seen)
+
+    sweep = Sweep(find, lambda: True, list)
+    assert sweep.kill()
+    assert len(thorough) == 2

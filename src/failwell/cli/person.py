@@ -72,7 +72,7 @@ def add(
     if email is None:
         tell(f"Without --email, {name} cannot be told of incidents.")
     with session.take_hand(
-        place, signing.person, yes=yes, about=[f"{name} becomes a person of this workspace"]
+        place, signing.person, yes=yes, about=_about(name, email)
     ) as hand:
         entry = hand.enrol(Enrolled(name), public, str(proof), tuple(role or ()), email)
 
@@ -152,6 +152,10 @@ def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = 
         )  # fmt: skip
 
     return Answer(fields={"origin": origin, "persons": found}, show=show)
+
+
+def _about(name: str, email: str | None) -> list[str]:
+    return [f"{name} becomes a person of this workspace, reached at {email or 'no address'}"]
 
 
 def _brought(signer: Signer, origin: str) -> tuple[str, str]:

@@ -1,0 +1,53 @@
+"""The overview lists what there is, every command explains itself with an example, and starting costs little."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import typer
+
+from failwell.cli.main import LATER, app
+
+HEAVY = ("cryptography", "msgspec", "cedarpy", "apsw", "rich", "ruamel", "asyncio")
+
+
+def commands(group: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield (*path, name), command
+
+
+def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
+    found = {" ".join(path) for path, _ in commands(typer.main.get_command(app))}
+    assert found == {
+        "demo", "init", "serve", "doctor", "run", "backtest", "config show", "config apply", "person add", "person key",
+        "person list", "agent register", "agent list", "agent show", "agent suspend", "agent release propose",
+        "agent release approve", "contract lint", "contract sign", "contract adopt", "incident list", "incident show",
+        "incident acknowledge", "ledger verify", "ledger tail", "ledger rebuild",
+    }  # fmt: skip
+
+
+def test_every_command_shows_an_example_of_itself_and_offers_json() -> None:
+    for path, command in commands(typer.main.get_command(app)):
+        if path[0] in LATER:
+            continue  # told by its own module
+        assert f"failwell {' '.join(path)}" in (command.help or ""), path
+        assert any("--json" in parameter.opts for parameter in command.params), path
+
+
+def test_the_overview_loads_nothing_that_only_commands_need() -> None:
+    probe = (
+        "import sys\n"
+        "from failwell.cli.main import _main\n"
+        "assert _main(['--help']) == 0\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "assert loaded == [], loaded\n"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "incident" in done.stdout

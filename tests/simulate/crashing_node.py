@@ -114,6 +114,8 @@ def reuse_self_test(cache: Path) -> None:
             cache.write_text(json.dumps(dataclasses.asdict(original(executor))))
         made = SelfTest(**json.loads(cache.read_text()))
         executor._pid_namespace = made.pid_namespace
+        if "FAILWELL_TEST_SELF_TEST" in os.environ:  # what a machine would tell on which a process outlived the order
+            return dataclasses.replace(made, interrupt="a process was left")
         return made
 
     SupervisedExecutor.self_test = self_test  # type: ignore[method-assign,assignment]

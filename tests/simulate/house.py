@@ -258,8 +258,8 @@ class House:
 
     def copy(self, root: Path) -> House:
         """The same house somewhere else; only while no node runs here."""
-        root.mkdir(parents=True)
-        shutil.copytree(self.workspace.path, root / "ws")
+        root.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self.workspace.path, root / "ws", dirs_exist_ok=True)
         shutil.copytree(self.config, root / "conf")
         return House(root, self.persons, self.agent_keys)
 

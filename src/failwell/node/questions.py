@@ -106,7 +106,7 @@ class Questions:
             }
 
         status: dict[str, Any] = await self.look(see)
-        failure = node.writer.failure
+        failure = node.writer.barred or node.writer.failure
         return status | {
             "pid": node.pid,
             "workspace": str(node.workspace.path),

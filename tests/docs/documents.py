@@ -2,7 +2,8 @@
 
 - a `console` block: each `$ command` runs in the document's own empty directory; the lines below it are what
   it must print, `...` standing for anything; `$ command   # exit 1` says which status is right. `make`, `git`
-  and `cd` lines are not run: what `make` names must be a target.
+  and `cd` lines are not run: what `make` names must be a target. `$ export NAME=value` lasts, as in a shell.
+- `<!-- figures differ -->` before a block: numbers in what it prints are compared as numbers, whatever they are.
 - a `python` block runs in one namespace for the whole document.
 - `<!-- file: contracts/a.yaml -->` before a block: the block is that file from there on.
 - `<!--- skip: next "reason" -->` leaves one block out, with its reason.
@@ -36,6 +37,9 @@ NOT_RUN = ("make", "git", "cd")
 _FILE = re.compile(r"<!-- file: (?P<name>[\w./-]+) -->\n+```\w*\n(?P<text>.*?)^```", re.DOTALL | re.MULTILINE)
 _TARGET = re.compile(r"^([a-z]+):", re.MULTILINE)
 _EXIT = re.compile(r"\s+# exit (\d+)$")
+_EXPORT = re.compile(r"export ([A-Z_]+)=(.*)")
+_FIGURES = "<!-- figures differ -->"
+_NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 
 
 @dataclass(frozen=True)
@@ -91,10 +95,19 @@ class Reader:
         for command in commands(str(example.parsed)):
             if shlex.split(command.line)[0] in NOT_RUN:
                 check_not_run(command.line)
+            elif export := _EXPORT.fullmatch(command.line):
+                self._export(*export.groups())
             else:
-                self._run(command)
+                self._run(command, masked=str(example.document.text)[: example.start].rstrip().endswith(_FIGURES))
 
-    def _run(self, command: Command) -> None:
+    def _export(self, name: str, value: str) -> None:
+        asked = subprocess.run(
+            ["bash", "-c", f'printf %s "{value}"'],
+            cwd=self.directory, env=self.environment, capture_output=True, text=True, check=True, timeout=5,
+        )  # fmt: skip
+        self.environment[name] = asked.stdout
+
+    def _run(self, command: Command, *, masked: bool) -> None:
         with subprocess.Popen(
             ["bash", "-c", command.line],
             cwd=self.directory,
@@ -109,10 +122,9 @@ class Reader:
             printed = captured.read().decode("utf-8", "replace").rstrip("\n")
         assert status == command.status, f"$ {command.line}\nended with {status}:\n{printed}"
         flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-        if command.output and not doctest.OutputChecker().check_output(command.output, printed, flags):
-            raise AssertionError(
-                f"$ {command.line}\nis said to print\n{command.output}\nbut prints\n{printed}"
-            )
+        said, got = (_NUMBER.sub("0", text) if masked else text for text in (command.output, printed))
+        if command.output and not doctest.OutputChecker().check_output(said, got, flags):
+            raise AssertionError(f"$ {command.line}\nis said to print\n{command.output}\nbut prints\n{printed}")
 
     def files(self, document: Document) -> Iterator[Region]:
         """A region for each file mark, so that the file is there for the commands after it."""

@@ -64,6 +64,19 @@ c
 $ false   # exit 1
 ```
 
+```console
+$ export WHERE=$PWD/notes
+$ cat $WHERE/one.txt
+caught
+```
+
+<!-- figures differ -->
+
+```console
+$ echo "7 of 11 in 2.5 ms"
+3 of 4 in 17.25 ms
+```
+
 ```python
 two = 1 + 1
 ```
@@ -99,6 +112,9 @@ def test_a_sound_document_passes(tmp_path: Path) -> None:
         ("# exit 1", "# exit 3"),
         ("assert two == 2", "assert two == 3"),
         ("cat notes/one.txt", "cat notes/two.txt"),
+        ("3 of 4 in 17.25 ms", "3 of 4 in 17.25 s"),
+        ("<!-- figures differ -->", ""),
+        ("export WHERE=$PWD/notes", "export WHERE=$PWD/nothing"),
     ],
 )
 def test_a_document_that_says_something_untrue_fails(tmp_path: Path, old: str, new: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from failwell.core import kinds
 from failwell.core.contract import Rule
+from failwell.core.errors import ContractError
 from failwell.core.machines import worse
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
@@ -102,8 +103,7 @@ def _respond(
             1,
             ("record",),
         )  # what a stopped agent still asks for sets nothing more in motion
-    contract = state.contract_of(agent)
-    rules: tuple[Rule, ...] = () if contract is None else contract.response
+    rules = _rules(state, agent)
     seen = 0
     for number, rule in enumerate(rules, 1):
         if rule.signal != signal:
@@ -118,6 +118,15 @@ def _respond(
         if seen >= at_least:
             return "default ladder", seen, response
     return "default ladder", max(seen, 1), ("record",)
+
+
+def _rules(state: State, agent: str) -> tuple[Rule, ...]:
+    """The contract's response rules. One that cannot be read keeps no denial and no failed stop from being recorded."""
+    try:
+        contract = state.contract_of(agent)
+    except ContractError:
+        return ()
+    return () if contract is None else contract.response
 
 
 # ---- the case ------------------------------------------------------------------------------------------------

@@ -131,7 +131,7 @@ class House:
         self.nonces = 0
         self.signers = {
             name: persons.Signer(name, keys.from_seed(bytes([number]) * 32))
-            for number, name in enumerate(("olga", "piet", "quan", "rita"), 1)
+            for number, name in enumerate(("olga", "piet", "quan", "rita", "sara"), 1)
         }
         sqlite.create(self.path)
         self.book = self._book()

@@ -40,14 +40,15 @@ def connect(workspace: str | os.PathLike[str] | None = None) -> Gate:
     without a workspace, Unreachable when no node can be started.
     """
     found = find_workspace(None if workspace is None else os.fspath(workspace), os.environ, Path.cwd())
-    return Gate(reach(found.socket, found.path), names.config_directory(os.environ, Path.home()))
+    return Gate(reach(found.socket, found.path), names.config_directory(os.environ, Path.home()), found.path)
 
 
 class Gate:
     """A connection to the node. Thread-safe; close it with `close` or a `with` block."""
 
-    def __init__(self, wire: Wire, config: Path) -> None:
+    def __init__(self, wire: Wire, config: Path, workspace: Path | None = None) -> None:
         self.wire = wire
+        self._workspace = workspace
         self._config = config
         self._proved: dict[str, str] = {}
         self._tools: dict[str, Callable[..., Any]] = {}
@@ -102,7 +103,11 @@ class Gate:
         named = None if function is None else importable(function)
         if named is None:
             return None
-        return {"command": make_command(named), "env": {"PYTHONPATH": import_path()}, "cwd": os.getcwd()}
+        env = {"PYTHONPATH": import_path()}
+        if self._workspace is not None:
+            # The module that holds the tool is imported there, and most connect at import: to this same workspace.
+            env["FAILWELL_WORKSPACE"] = str(self._workspace)
+        return {"command": make_command(named), "env": env, "cwd": os.getcwd()}
 
     def _pushed(self, message: dict[str, Any]) -> None:
         acting = self._acting.get(int(message.get("action", -1)))

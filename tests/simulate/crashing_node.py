@@ -40,7 +40,7 @@ def strike(point: str, side: str) -> None:
     """Kill the planned victim if this is the planned moment."""
     try:
         plan = json.loads(PLAN.read_text())
-    except (FileNotFoundError, ValueError):
+    except (OSError, ValueError):
         return
     if (plan["point"], plan["side"]) != (point, side):
         return

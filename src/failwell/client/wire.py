@@ -43,6 +43,10 @@ _ERRORS: dict[str, type[FailwellError]] = {
 }
 
 
+#: Nodes that this process started: they outlive the call, and their handles must not be collected as forgotten.
+_started: list[subprocess.Popen[bytes]] = []
+
+
 class Wire:
     """One connection. Thread-safe: requests may be made from many threads, replies are matched by id."""
 
@@ -163,6 +167,7 @@ def _start(socket_path: Path, workspace: Path) -> Wire:
             [sys.executable, "-m", "failwell.node", "--workspace", str(workspace)],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=errors, start_new_session=True, cwd="/",
         )  # fmt: skip
+    _started.append(process)
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         try:

@@ -106,6 +106,11 @@ class Writer:
     def start(self) -> None:
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether the thread that writes still runs; without it every job is refused."""
+        return self._thread.is_alive()
+
     # -- doors -------------------------------------------------------------------------------------------------
 
     def submit(self, job: Job[T], lane: int = NORMAL, *, certain: bool = False) -> Future[T]:

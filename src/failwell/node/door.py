@@ -66,6 +66,11 @@ class Connection(asyncio.Protocol):
             self._node.refusals.count(f"uid:{uid}", "another user of this machine")
             transport.close()
             return
+        if self._node.crowded():
+            # Tools, reports and orders need descriptors too: who connects without end does not get the last ones.
+            self._node.refusals.count(f"pid:{pid}", "too many connections")
+            transport.close()
+            return
         self.push(
             Greeting(
                 protocol=1, origin=self._node.origin, node=self._node.name, challenge=self.challenge.hex(),

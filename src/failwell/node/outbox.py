@@ -92,6 +92,8 @@ class Outbox:
             accepted = True
         except FailwellError as error:
             detail = error.message
+        except Exception as error:  # noqa: BLE001  a fault of ours is one failed attempt, not the end of all pages
+            detail = f"{type(error).__name__} while sending"
         if due.address is not None:  # a mail server repeats whom it was asked to reach; that is no entry's to tell
             detail = re.sub(re.escape(due.address), "the recipient", detail, flags=re.IGNORECASE)
         pause_us = min(FIRST_PAUSE_US * 2 ** min(due.page.attempts, 10), LONGEST_PAUSE_US)

@@ -10,6 +10,7 @@ import asyncio
 import collections
 import contextlib
 import os
+import resource
 import secrets
 from typing import Any
 
@@ -254,6 +255,10 @@ class Node:
         except InputError:
             return True
 
+    def crowded(self) -> bool:
+        """Whether callers hold half of the files that this process may open."""
+        return len(self._connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+
     def note_peer(self, agent: str, pid: int) -> None:
         self._peers.setdefault(agent, set()).add(pid)
 
@@ -290,6 +295,8 @@ class Node:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TICK_S)
                 await self._tick(reader)
+                if not self.writer.alive:
+                    break  # a node that can record nothing makes room for one that can
                 limit_s = self.settings.node.idle_s if idle_s is None else idle_s
                 if limit_s and self._idle_for() > limit_s:
                     break

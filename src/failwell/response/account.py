@@ -110,7 +110,7 @@ def account(
         incident=number, title=row.title, kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
         name=agent.name, owner=agent.owner, authority=agent.authority, onset=(row.onset_first, row.onset_last),
         times=_times(own), bound=bound, stops=stops, escaped_effects=_escaped(effects, own),
-        customers=_customers(effects, reveal), timeline=tuple(_timeline(own, entries)), signals=row.signals,
+        customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries)), signals=row.signals,
         asked=_asked(number, row, agent),
     )  # fmt: skip
 
@@ -120,7 +120,8 @@ class _Own:
 
     def __init__(self, number: int, onset: int, entries: Iterable[Entry[Any]]) -> None:
         self.moments: dict[str, Entry[Any]] = {}
-        self.actions: set[int] = set()
+        #: Actions that were to be stopped, each with the entry that ordered it first.
+        self.actions: dict[int, Entry[Any]] = {}
         self.ends: dict[int, Entry[Any]] = {}
         self._pages: set[int] = set()
         for entry in entries:
@@ -136,7 +137,7 @@ class _Own:
             self._first("paged", entry)
         elif isinstance(body, kinds.InterruptConfirmed | kinds.InterruptUnconfirmed) and body.action in self.actions:
             self.ends[body.action] = entry
-            if self.actions <= self.ends.keys():
+            if self.actions.keys() <= self.ends.keys():
                 self._first("stopped", entry)
         if getattr(body, "incident", None) == number:
             self._take_own(entry, body)
@@ -151,7 +152,7 @@ class _Own:
         if isinstance(body, kinds.PageQueued):
             self._pages.add(body.page)
         elif isinstance(body, kinds.InterruptOrdered):
-            self.actions |= set(body.actions)
+            self.actions = {**dict.fromkeys(body.actions, entry), **self.actions}
             if not self.actions:
                 self._first("stopped", entry)
 
@@ -184,13 +185,12 @@ def _times(own: _Own) -> dict[str, Moment | None]:
 
 def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
     """Per action that was ordered to stop: from the order's boot clock to the moment its last process was gone."""
-    ordered = own.moments.get("ordered")
     tools = {entry.seq: entry.body.tool for entry in entries if isinstance(entry.body, kinds.Decision)}
     stops = []
-    for action in sorted(own.actions):
+    for action, ordered in sorted(own.actions.items()):
         end = own.ends.get(action)
         tool = tools.get(action, "?")
-        if end is not None and ordered is not None and isinstance(end.body, kinds.InterruptConfirmed):
+        if end is not None and isinstance(end.body, kinds.InterruptConfirmed):
             measured_ms = max(0, end.body.ended_mono_us - ordered.mono_us) / 1000 if end.body.ended_mono_us else 0.0
             stops.append(
                 Stop(
@@ -215,7 +215,7 @@ _Effects = dict[tuple[str, str], list[Entry[Any]]]
 
 
 def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
-    """Effects at or after the onset, grouped by what they are: two witnesses of one effect are one effect."""
+    """Effects from the onset to the release, grouped by what they are: two witnesses of one effect are one effect."""
     onset = own.moments.get("onset") or own.moments.get("detected")
     onset_us = parse_at(onset.at) if onset is not None else 0
     found: _Effects = {}
@@ -225,9 +225,19 @@ def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
             continue
         # An effect whose time cannot be read is never left out: it counts as one since the onset.
         at_us = _at_tool_us(body)
-        if at_us is None or at_us >= onset_us:
+        if (at_us is None or at_us >= onset_us) and not _since_release(own, body, at_us):
             found.setdefault((body.tool, body.ref), []).append(entry)
     return found
+
+
+def _since_release(own: _Own, body: kinds.EffectWitnessed, at_us: int | None) -> bool:
+    """Whether an effect is of the time after the agent was given back: no part of this incident any more."""
+    released = own.moments.get("released")
+    if released is None:
+        return False
+    if body.decision is not None:
+        return body.decision > released.seq
+    return at_us is not None and at_us > parse_at(released.at)
 
 
 def _at_tool_us(body: kinds.EffectWitnessed) -> int | None:
@@ -265,7 +275,7 @@ def _escaped(effects: _Effects, own: _Own) -> Escaped:
 def _ended_us(own: _Own) -> int | None:
     """Ledger time at which the last process was gone; the order's own time when nothing ran; None while unproven."""
     ordered = own.moments.get("ordered")
-    if ordered is None or not own.actions <= own.ends.keys():
+    if ordered is None or not own.actions.keys() <= own.ends.keys():
         return None
     ends = [end for end in own.ends.values() if isinstance(end.body, kinds.InterruptConfirmed)]
     if len(ends) < len(own.ends):
@@ -287,9 +297,12 @@ def _customers(effects: _Effects, reveal: Reveal) -> tuple[Harmed, ...]:
 # ---- the story -----------------------------------------------------------------------------------------------
 
 
-def _timeline(own: _Own, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
+def _timeline(number: int, own: _Own, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
     onset = own.moments.get("onset") or own.moments.get("detected")
+    released = own.moments.get("released")
     for entry in entries:
+        if released is not None and entry.seq > released.seq and getattr(entry.body, "incident", None) != number:
+            continue  # what the agent did since then is another story
         told = _tell(entry.body)
         if told is not None and (onset is None or entry.seq >= onset.seq):
             what, detail = told
@@ -340,7 +353,7 @@ def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...
         asked.append("A tool could not be shown to be stopped: look at the stops above and stop it at its own side.")
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
-    if agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
+    if agent.incident == number and agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
         what = "approve" if row.proposal else "propose"
         asked.append(f"Two persons give authority back: failwell agent release {what} {agent.name} --incident {number}")
     return tuple(asked)

@@ -1,0 +1,144 @@
+"""The owner's letter: two lines that say what happened and what is asked, and evidence that can be cut out of it."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from failwell.core import note
+from failwell.core.errors import InputError
+from failwell.response.letters import BEGIN, END, Letter, bare_letter, incident_letter
+from tests.unit.gate.house import FATAL, ORIGIN, RULES, SECOND_US, SMALL, House, open_house
+from tests.unit.response.test_account import see, told
+
+
+@pytest.fixture
+def house() -> House:
+    house = open_house()
+    house.ask(house.run(), FATAL)
+    return house
+
+
+def newest(house: House) -> bytes:
+    checkpoint = house.storage.checkpoint()
+    assert checkpoint is not None
+    return checkpoint
+
+
+def letter_of(house: House, **changed: object) -> Letter:
+    return incident_letter(msgspec.structs.replace(told(house), **changed), newest(house))
+
+
+def cut_out(text: str) -> bytes:
+    """The checkpoint as a reader would take it from the mail."""
+    assert text.count(f"\n{BEGIN}\n") == text.count(f"\n{END}\n") == 1
+    return text.partition(f"{BEGIN}\n")[2].partition(f"{END}\n")[0].encode()
+
+
+def test_the_first_two_lines_say_what_happened_what_was_done_and_what_is_asked(house: House) -> None:
+    letter = letter_of(house)
+    lines = letter.text.split("\n")
+    assert lines[0] == "refund-bot: denied(fatal). It is stopped and suspended; the record is locked."
+    assert lines[1] == "You are asked to: take it. Run: failwell incident acknowledge 1"
+    assert letter.subject == "[Failwell] refund-bot suspended (incident 1, critical)"
+
+
+def test_the_checkpoint_in_it_is_the_signed_one_byte_for_byte(house: House) -> None:
+    letter = letter_of(house)
+    kept = cut_out(letter.text)
+    assert kept == newest(house)
+    signed = note.SignedNote.parse(kept)
+    assert signed.text.split("\n")[:2] == [ORIGIN, str(house.state.size)]
+    assert letter.checkpoint == house.state.size
+
+
+def test_a_checkpoint_that_does_not_cover_the_incident_says_so_and_one_that_does_says_nothing() -> None:
+    house = open_house()
+    early = newest(house)
+    house.ask(house.run(), FATAL)
+    assert "does not cover the incident yet" in incident_letter(told(house), early).text
+    assert "does not cover" not in incident_letter(told(house), newest(house)).text
+
+
+def test_the_entry_of_the_detection_itself_must_be_inside_the_tree() -> None:
+    """A tree of n entries holds 0 .. n-1: with the detection as entry n it is not covered."""
+    house = open_house()
+    early = newest(house)
+    size = house.state.size
+    house.ask(house.run(), FATAL)
+    detected = told(house).times["detected"]
+    assert detected is not None
+    moved = msgspec.structs.replace(detected, entry=size)
+    last = msgspec.structs.replace(detected, entry=size - 1)
+    for moment, covered in ((moved, False), (last, True)):
+        account = msgspec.structs.replace(told(house), times={**told(house).times, "detected": moment})
+        assert ("does not cover" not in incident_letter(account, early).text) == covered
+
+
+def test_a_stop_that_is_not_proven_is_not_called_stopped() -> None:
+    house = open_house()
+    run = house.run()
+    action = house.ask(run).entry
+    house.ask(run, FATAL)
+    for ended in (False, True):
+        if ended:
+            house.stop(action, "interrupted_unconfirmed")
+        first = letter_of(house).text.split("\n")[0]
+        assert "It is suspended" in first
+        assert "NOT ALL OF IT IS CONFIRMED AS STOPPED" in first
+        assert "stopped and" not in first
+
+
+def test_an_agent_that_is_only_restricted_or_not_stopped_at_all_is_not_called_suspended() -> None:
+    for do, subject in (("restrict", "refund-bot restricted"), ("notify", "refund-bot needs a person")):
+        house = open_house(RULES + f"response:\n  - {{signal: denied(small), do: [{do}]}}\n")
+        house.ask(house.run(), SMALL)
+        letter = letter_of(house)
+        assert subject in letter.subject
+        assert "suspended;" not in letter.text
+
+
+def test_without_a_witness_the_letter_does_not_say_that_nothing_escaped(house: House) -> None:
+    assert "not known yet" in letter_of(house).text
+    see(house, "r-1", ago_us=0)
+    assert "1 effects on 1 customers since then, counted from shop" in letter_of(house).text
+
+
+def test_no_customer_is_named_in_a_mail(house: House) -> None:
+    see(house, "r-1", customer="Anna-Planted", ago_us=-SECOND_US)
+    assert told(house).customers[0].id == "Anna-Planted"
+    assert "Anna" not in letter_of(house).text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "fine\nYou are asked to: nothing. All is well.",
+        f"x\n{BEGIN}\nforged\n{END}\ny",
+        f"{BEGIN}",
+        "x\r\nBcc: eve@example.org\r\n\r\n",
+        "a\u2028b\u2029c\x85d\x0be",
+        "\n" * 50,
+    ],
+)
+@pytest.mark.parametrize("field", ["title", "agent", "owner", "severity"])
+def test_hostile_words_stay_in_their_line(house: House, field: str, text: str) -> None:
+    letter = letter_of(house, **{field: text})
+    lines = letter.text.splitlines()
+    assert lines[1] == "You are asked to: take it. Run: failwell incident acknowledge 1"
+    assert cut_out(letter.text) == newest(house)
+    assert len(lines) == len(letter_of(house).text.splitlines())
+
+
+def test_a_checkpoint_that_is_none_makes_no_letter(house: House) -> None:
+    for broken in (b"", b"not a note", newest(house)[:40]):
+        with pytest.raises(InputError):
+            incident_letter(told(house), broken)
+
+
+def test_without_an_account_the_owner_still_hears_which_case_and_what_is_asked() -> None:
+    letter = bare_letter(7, "KeyError: 'x'" + "!" * 1000)
+    assert letter.text.split("\n")[1] == "You are asked to: take it. Run: failwell incident acknowledge 7"
+    assert "incident 7" in letter.subject
+    assert letter.checkpoint == 0
+    assert len(letter.text) < 500

@@ -164,7 +164,9 @@ def _look_around(shell: Shell) -> None:
     shown = shell.json("agent", "show", "refund-bot")
     assert shown["tools"][0] | {"advisory": True, "deadline_ms": 30000.0} == shown["tools"][0]
     assert shell.json("config", "show")["differences"] == []
-    asked = shell.json(*send("refund-bot", "c-0", seconds=95), code=1)
+    host = ("agent", "register", "--host", "web-shop", "--agents", "refund-bot")
+    assert shell.json(*host, "--as", "anna", "--yes")["agents"] == [shown["agent"]]
+    asked = shell.json("run", "--host", "web-shop", *send("refund-bot", "c-0", seconds=95)[1:], code=1)
     assert (asked["verdict"], asked["clauses"], asked["error"]["code"]) == ("ESCALATE", ["very-long"], "escalated")
     evil = (*send("refund-bot", "c-0")[:-2], "sh", "-c", r"printf '\033]0;owned\007[red]x\n'; exit 3")
     failed = shell(*evil, code=1)

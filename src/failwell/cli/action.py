@@ -34,7 +34,7 @@ def run(
     agent: Annotated[str, typer.Option(metavar="AGENT", help="Who acts: its short name or full SPIFFE id.")],
     tool: Annotated[str, typer.Option(metavar="TOOL", help="The tool's name in the contract.")],
     command: Annotated[
-        list[str] | None, typer.Argument(metavar="[-- COMMAND...]", help="What runs, unless failwell.toml says so.")
+        list[str] | None, typer.Argument(metavar="COMMAND", help="After --: what runs, unless failwell.toml says so.")
     ] = None,
     arg: Annotated[
         list[str] | None,

@@ -41,7 +41,7 @@ Incident = Annotated[
 @app.command("register")
 @door("agent-register")
 def register(
-    agent: Annotated[str | None, typer.Argument(metavar="[SPIFFE-ID]", show_default=False)] = None,
+    agent: Annotated[str | None, typer.Argument(metavar="SPIFFE-ID", show_default=False, help="Its full name.")] = None,
     owner: Annotated[str | None, typer.Option(metavar="PERSON", help="The one accountable person.")] = None,
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="Register an application that opens runs, instead.")
@@ -52,10 +52,10 @@ def register(
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Register an agent and make its key, by an operator's signed order.
+    """Register an agent or a host, by an operator's order.
 
-    The key lies in this configuration directory: whoever runs the agent needs it, nobody else. With --host an
-    application is registered, which opens runs and says on whose behalf they are.
+    Its key is made and lies in this configuration directory: whoever runs the agent needs it, nobody else. With --host
+    an application is registered, which opens runs and says on whose behalf they are.
 
     \b
     Examples:
@@ -129,7 +129,7 @@ def _made_once(load: Any, create: Any, origin: str, name: str) -> SigningKey:
 @app.command("list")
 @door("agent-list")
 def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
-    """List agents with owner, authority and contract, and the hosts that open runs for them.
+    """List agents with owner, authority and contract; and hosts.
 
     \b
     Example:
@@ -172,7 +172,7 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
 @app.command("show")
 @door("agent-show")
 def show_agent(name: Name, workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
-    """Show one agent: what it may do now, what bounds it, what it is running.
+    """Show what one agent may do, what bounds it, what runs.
 
     \b
     Example:
@@ -241,7 +241,9 @@ def suspend(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")],
     workspace: options.Workspace = None, person: options.As = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Stop an agent: what runs is killed, nothing of it starts any more. Any enrolled person may; it asks nothing.
+    """Stop an agent, whatever state the node is in.
+
+    What runs is killed, nothing of it starts any more. Any enrolled person may; it asks nothing.
 
     If the node does not answer within a second, the signed order is left in the workspace, the tools' supervisors
     are told to stop without it, and the answer says ORDERED, NOT CONFIRMED.
@@ -265,7 +267,7 @@ def propose(
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Propose to release a suspended agent into PROBATION. Nothing changes until another person approves.
+    """Propose a release into PROBATION; another person approves.
 
     \b
     Example:
@@ -293,7 +295,9 @@ def approve(
     name: Name, incident: Incident = None, workspace: options.Workspace = None, person: options.As = None,
     yes: options.Yes = False, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Approve the release that stands proposed: an approver who neither proposed it nor suspended the agent.
+    """Approve the release that stands proposed.
+
+    That takes an approver who neither proposed it nor suspended the agent.
 
     \b
     Example:

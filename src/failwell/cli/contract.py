@@ -27,7 +27,9 @@ MAX_FILE_BYTES = 1 << 20
 @app.command("lint")
 @door("contract-lint")
 def lint(file: File, as_json: options.AsJson = False) -> Answer:
-    """Check a contract: every problem with its place, its reason and what to do. Starts nothing, needs no workspace.
+    """Check a contract; needs no workspace, starts nothing.
+
+    Every problem is told with its place, its reason and what to do.
 
     \b
     Example:
@@ -75,7 +77,9 @@ def sign(
     file: File, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Stand for this version of a contract, as the agent's owner. It takes effect when another person adopts it.
+    """Stand for a version of a contract, as the agent's owner.
+
+    It takes effect when another person adopts it.
 
     \b
     Example:
@@ -105,7 +109,9 @@ def adopt(
     file: File, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Put a contract in force that its owner signed, as an approver who is another person.
+    """Put a contract in force that its owner signed.
+
+    That takes an approver who is another person.
 
     \b
     Example:

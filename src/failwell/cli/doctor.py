@@ -79,7 +79,7 @@ def doctor(workspace: options.Workspace = None, as_json: options.AsJson = False)
 
     def show(screen: Screen) -> None:
         count = {state: sum(1 for check in checks if check.state == state) for state in (OK, KNOWN, UNKNOWN)}
-        summary = f"{count[OK]} fine, {count[KNOWN]} known limits, {count[UNKNOWN]} unknown."
+        summary = f"{count[OK]} fine, {plural(count[KNOWN], 'known limit')}, {count[UNKNOWN]} unknown."
         if todo:
             screen.lead(f"{plural(len(todo), 'thing needs', 'things need')} doing; {summary}",
                         f"First: {todo[0].part}: {todo[0].do or todo[0].found}", bad=True)  # fmt: skip
@@ -133,7 +133,7 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
                 started_at=started, accepted_at=accepted, failed_page=failed,
             ), ""  # fmt: skip
     except FailwellError as error:
-        return None, error.message
+        return None, error.message.split("\n")[0]
 
 
 def _search(wire: Wire, size: int) -> tuple[str | None, str | None, str | None]:

@@ -29,7 +29,7 @@ def list_incidents(
     open_only: Annotated[bool, typer.Option("--open", help="Only those that are not closed.")] = False,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """List incidents, newest first; those that nobody has taken are said first.
+    """List incidents, newest first, and which nobody has taken.
 
     \b
     Examples:
@@ -90,10 +90,10 @@ def show_incident(
     customers: Annotated[bool, typer.Option("--customers", help="Who was reached, and by what.")] = False,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Tell an incident: what happened, what was done, what is asked; times beside their bound; what escaped, to whom.
+    """Tell what happened, what was done, what escaped, to whom.
 
-    Every figure names the entry it comes from. Effects are counted from the tool side's own logs, not from what the
-    agent's side says.
+    Times stand beside the stated bound, and every figure names the entry it comes from. Effects are counted from the
+    tool side's own logs, not from what the agent's side says.
 
     \b
     Examples:
@@ -211,7 +211,7 @@ def acknowledge(
     number: Number, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Take an incident: from now on it is yours, and others need not be woken.
+    """Take an incident: it is yours, and others may sleep.
 
     \b
     Example:

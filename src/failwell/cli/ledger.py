@@ -33,7 +33,9 @@ def verify(
     ] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Verify the whole record: any changed, removed, swapped or added row is found, and the first bad entry named.
+    """Verify the whole record; the first bad entry is named.
+
+    Any changed, removed, swapped or added row is found.
 
     A record that was re-written whole and signed with its own key is found out only with a checkpoint that lies
     elsewhere: every mail of an incident carries one.
@@ -97,7 +99,9 @@ def tail(
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many entries.")] = 20,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Show the newest entries, oldest first. Nothing is verified; with --json each body as it is sealed.
+    """Show the newest entries, oldest first.
+
+    Nothing is verified. With --json each body stands as it is sealed.
 
     \b
     Examples:
@@ -158,7 +162,7 @@ def rebuild(
     write: Annotated[bool, typer.Option("--write", help="Put the rebuilt rows in place, where they differ.")] = False,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Rebuild everything that is derived from the entries, and compare; --write replaces what differs.
+    """Rebuild what is derived from the entries, and compare.
 
     \b
     Examples:

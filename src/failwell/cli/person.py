@@ -71,9 +71,7 @@ def add(
         public = key
     if email is None:
         tell(f"Without --email, {name} cannot be told of incidents.")
-    with session.take_hand(
-        place, signing.person, yes=yes, about=_about(name, email)
-    ) as hand:
+    with session.take_hand(place, signing.person, yes=yes, about=_about(name, email)) as hand:
         entry = hand.enrol(Enrolled(name), public, str(proof), tuple(role or ()), email)
 
     def show(screen: Screen) -> None:
@@ -93,7 +91,9 @@ def show_key(
     ] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Print a person's public key and the proof that its holder asks to be enrolled; makes the key if there is none.
+    """Print what an operator needs to enrol a person.
+
+    That is the public key and the proof that its holder asks to be enrolled. The key is made if there is none.
 
     \b
     Example:

@@ -39,7 +39,7 @@ def register(app: typer.Typer) -> None:
 @door("init")
 def init(
     person: Annotated[str, typer.Option(metavar="NAME", help="The first person, who signs for all of it.")],
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", show_default=False, help="Default: here.")] = Path("."),
+    directory: Annotated[Path, typer.Argument(metavar="DIR", show_default=False, help="Default: here.")] = Path("."),
     email: Annotated[str | None, typer.Option(metavar="ADDR", help="Where this person is told of incidents.")] = None,
     role: Annotated[
         list[str] | None, typer.Option(metavar="ROLE", help="operator, approver or reviewer; once for each.")

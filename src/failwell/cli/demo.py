@@ -13,7 +13,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,13 +22,14 @@ import msgspec
 import typer
 
 from failwell.cli import demo_record
-from failwell.cli.demo_stage import Stage, wait_for
+from failwell.cli.demo_stage import BROKEN_OFF, Stage, wait_for
+from failwell.cli.screen import FINDING, FINE, exit_code, fail
 from failwell.core import kinds
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
-from failwell.drills.demo import hindsight, story, tallies, telling
-from failwell.drills.demo.outcome import Hindsight, Refused, Told, as_json, check
+from failwell.drills.demo import hindsight, outcome, story, tallies, telling
+from failwell.drills.demo.outcome import Hindsight, Refused, Told
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import scan_processes
 from failwell.response.account import Account
@@ -66,20 +67,17 @@ def run(*, headless: bool, as_json: bool, into: Path | None) -> int:
         with _ended_by_signals():
             told = play(_directory(into), say)
     except KeyboardInterrupt:
-        print("\nStopped; everything that was started has been ended.", file=sys.stderr)
+        fail("stopped", "Stopped. All that was started has been ended; its files are kept.", None, as_json=as_json)
         return 130
     except FailwellError as error:
-        _report(error, as_json=as_json)
-        return 1 if error.code == "story" else 2 if isinstance(error, InputError) else 3
-    failures = check(told)
+        fail(error.code, error.message, error.hint, as_json=as_json)
+        return FINDING if error.code == BROKEN_OFF else exit_code(error)
+    failures = outcome.check(told)
     if as_json:
-        sys.stdout.write(json.dumps(to_json(told)) + "\n")
+        sys.stdout.write(json.dumps(outcome.as_json(told)) + "\n")
     else:
         telling.tell(told, failures, say)
-    return 1 if failures else 0
-
-
-to_json = as_json
+    return FINDING if failures else FINE
 
 
 # -- the play ----------------------------------------------------------------------------------------------------
@@ -94,6 +92,8 @@ def play(directory: Path, say: Say) -> Told:
         say.step("ready", "a shop, a mail server, a node; two people and an agent with keys; a contract signed by both")
         agent = stage.start_agent()
         _follow(stage, lambda: agent.poll() is not None, say)
+        if not stage.ask("incidents"):
+            raise Unhealthy(f"the agent ended before anything was noticed: {stage.agent_said()}", code=BROKEN_OFF)
         fresh = stage.start_agent()
         wait_for("a fresh process of the agent did not end", lambda: fresh.poll() is not None, within_s=AGENT_S)
         say.step("refused", "the agent tried again from a fresh process")
@@ -105,7 +105,7 @@ def play(directory: Path, say: Say) -> Told:
     return _read(stage, account, mails[-1], began)
 
 
-def _follow(stage: Stage, over: Any, say: Say) -> None:
+def _follow(stage: Stage, over: Callable[[], bool], say: Say) -> None:
     """Tell what the ledger says while it happens, until the agent has ended."""
     seen, first_repeat = 0, False
     deadline = time.monotonic() + AGENT_S
@@ -125,7 +125,7 @@ def _follow(stage: Stage, over: Any, say: Say) -> None:
         if ended:
             return
         if time.monotonic() > deadline:
-            raise Unhealthy(f"the agent was not stopped within {AGENT_S:.0f} s", code="story")
+            raise Unhealthy(f"the agent was not stopped within {AGENT_S:.0f} s", code=BROKEN_OFF)
         time.sleep(FOLLOW_EVERY_S)
 
 
@@ -253,14 +253,3 @@ def _ended_by_signals() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-def _report(error: FailwellError, *, as_json: bool) -> None:
-    if as_json:
-        shown = {"error": {"code": error.code, "message": error.message, "hint": error.hint}}
-        sys.stdout.write(json.dumps(shown) + "\n")
-        return
-    print(error.message, *([f"  {error.hint}"] if error.hint else []), sep="\n", file=sys.stderr)
-
-
-__all__ = ["demo", "register", "run"]

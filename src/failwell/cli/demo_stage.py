@@ -40,6 +40,8 @@ from failwell.node.workspace import Workspace
 START_S = 20.0
 END_S = 15.0
 LOOK_EVERY_S = 0.05
+#: Code of the error that says which part of the story did not come about.
+BROKEN_OFF = "story"
 
 T = TypeVar("T")
 
@@ -143,6 +145,11 @@ class Stage:
         """A question to the node."""
         return self.wire.call("ask", about=about, key=key, timeout_s=START_S)
 
+    def agent_said(self) -> str:
+        """The last line of the agent's own log."""
+        lines = (self.shop / "agent.log").read_text(errors="replace").strip().splitlines()
+        return lines[-1][:300] if lines else "nothing"
+
     def owner_mail(self) -> list[bytes]:
         """The mails that the mail server holds for the owner."""
         return [path.read_bytes() for path in sorted(self.mail.glob("kept-*.eml"))]
@@ -192,10 +199,10 @@ def _end(process: subprocess.Popen[bytes], what: str) -> None:
 
 
 def wait_for(what: str, seen: Callable[[], T], *, within_s: float) -> T:
-    """The first answer of `seen()` that is true; raises Unhealthy (code "story") where none comes in time."""
+    """The first answer of `seen()` that is true; raises Unhealthy (code BROKEN_OFF) where none comes in time."""
     deadline = time.monotonic() + within_s
     while not (answer := seen()):
         if time.monotonic() > deadline:
-            raise Unhealthy(f"{what}: not within {within_s:.0f} s", code="story")
+            raise Unhealthy(f"{what}: not within {within_s:.0f} s", code=BROKEN_OFF)
         time.sleep(LOOK_EVERY_S)
     return answer

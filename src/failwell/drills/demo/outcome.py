@@ -90,6 +90,7 @@ def check(told: Told) -> tuple[str, ...]:
     counted = effects.before_detection + effects.while_stopping + effects.after_fence
     parts = (
         (any(account.times[name] is None for name in MOMENTS), "a moment of the response is missing"),
+        (told.before != told.customers, f"{told.before} notices to {told.customers} customers before the first repeat"),
         (account.authority != "SUSPENDED", f"the agent is {account.authority}, not suspended"),
         (not any(stop.tool == story.SEND_BULK for stop in account.stops), "no bulk send was stopped mid-way"),
         (

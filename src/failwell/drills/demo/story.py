@@ -72,7 +72,7 @@ def settings_text(smtp_port: int) -> str:
     """`failwell.toml` of the demonstration; the shop's and the mail server's own logs lie beside the workspace."""
     parts = [
         "# Settings of a demonstration's workspace.",
-        f"[node]\nidle_s = 120\ninterrupt_bound_ms = {STATED_BOUND_MS}",
+        f"[node]\nidle_s = 60\ninterrupt_bound_ms = {STATED_BOUND_MS}",
         f'[mail]\nhost = "127.0.0.1"\nport = {smtp_port}\nsender = "failwell@shop.example"\nsecurity = "none"',
     ]
     for name, (account, tool) in MAIL_LOGS.items():

@@ -201,3 +201,10 @@ def test_two_names_with_one_key_are_one_person(tmp_path: Path) -> None:
     forger = Forger(image)
     forger.store([new.get(entry.seq, entry) for entry in entries], resign=True)
     assert says(forger.verify(), "sign with one key")
+
+
+def test_a_key_that_other_readers_would_sort_elsewhere(image: Image) -> None:
+    entry = decision(image, "ALLOW")
+    report = changed(image, entry, facts={"Ä": kinds.Fact(value=1, public=True, provenance="asserted")})
+    assert report.first_bad == entry.seq
+    assert report.findings[0].code == "entry.bytes"

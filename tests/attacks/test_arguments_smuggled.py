@@ -137,6 +137,7 @@ def test_a_hundred_thousand_unknown_names() -> None:
         '""',
     ],
 )
+@pytest.mark.requirement("R2.3")
 def test_an_amount_that_is_not_exact_in_range_and_scale(amount: str) -> None:
     assert decided(denied(f'{{"amount": {amount}}}'))[0][0] == "arguments"
 
@@ -161,6 +162,7 @@ def test_an_amount_is_its_shortest_decimal_text(amount: str, cents: int) -> None
 
 
 @pytest.mark.parametrize("amount", ["200.01", '"200.01"', "200.010000000000001", "2.0001e2", "10000"])
+@pytest.mark.requirement("R2.2")
 def test_no_spelling_of_a_larger_amount_passes_the_ceiling(amount: str) -> None:
     judgment = judge(CEILING, proposal(text=f'{{"amount": {amount}}}'))
     assert judgment.verdict == "DENY"
@@ -188,6 +190,7 @@ def test_no_spelling_of_a_larger_amount_passes_the_ceiling(amount: str) -> None:
         "a" * 100_000,
     ],
 )
+@pytest.mark.requirement("R2.1")
 def test_a_tool_that_only_looks_listed(tool: str) -> None:
     judgment = judge(one_tool(), proposal(tool))
     assert (judgment.verdict, decided(judgment)) == ("DENY", [("tool.unlisted", "deny")])

@@ -96,6 +96,7 @@ def told(report: Report, table: str, key: Any) -> None:
 
 
 @pytest.mark.parametrize("table", COLUMNS)
+@pytest.mark.requirement("R13.2")
 def test_every_column_of_every_row_changed_by_one_bit(image: Image, table: str) -> None:
     key = COLUMNS[table][0]
     for row in Forger(image).sql(f'SELECT * FROM "{table}"'):
@@ -107,6 +108,7 @@ def test_every_column_of_every_row_changed_by_one_bit(image: Image, table: str) 
 
 
 @pytest.mark.parametrize("table", COLUMNS)
+@pytest.mark.requirement("R13.3")
 def test_every_row_removed(image: Image, table: str) -> None:
     key = COLUMNS[table][0]
     for (found,) in Forger(image).sql(f'SELECT {key} FROM "{table}"'):
@@ -116,6 +118,7 @@ def test_every_row_removed(image: Image, table: str) -> None:
 
 
 @pytest.mark.parametrize("table", [table for table in COLUMNS if table not in ("checkpoint", "workspace")])
+@pytest.mark.requirement("R13.3")
 def test_every_two_neighbouring_rows_swapped(image: Image, table: str) -> None:
     key, *rest = COLUMNS[table]
     rows = Forger(image).sql(f'SELECT * FROM "{table}" ORDER BY {key}')
@@ -149,6 +152,7 @@ def test_a_row_numbered_before_the_first_or_far_beyond_the_last(image: Image) ->
             assert not forger.verify().ok
 
 
+@pytest.mark.requirement("R13.3")
 def test_an_entry_inserted_between_two_others(image: Image) -> None:
     for at in (1, 20, 41, image.size - 1):
         forger = Forger(image)
@@ -160,6 +164,7 @@ def test_an_entry_inserted_between_two_others(image: Image) -> None:
         assert report.good == at
 
 
+@pytest.mark.requirement("R13.3")
 def test_an_entry_removed_and_the_rest_moved_up(image: Image) -> None:
     for at in (0, 1, 20, 41):
         forger = Forger(image)
@@ -253,6 +258,7 @@ def test_bytes_flipped_anywhere_in_the_file_are_found_unless_no_row_says_anythin
     assert found > 25
 
 
+@pytest.mark.requirement("R13.2")
 def test_one_byte_of_an_entry_changed_in_the_file_itself(workspace: Path, tmp_path: Path) -> None:
     tampered = copied(workspace, tmp_path / "w")
     ledger = tampered / "ledger.db"
@@ -317,6 +323,7 @@ def decisions(image: Image) -> list[Entry[Any]]:
 
 @pytest.mark.parametrize("resign", [False, True], ids=["old signature", "signed by the log key"])
 @pytest.mark.parametrize("flip", [flipped, flipped_with_care])
+@pytest.mark.requirement("R13.5")
 def test_a_verdict_flipped_with_all_hashes_made_new_is_found_at_its_entry(
     image: Image, resign: bool, flip: Any
 ) -> None:
@@ -328,6 +335,7 @@ def test_a_verdict_flipped_with_all_hashes_made_new_is_found_at_its_entry(
                 assert report.first_bad == entry.seq, (entry.seq, entry.body.verdict, verdict, report.findings[:3])
 
 
+@pytest.mark.requirement("R13.5")
 def test_what_no_rule_betrays_is_found_only_by_a_kept_checkpoint_which_says_in_what_range(image: Image) -> None:
     forger = Forger(image)
     seq = next(e.seq for e in decisions(image) if e.body.verdict == "ALLOW" and e.body.tool == "orders.read")
@@ -522,6 +530,7 @@ def test_a_blob_exchanged_together_with_the_digest_in_its_entry_is_found_by_a_ke
 # ---- the end cut off, old copies, other logs -----------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R13.4")
 def test_the_end_cut_off_at_every_entry(image: Image) -> None:
     for size in range(1, image.size):
         forger = Forger(image)
@@ -532,6 +541,7 @@ def test_the_end_cut_off_at_every_entry(image: Image) -> None:
         assert forger.verify(image.checkpoint).first_bad == size
 
 
+@pytest.mark.requirement("R13.6")
 def test_an_old_copy_put_back_is_found_by_a_checkpoint_kept_later(tmp_path: Path) -> None:
     path, old = tmp_path / "shop", tmp_path / "old.db"
     with ledgers.fresh(path) as made:

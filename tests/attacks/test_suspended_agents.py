@@ -48,6 +48,7 @@ def refused(answer: dict[str, object]) -> bool:
 # ---- after the suspension ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R8.3", "R8.4")
 def test_a_suspended_agent_is_refused_in_every_session_process_and_after_every_restart(house: House) -> None:
     node = house.node(crashing=True)
     open_session, stale = house.agent(), house.agent()
@@ -122,6 +123,7 @@ def test_suspending_one_agent_leaves_the_others_tools_running(house: House) -> N
 # ---- the node does not answer ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R28.3")
 def test_a_wedged_node_does_not_delay_a_stop_and_takes_the_order_when_it_wakes(house: House) -> None:
     node = house.node(crashing=True)
     caller, other = house.agent(), house.agent("other-bot")
@@ -283,6 +285,7 @@ def frame(message: object) -> bytes:
 # ---- whose connection is it --------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.1")
 def test_no_key_a_wrong_key_and_another_agents_key_open_nothing(house: House) -> None:
     house.node(crashing=True)
     nobody = house.caller(None)
@@ -303,6 +306,7 @@ def test_no_key_a_wrong_key_and_another_agents_key_open_nothing(house: House) ->
     assert house.entries("decision") == []
 
 
+@pytest.mark.requirement("R3.2")
 def test_a_proof_is_worth_nothing_on_another_connection(house: House) -> None:
     house.node(crashing=True)
     first, second = Wire(house.workspace.socket), Wire(house.workspace.socket)

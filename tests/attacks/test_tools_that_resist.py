@@ -31,6 +31,7 @@ def fresh(request: pytest.FixtureRequest, stage: Stage) -> Node:
     return stage.node(request.param)
 
 
+@pytest.mark.requirement("R6.1")
 def test_a_tool_that_ignores_every_signal_is_dead_after_the_order(node: Node) -> None:
     running = node.animal("deaf").await_settled(1)
     ended = running.interrupt()
@@ -40,6 +41,7 @@ def test_a_tool_that_ignores_every_signal_is_dead_after_the_order(node: Node) ->
     assert ended["swept"] == 1
 
 
+@pytest.mark.requirement("R6.1")
 def test_children_and_detached_grandchildren_are_dead_also_with_a_cleared_environment(node: Node) -> None:
     running = node.animal("family").await_settled(4)
     ended = running.interrupt()
@@ -126,6 +128,7 @@ def test_a_tool_that_kills_its_supervisor_brings_its_orphans_to_the_node_which_k
     assert node.ask("running") == {"running": []}
 
 
+@pytest.mark.requirement("R6.3")
 def test_an_orphan_that_cannot_be_attributed_is_reported_and_never_called_stopped(stage: Stage) -> None:
     node = stage.node("sweep")
     running = node.animal("kills_supervisor").await_hidden()

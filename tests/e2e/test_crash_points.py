@@ -106,6 +106,7 @@ def attempt(caller: Caller, customer: str, millis: int = 0, **more: Any) -> dict
 
 
 @pytest.mark.parametrize("point", named(ACTION))
+@pytest.mark.requirement("R28.1", "R28.4")
 def test_a_node_killed_at_any_step_of_an_action_loses_nothing_and_repeats_nothing(table: Table, point: Point) -> None:
     house, name = table.house, next(table.agents)
     node = table.start()

@@ -55,6 +55,7 @@ def kill_node(node: Node) -> None:
     node.child.wait()
 
 
+@pytest.mark.requirement("R6.2")
 def test_a_killed_node_takes_its_tools_with_it_and_a_report_stays(node: Node) -> None:
     running = node.animal("family").await_settled(4)
     kill_node(node)
@@ -120,6 +121,7 @@ def test_a_supervisor_that_dies_before_it_starts_anything_is_a_blocked_action(st
     assert ended["state"] in ("blocked", "interrupted_confirmed")
 
 
+@pytest.mark.requirement("R6.2")
 def test_an_order_by_signal_works_while_the_node_hangs_and_leaves_a_report(node: Node) -> None:
     running = node.animal("family").await_settled(4)
     os.kill(node.child.pid, signal.SIGSTOP)

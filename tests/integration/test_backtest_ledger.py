@@ -35,6 +35,7 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, An
 Judged = tuple[Path, dict[str, Any], list[Entry[Any]]]
 
 
+@pytest.mark.requirement("R32.5")
 def test_every_call_has_its_verdict_and_only_allowed_ones_an_outcome(judged: Judged) -> None:
     _, summary, found = judged
     verdicts = [entry.body.verdict for entry in of(found, kinds.Decision)]

@@ -173,6 +173,7 @@ CHILD = """
 
 
 @pytest.mark.parametrize("attempt", range(3))
+@pytest.mark.requirement("R28.4")
 def test_nothing_acknowledged_is_lost_when_the_process_is_killed(
     tmp_path: Path, rng: random.Random, attempt: int
 ) -> None:

@@ -269,6 +269,7 @@ def test_two_persons_over_the_same_thing_are_a_pair() -> None:
     check_pair(first, order("contract.adopt", person="ben", details=adopt))
 
 
+@pytest.mark.requirement("R23.1")
 def test_one_person_cannot_be_two() -> None:
     first, second = pair()
     with pytest.raises(Refused, match="second person"):

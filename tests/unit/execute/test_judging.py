@@ -31,6 +31,7 @@ EXIT_0, EXIT_3, KILLED, CRASHED = 0, 3 << 8, int(signal.SIGKILL), int(signal.SIG
         (None, "no such file", None, False, False, "interrupted_unconfirmed"),
     ],
 )
+@pytest.mark.requirement("R6.3")
 def test_a_state_is_said_only_where_it_is_proved(
     reason: str | None, refused: str | None, status: int | None, alone: bool, clean: bool, state: str
 ) -> None:

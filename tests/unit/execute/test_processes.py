@@ -32,6 +32,7 @@ def test_a_zombie_is_dead_unless_a_thread_of_it_goes_on() -> None:
     assert not stat(2, 1, "T").dead
 
 
+@pytest.mark.requirement("R6.3")
 def test_a_clean_look_proves_nothing_while_a_child_is_left_to_wait_for() -> None:
     looks = []
 
@@ -44,6 +45,7 @@ def test_a_clean_look_proves_nothing_while_a_child_is_left_to_wait_for() -> None
     assert len(looks) == 4
 
 
+@pytest.mark.requirement("R6.3")
 def test_who_is_still_there_at_the_bound_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(processes, "KILL_BOUND_US", 5_000)
     never_dies = stat(4194999, 1, ticks=1)  # above every pid limit: no such process can be hit

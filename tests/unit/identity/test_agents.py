@@ -42,6 +42,7 @@ def test_two_ledgers_have_two_keys_for_one_name(tmp_path: Path) -> None:
         agents.load_agent_key(tmp_path, "failwell/other", "refund-bot")
 
 
+@pytest.mark.requirement("R3.2")
 def test_a_proof_answers_its_own_challenge_only() -> None:
     proof = agents.prove(KEY, ORIGIN, "agent", SPIFFE, CHALLENGE, "node-1")
     assert agents.check_proof(KEY.public, ORIGIN, "agent", SPIFFE, CHALLENGE, "node-1", proof)
@@ -61,6 +62,7 @@ def test_a_proof_answers_its_own_challenge_only() -> None:
         (ORIGIN, "agent", "../refund-bot", CHALLENGE, "node-1"),
     ],
 )
+@pytest.mark.requirement("R3.2")
 def test_a_proof_replayed_to_another_ledger_role_name_connection_or_node_fails(
     parts: tuple[str, str, str, bytes, str],
 ) -> None:
@@ -68,6 +70,7 @@ def test_a_proof_replayed_to_another_ledger_role_name_connection_or_node_fails(
     assert not agents.check_proof(KEY.public, *parts, proof)
 
 
+@pytest.mark.requirement("R3.1")
 def test_a_proof_by_another_key_fails() -> None:
     other = keys.from_seed(b"o" * 32)
     proof = agents.prove(other, ORIGIN, "agent", SPIFFE, CHALLENGE, "node-1")

@@ -179,6 +179,7 @@ def watched(made: ledgers.Made) -> tuple[Writer, WatchedDisk]:
     return writer, disk
 
 
+@pytest.mark.requirement("R1.1", "R28.1", "R28.4")
 def test_nothing_is_acknowledged_before_it_was_committed_and_read_back(made: ledgers.Made) -> None:
     writer, disk = watched(made)
     future = writer.submit(note("seen"))
@@ -188,6 +189,7 @@ def test_nothing_is_acknowledged_before_it_was_committed_and_read_back(made: led
     assert disk.asked == ["commit", "read back", "acknowledged"]
 
 
+@pytest.mark.requirement("R1.6", "R28.4")
 def test_a_disk_that_loses_what_it_took_is_not_believed(made: ledgers.Made) -> None:
     writer, disk = watched(made)
     disk.lie = "lost"
@@ -251,6 +253,7 @@ def test_a_clock_entry_lost_with_a_failed_commit_is_written_before_anything_else
     assert audit.verify_workspace(tmp_path / "w").ok
 
 
+@pytest.mark.requirement("R28.2")
 def test_a_failed_store_says_so_in_the_record_and_says_when_it_works_again(
     made: ledgers.Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -63,6 +63,7 @@ def states(path: Path) -> list[str]:
     return [entry.body.state for entry in entries if entry is not None and isinstance(entry.body, kinds.Health)]
 
 
+@pytest.mark.requirement("R1.6", "R28.1", "R28.2", "R28.3")
 def test_on_a_full_disk_nothing_is_allowed_and_a_suspension_still_gets_through(
     small_disk: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +151,7 @@ CHILD = """
 """
 
 
+@pytest.mark.requirement("R1.6", "R28.1", "R28.2")
 def test_when_no_more_can_be_written_callers_are_told_and_when_it_can_it_goes_on(tmp_path: Path) -> None:
     """The same without root: the kernel refuses every write beyond a size (EFBIG), then takes them again."""
     path = tmp_path / "w"

@@ -57,6 +57,7 @@ def test_an_existing_file_is_never_made_anew(path: Path) -> None:
         sqlite.create(path)
 
 
+@pytest.mark.requirement("R28.4")
 def test_every_commit_is_synced_in_full_through_a_write_ahead_log(storage: SqliteStorage) -> None:
     assert storage._write.pragma("journal_mode") == "wal"
     assert storage._write.pragma("synchronous") == 2

@@ -137,6 +137,7 @@ def test_a_value_of_the_type_becomes_its_fact(text: str, given: Any, fact: Any) 
         ("object", None),
     ],
 )
+@pytest.mark.requirement("R2.3")
 def test_everything_else_is_refused_without_showing_it(text: str, given: Any) -> None:
     with pytest.raises(Mismatch) as refusal:
         parse_type(text).read(given)

@@ -54,6 +54,7 @@ def test_what_stays_within_every_bound_is_allowed_with_its_facts() -> None:
     )
 
 
+@pytest.mark.requirement("R2.2")
 def test_a_clause_that_holds_denies_and_says_why() -> None:
     judgment = judge(REFUND_BOT, refund(amount=200.01))
     assert judgment.verdict == "DENY"
@@ -63,6 +64,7 @@ def test_a_clause_that_holds_denies_and_says_why() -> None:
     assert judgment.reserve == ()
 
 
+@pytest.mark.requirement("R2.2")
 def test_the_boundary_value_of_a_clause_is_allowed() -> None:
     assert judge(REFUND_BOT, refund(amount=200)).verdict == "ALLOW"
 
@@ -91,6 +93,7 @@ def test_a_clause_without_an_expression_always_holds() -> None:
     assert judge(text, proposal()).verdict == "ESCALATE"
 
 
+@pytest.mark.requirement("R2.1")
 def test_what_is_not_listed_is_denied() -> None:
     judgment = judge(REFUND_BOT, proposal("payments.transfer", amount=1))
     assert (judgment.verdict, decided(judgment)) == ("DENY", [("tool.unlisted", "deny")])
@@ -125,6 +128,7 @@ def test_an_observed_agent_is_judged_like_an_active_one() -> None:
         ("2027-05-01", 0, "DENY"),
     ],
 )
+@pytest.mark.requirement("R2.7")
 def test_validity_begins_and_ends_with_the_microsecond(day: str, offset_us: int, verdict: str) -> None:
     judgment = judge(REFUND_BOT, refund(), now_us=day_us(day) + offset_us)
     assert judgment.verdict == verdict
@@ -134,6 +138,7 @@ def test_validity_begins_and_ends_with_the_microsecond(day: str, offset_us: int,
 # ---- arguments -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R2.3")
 def test_an_unknown_argument_is_denied_and_not_repeated() -> None:
     judgment = judge(REFUND_BOT, refund(mother_maiden_name="x"))
     assert (judgment.verdict, decided(judgment)) == ("DENY", [("arguments", "deny")])
@@ -182,6 +187,7 @@ def asked(uses: dict[str, int]) -> Any:
     return lambda limit, _key, _per: uses.get(limit, 0)
 
 
+@pytest.mark.requirement("R2.4")
 def test_the_action_after_the_last_allowed_one_is_denied() -> None:
     assert judge(REFUND_BOT, refund(), usage=asked({"refunds-per-hour": 19})).verdict == "ALLOW"
     judgment = judge(REFUND_BOT, refund(), usage=asked({"refunds-per-hour": 20}))
@@ -268,6 +274,7 @@ def overflowing() -> Policy:
     )
 
 
+@pytest.mark.requirement("R1.4")
 def test_a_rule_that_errors_is_an_error_and_not_an_allow() -> None:
     assert overflowing().evaluate({"n": 3}, {}) == {"rule"}
     assert overflowing().evaluate({"n": 1}, {}) == set()
@@ -282,6 +289,7 @@ def test_facts_that_do_not_fit_the_schema_are_an_error() -> None:
         overflowing().evaluate({}, {})
 
 
+@pytest.mark.requirement("R1.4")
 def test_an_action_whose_rule_errors_is_denied() -> None:
     bounded = compiled(one_tool('{n: "int(0..5000000000000000)"}', clauses=clause("context.args.n > 5")))
     bounded._plans["act"].policy = overflowing()

@@ -55,12 +55,14 @@ def test_the_name_is_the_one_under_which_it_is_raised() -> None:
         "executor",
     ],
 )
+@pytest.mark.requirement("R12.1")
 def test_what_is_never_raised_is_refused_with_a_mend(text: str) -> None:
     with pytest.raises(InputError) as refusal:
         parse_signal(text)
     assert refusal.value.hint
 
 
+@pytest.mark.requirement("R7.3")
 def test_suspend_implies_interrupt_hold_and_notify() -> None:
     assert expand_do(("suspend",)) == ("interrupt", "suspend", "hold", "notify")
     assert expand_do(("notify", "suspend", "record")) == ("record", "interrupt", "suspend", "hold", "notify")

@@ -22,7 +22,7 @@ import msgspec
 import typer
 
 from failwell.cli import demo_record
-from failwell.cli.demo_stage import BROKEN_OFF, Stage, wait_for
+from failwell.cli.demo_stage import BROKEN_OFF, Stage, has_ended, wait_for
 from failwell.cli.screen import FINDING, FINE, exit_code, fail
 from failwell.core import kinds
 from failwell.core.errors import FailwellError, InputError, Unhealthy
@@ -91,11 +91,12 @@ def play(directory: Path, say: Say) -> Told:
         stage.prepare()
         say.step("ready", "a shop, a mail server, a node; two people and an agent with keys; a contract signed by both")
         agent = stage.start_agent()
-        _follow(stage, lambda: agent.poll() is not None, say)
+        _follow(stage, has_ended(agent), say)
         if not stage.ask("incidents"):
             raise Unhealthy(f"the agent ended before anything was noticed: {stage.agent_said()}", code=BROKEN_OFF)
         fresh = stage.start_agent()
-        wait_for("a fresh process of the agent did not end", lambda: fresh.poll() is not None, within_s=AGENT_S)
+        for what, process in (("the stopped agent", agent), ("a fresh process of the agent", fresh)):
+            wait_for(f"{what} did not end", has_ended(process), within_s=AGENT_S)
         say.step("refused", "the agent tried again from a fresh process")
         wait_for("the owner's page was not accepted", lambda: _account(stage).times["paged"], within_s=MAIL_S)
         mails = wait_for("the owner's mail did not arrive", stage.owner_mail, within_s=MAIL_S)
@@ -105,28 +106,29 @@ def play(directory: Path, say: Say) -> Told:
     return _read(stage, account, mails[-1], began)
 
 
-def _follow(stage: Stage, over: Callable[[], bool], say: Say) -> None:
-    """Tell what the ledger says while it happens, until the agent has ended."""
-    seen, first_repeat = 0, False
+def _follow(stage: Stage, ended: Callable[[], bool], say: Say) -> None:
+    """Tell what the ledger says while it happens, until what runs has been stopped (or the agent has `ended`)."""
+    seen, repeating = 0, False
     deadline = time.monotonic() + AGENT_S
-    while True:
-        ended = over()
+    while time.monotonic() < deadline:
+        last = ended()
         page = stage.ask("entries", seen)
         seen += len(page)
         for entry in page:
-            clauses = [clause["id"] for clause in entry["body"].get("clauses", ())]
-            if story.REPEAT_LIMIT in clauses and not first_repeat:
-                first_repeat = True
-                say.step("repeat", f"entry {entry['seq']}: a customer is told a second time; recorded, nobody is asked")
+            number, body = entry["seq"], entry["body"]
+            clauses = [clause["id"] for clause in body.get("clauses", ())]
+            if story.REPEAT_LIMIT in clauses and not repeating:
+                repeating = True
+                say.step("repeat", f"entry {number}: a customer is told a second time; recorded, nobody is asked")
             elif entry["kind"] == "incident.opened":
-                say.step("caught", f"entry {entry['seq']}: {entry['body']['title']}")
+                say.step("caught", f"entry {number}: {body['title']}")
             elif entry["kind"] == "interrupt.confirmed":
-                say.step("stopped", f"entry {entry['seq']}: what was running, child included")
-        if ended:
+                say.step("stopped", f"entry {number}: what was running, child included")
+                last = True
+        if last:
             return
-        if time.monotonic() > deadline:
-            raise Unhealthy(f"the agent was not stopped within {AGENT_S:.0f} s", code=BROKEN_OFF)
         time.sleep(FOLLOW_EVERY_S)
+    raise Unhealthy(f"the agent was not stopped within {AGENT_S:.0f} s", code=BROKEN_OFF)
 
 
 def _account(stage: Stage) -> Account:

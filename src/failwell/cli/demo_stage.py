@@ -198,6 +198,11 @@ def _end(process: subprocess.Popen[bytes], what: str) -> None:
             stream.close()
 
 
+def has_ended(process: subprocess.Popen[bytes]) -> Callable[[], bool]:
+    """A question to `wait_for`: whether a process has ended."""
+    return lambda: process.poll() is not None
+
+
 def wait_for(what: str, seen: Callable[[], T], *, within_s: float) -> T:
     """The first answer of `seen()` that is true; raises Unhealthy (code BROKEN_OFF) where none comes in time."""
     deadline = time.monotonic() + within_s

@@ -20,7 +20,7 @@ ROOM = 3
 #: So long a list makes it turn to the bulk send.
 LONG_LIST = 64
 TRIES = 3
-BACK_OFF_S = 0.25
+BACK_OFF_S = 0.15
 
 Say = Callable[[str, dict[str, Any]], None]
 

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 #: What a connection that has proved nothing may send at once: room for an order and a contract, not for a flood.
 UNPROVED_FRAME_BYTES = 1024 * 1024
+#: Frames of one connection that are taken up in one turn of the loop: a flood must not keep an order from the door.
+FRAMES_A_TURN = 32
 #: Answers that a caller leaves unread; beyond, it is hung up on: a slow reader must not fill the node's memory.
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 #: Requests of one connection that may wait at once; more are refused, so that one caller cannot fill the queue.
@@ -53,6 +55,8 @@ class Connection(asyncio.Protocol):
         self.peer_pid = 0
         self.executing: set[int] = set()
         self._gone = False
+        self._unread = False
+        self._more: asyncio.Handle | None = None
 
     # -- frames ------------------------------------------------------------------------------------------------
 
@@ -79,10 +83,15 @@ class Connection(asyncio.Protocol):
         )  # fmt: skip
 
     def data_received(self, data: bytes) -> None:
-        buffer = self._buffer
-        buffer += data
-        start = 0
-        while len(buffer) - start >= 4:
+        self._buffer += data
+        self._read()
+
+    def _read(self) -> None:
+        """Take up some of the frames that are there; the rest waits its turn, behind other callers and orders."""
+        buffer, start = self._buffer, 0
+        for _ in range(FRAMES_A_TURN):
+            if len(buffer) - start < 4:
+                break
             length = int.from_bytes(buffer[start : start + 4], "big")
             allowed = MAX_FRAME_BYTES if self.agents or self.host else UNPROVED_FRAME_BYTES
             if length > allowed:
@@ -94,17 +103,32 @@ class Connection(asyncio.Protocol):
                 break
             self._request(bytes(buffer[start + 4 : start + 4 + length]))
             start += 4 + length
+        else:
+            self._transport.pause_reading()
+            self._more = asyncio.get_running_loop().call_soon(self._read)
+            del buffer[:start]
+            return
         del buffer[:start]
+        self._more = None
+        self._read_on()
+
+    def _read_on(self) -> None:
+        if self._more is None and not self._unread:
+            self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """The caller does not read its answers: it is not asked for more questions until it does."""
+        self._unread = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._transport.resume_reading()
+        self._unread = False
+        self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
+        if self._more is not None:
+            self._more.cancel()
         for action in tuple(self.executing):
             self._node.runner.lost(action, "the process that executed it is gone")
         self._lost(self)

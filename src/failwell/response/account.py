@@ -354,6 +354,7 @@ def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
     if agent.incident == number and agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
-        what = "approve" if row.proposal else "propose"
-        asked.append(f"Two persons give authority back: failwell agent release {what} {agent.name} --incident {number}")
+        what, more = ("approve", "") if row.proposal else ("propose", ' --conditions "..." --evidence ENTRY')
+        command = f"failwell agent release {what} {agent.name} --incident {number}{more}"
+        asked.append(f"Two persons give authority back: {command}")
     return tuple(asked)

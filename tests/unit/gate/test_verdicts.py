@@ -363,7 +363,7 @@ def test_a_customer_keeps_one_token_over_calls_tools_and_restarts_and_two_have_t
     assert house.bodies(kinds.EffectWitnessed)[0].customer == first
     assert first is not None
     assert first != other
-    assert "c-1" not in first
+    assert len(first) == 34  # random: it tells nothing of whom it stands for
 
 
 def test_two_ledgers_know_a_customer_by_different_tokens() -> None:

@@ -326,13 +326,20 @@ def witnessed(action: int | None, ref: str = "1", **more: Any) -> outcomes.Witne
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("pretended", ["none", "denied", "another tool's", "not yet", "never", "beyond any number"])
+PRETENDED = ("none", "denied", "another tool's", "another tool's, ended", "not yet", "never", "beyond any number")
+
+
+@pytest.mark.parametrize("pretended", PRETENDED)
 def test_an_effect_without_an_allowed_verdict_of_its_own_is_a_bypass(pretended: str) -> None:
     house = open_house()
     run = house.run()
     denied = house.ask(run, SMALL).entry
-    read = house.ask(run, tool="orders.read", arguments=b'{"order_id":"o"}').entry
-    actions = {"none": None, "denied": denied, "another tool's": read, "not yet": house.state.size, "never": -1}
+    read, ended = (house.ask(run, tool="orders.read", arguments=b'{"order_id":"o"}').entry for _ in range(2))
+    house.settle(ended)
+    actions = {
+        "none": None, "denied": denied, "another tool's": read, "another tool's, ended": ended,
+        "not yet": house.state.size, "never": -1,
+    }  # fmt: skip
     house.do(outcomes.record_effects(AGENT, (witnessed(actions.get(pretended, 10**40)),)))
     assert signals(house)[-1][0] == "bypass"
     assert house.agent().authority == "SUSPENDED"
@@ -349,12 +356,15 @@ def test_an_effect_of_an_allowed_action_is_paired_with_it_also_in_its_own_commit
     assert house.agent().authority == "ACTIVE"
 
 
-def test_an_effect_of_another_agent_s_action_is_a_bypass() -> None:
+@pytest.mark.parametrize("ended", [False, True])
+def test_an_effect_of_another_agent_s_action_is_a_bypass(ended: bool) -> None:
     house = open_house()
     house.register("spiffe://shop.example/agent/other-bot")
     house.adopt(contract_text(agent="spiffe://shop.example/agent/other-bot"))
     other = "spiffe://shop.example/agent/other-bot"
     theirs = house.ask(house.run(other), agent=other).entry
+    if ended:
+        house.settle(theirs)
     house.do(outcomes.record_effects(AGENT, (witnessed(theirs),)))
     assert house.agent().authority == "SUSPENDED"
     assert house.agent(other).authority == "ACTIVE"

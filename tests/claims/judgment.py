@@ -72,7 +72,8 @@ class Court:
         mutant = self.mutants.get(claim.mutant)
         if mutant is None:
             return Judged(claim, ended, None, f"mutant {claim.mutant} is not written")
-        passing = [test for test, how in ended.items() if how == "passed"]
+        # Quick ones first: the first failure ends the run.
+        passing = sorted((test for test, how in ended.items() if how == "passed"), key=lambda test: sound.took[test])
         caught_by, because = self._try(mutant, passing)
         return Judged(claim, ended, caught_by, because)
 
@@ -96,7 +97,8 @@ class Court:
         if caught is not None:
             return caught, None
         if not result.complete or "broke" in result.ended.values() or len(result.ended) < len(tests):
-            return None, f"mutant {mutant.name} breaks the tests' set-up, not the claim"
+            because = next((line for line in result.output.splitlines() if line.startswith("E  ")), "")
+            return None, f"mutant {mutant.name} breaks the tests' set-up, not the claim {because}".rstrip()
         return None, f"mutant {mutant.name} survives"
 
 

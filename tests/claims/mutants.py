@@ -42,9 +42,7 @@ class Mutant:
         except OSError as error:
             raise TableError(f"{MUTANTS}: {self.name}: {error}") from error
         if (times := source.count(self.find)) != 1:
-            raise TableError(
-                f"{MUTANTS}: {self.name}: its text stands {times} times in {self.file}, not once"
-            )
+            raise TableError(f"{MUTANTS}: {self.name}: its text stands {times} times in {self.file}, not once")
         return source.replace(self.find, self.replace)
 
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ class Run:
     seconds: float
     complete: bool
     output: str
+    took: dict[str, float] = field(default_factory=dict)
 
 
 def marked(root: Path, python: Path) -> dict[str, list[str]]:
@@ -59,10 +60,12 @@ def run(root: Path, python: Path, tests: list[str], *, first_failure: bool = Fal
     arguments = ["--exitfirst"] if first_failure else []
     status, lines, output, seconds = _pytest(root, python, [*arguments, *tests])
     ended: dict[str, str] = {}
+    took: dict[str, float] = defaultdict(float)
     for line in lines:
         if "phase" in line:
             ended[line["test"]] = _worst(ended.get(line["test"]), line["phase"], line["outcome"])
-    return Run(ended, seconds, status in _FINE, output)
+            took[line["test"]] += line["seconds"]
+    return Run(ended, seconds, status in _FINE, output, took)
 
 
 def _worst(so_far: str | None, phase: str, outcome: str) -> str:

@@ -31,7 +31,7 @@ class _Reporter:
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         expected = "xfail" if hasattr(report, "wasxfail") else report.outcome
-        self._write({"test": report.nodeid, "phase": report.when, "outcome": expected})
+        self._write({"test": report.nodeid, "phase": report.when, "outcome": expected, "seconds": report.duration})
 
     def _write(self, line: dict[str, Any]) -> None:
         with self._path.open("a", encoding="utf-8") as file:

@@ -128,7 +128,6 @@ def test_a_tool_that_kills_its_supervisor_brings_its_orphans_to_the_node_which_k
     assert node.ask("running") == {"running": []}
 
 
-@pytest.mark.requirement("R6.3")
 def test_an_orphan_that_cannot_be_attributed_is_reported_and_never_called_stopped(stage: Stage) -> None:
     node = stage.node("sweep")
     running = node.animal("kills_supervisor").await_hidden()
@@ -160,6 +159,7 @@ def is_wholly_root(pid: int) -> bool:
         return False
 
 
+@pytest.mark.requirement("R6.3")
 def test_a_process_that_this_user_may_not_kill_is_reported_and_never_called_stopped(stage: Stage) -> None:
     node = stage.node("nobody")
     # A Python that becomes root, for a second, in a directory that only the test's ordinary user enters.

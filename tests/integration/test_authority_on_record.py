@@ -17,6 +17,7 @@ from failwell.core import contract, kinds, orders
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Entry, decode_entry
 from failwell.gate import outcomes, registry, runs
+from failwell.gate.verdicts import Proposal
 from failwell.identity import keys, names, persons
 from failwell.node import audit
 from failwell.node.recovery import recover
@@ -174,7 +175,7 @@ def test_a_decision_holds_its_verdict_and_exactly_what_decided(made: ledgers.Mad
 @pytest.mark.parametrize("reason", [None, "", "because the customer asked\nfor it \u2014 twice"])
 def test_the_agents_reason_is_kept_as_given_or_is_null(made: ledgers.Made, reason: str | None) -> None:
     proposal = made.gate.decide(
-        ledgers.Proposal(
+        Proposal(
             agent=AGENT, run=made.run(), call="c1", tool="orders.read", arguments=b'{"order_id": "A-1"}', reason=reason
         )
     )

@@ -64,7 +64,7 @@ def send_due(made: ledgers.Made, port: int, box: Mailbox) -> None:
         host="127.0.0.1", port=port, sender="failwell@shop.example", security="none", username=None,
         password_file=None, ca_file=None,
     )  # fmt: skip
-    notifier = SmtpNotifier(settings, SystemClock(), lambda path: "")
+    notifier = SmtpNotifier(settings, SystemClock(), lambda path: b"")
     outbox = Outbox(made.writer, notifier, compose, made.origin)
     outbox.start()
     try:

@@ -61,9 +61,7 @@ def bodies(written: list[Entry[Any]], kind: type) -> list[Any]:
 def repeat(made: ledgers.Made, times: int) -> int:
     """One refund and `times` repeats of it; the third repeat suspends. Answers the last decision's number."""
     run = made.run()
-    for number in range(times + 1):
-        last = made.refund(run, f"r{number}", "A-1")
-    return last.entry
+    return [made.refund(run, f"r{number}", "A-1") for number in range(times + 1)][-1].entry
 
 
 def authority(made: ledgers.Made) -> str:

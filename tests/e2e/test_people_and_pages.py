@@ -184,9 +184,7 @@ def test_an_order_is_good_once_and_only_over_what_was_seen(suspended: House) -> 
     house.adopt("refund-bot", version=2)
     with pytest.raises(Refused, match="something else than stands now"):
         wire.call("order", orders=[powers.as_fields(outdated)], timeout_s=5)
-    ahead = o.ReleasePropose(
-        incident=1, agent="refund-bot", authority="PROBATION", conditions="x", evidence=(2**40,)
-    )
+    ahead = o.ReleasePropose(incident=1, agent="refund-bot", authority="PROBATION", conditions="x", evidence=(2**40,))
     with pytest.raises(Refused, match="no entry"):
         house.hand("anna").give("release.propose", ahead)
     assert house.ask("status")["suspended"] == ["refund-bot"]
@@ -233,9 +231,7 @@ def test_a_looping_agent_beside_the_node_delays_neither_decisions_nor_a_stop(mai
     house.node(crashing=True)
     caller = house.agent()
     running = caller.start("c1", grandchild=True, deaf=True)
-    busy = [
-        subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"], env=os.environ) for _ in range(3)
-    ]
+    busy = [subprocess.Popen([sys.executable, "-c", "while True: sum(range(1000))"], env=os.environ) for _ in range(3)]
     try:
         for number in range(20):
             assert caller.act({"customer": f"d{number}", "millis": 0}, how="decide")["verdict"]["verdict"] == "ALLOW"

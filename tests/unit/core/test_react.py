@@ -109,6 +109,7 @@ def test_what_is_escalated_or_recorded_moves_nothing_without_a_rule() -> None:
 # ---- the contract's own rules ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.5")
 def test_the_first_rule_that_matches_decides_and_the_ladder_below_is_not_asked() -> None:
     house = open_house(with_rules("denied(fatal) => record", "denied(fatal) => suspend"))
     run = house.run()
@@ -118,6 +119,7 @@ def test_the_first_rule_that_matches_decides_and_the_ladder_below_is_not_asked()
     assert {(rule, applied) for _, rule, _, applied in signals(house)} == {("response[1]", False)}
 
 
+@pytest.mark.requirement("R7.5")
 def test_a_rule_that_has_not_counted_enough_lets_the_next_one_speak() -> None:
     house = open_house(with_rules("denied(small) >= 3 in 10m => suspend", "denied(small) => hold"))
     run = house.run()
@@ -330,6 +332,7 @@ PRETENDED = ("none", "denied", "another tool's", "another tool's, ended", "not y
 
 
 @pytest.mark.parametrize("pretended", PRETENDED)
+@pytest.mark.requirement("R5.1", "R5.2")
 def test_an_effect_without_an_allowed_verdict_of_its_own_is_a_bypass(pretended: str) -> None:
     house = open_house()
     run = house.run()
@@ -346,6 +349,7 @@ def test_an_effect_without_an_allowed_verdict_of_its_own_is_a_bypass(pretended: 
 
 
 @pytest.mark.parametrize("settled", [False, True])
+@pytest.mark.requirement("R5.1")
 def test_an_effect_of_an_allowed_action_is_paired_with_it_also_in_its_own_commit(settled: bool) -> None:
     house = open_house()
     action = house.ask(house.run()).entry

@@ -106,6 +106,7 @@ def test_a_page_of_another_incident_and_a_failed_one_are_not_this_one_s(house: H
 # ---- stops and the bound -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R8.5")
 def test_the_bound_is_measured_from_the_order_to_the_last_process(house: House) -> None:
     account_ = told(house)
     assert account_.bound == {"stated_ms": 2000, "measured_ms": 300.0, "proven_by": "swept"}
@@ -115,6 +116,7 @@ def test_the_bound_is_measured_from_the_order_to_the_last_process(house: House) 
     )  # fmt: skip
 
 
+@pytest.mark.requirement("R8.5")
 def test_one_unproven_stop_leaves_the_whole_bound_unmeasured() -> None:
     house = open_house()
     run = house.run()
@@ -178,6 +180,7 @@ def counts(house: House) -> tuple[int, int, int]:
         (0, (0, 0, 1)),
     ],
 )
+@pytest.mark.requirement("R11.1")
 def test_an_effect_is_placed_by_the_tool_side_s_clock(
     house: House, ago_us: int, expected: tuple[int, int, int]
 ) -> None:
@@ -195,6 +198,7 @@ def test_while_a_stop_is_unproven_nothing_is_said_to_be_after_it() -> None:
     assert counts(house) == (0, 1, 0)
 
 
+@pytest.mark.requirement("R11.1")
 def test_two_witnesses_of_one_effect_are_one_effect_at_its_earliest(house: House) -> None:
     see(house, "r-1", action=running(house), ago_us=2 * SECOND_US)
     see(house, "r-1", ago_us=0, witness="bank")
@@ -249,6 +253,7 @@ def test_what_the_agent_does_after_its_release_is_no_part_of_the_incident(house:
     assert account_.timeline == rows_before
 
 
+@pytest.mark.requirement("R11.2")
 def test_customers_are_named_most_harmed_first_with_the_entries_that_show_it(house: House) -> None:
     for ref, customer in (("1", "anna"), ("2", "bert"), ("3", "bert"), ("4", None), ("5", "cleo")):
         see(house, ref, customer=customer, ago_us=2 * SECOND_US, action=running(house))
@@ -262,6 +267,7 @@ def test_customers_are_named_most_harmed_first_with_the_entries_that_show_it(hou
 # ---- the story ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R22.1")
 def test_the_timeline_tells_from_the_onset_on_and_every_line_has_its_entry(house: House) -> None:
     house.release()
     lines = told(house).timeline

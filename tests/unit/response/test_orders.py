@@ -76,6 +76,7 @@ def test_a_release_needs_every_mark_of_containment(house: House, missing: str) -
     assert house.state.size == size
 
 
+@pytest.mark.requirement("R9.3")
 def test_a_response_without_a_hold_or_order_is_not_enough_to_release_from() -> None:
     """A suspension that some other road led to lacks marks, and the release says which."""
     house = open_house()
@@ -104,6 +105,7 @@ def test_a_suspended_agent_comes_back_on_probation_and_no_other_way(house: House
         house.propose("olga", authority=authority)
 
 
+@pytest.mark.requirement("R23.2")
 def test_evidence_must_exist_before_the_proposal(house: House) -> None:
     contained(house)
     with refused(house, "no entry"):
@@ -135,6 +137,7 @@ def test_an_agent_that_is_not_suspended_needs_no_release() -> None:
 # ---- approving ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R23.1")
 def test_two_persons_give_authority_back_on_probation_under_a_new_epoch(house: House) -> None:
     contained(house)
     proposal = house.propose("olga")
@@ -148,6 +151,7 @@ def test_two_persons_give_authority_back_on_probation_under_a_new_epoch(house: H
     assert "RELEASED" in house.state.incident[1].marks
 
 
+@pytest.mark.requirement("R23.3")
 def test_who_proposed_does_not_approve(house: House) -> None:
     contained(house)
     with refused(house, "another person"):
@@ -155,6 +159,7 @@ def test_who_proposed_does_not_approve(house: House) -> None:
     assert house.agent().authority == "SUSPENDED"
 
 
+@pytest.mark.requirement("R23.1")
 def test_one_key_under_two_names_is_one_person(house: House) -> None:
     contained(house)
     house.enrol("sara", "approver", key_of="olga")
@@ -164,6 +169,7 @@ def test_one_key_under_two_names_is_one_person(house: House) -> None:
         house.approve("sara", proposal)
 
 
+@pytest.mark.requirement("R23.3")
 def test_who_suspended_by_hand_does_not_approve_but_another_does() -> None:
     house = open_house()
     house.suspend("piet")
@@ -183,6 +189,7 @@ def test_only_an_approver_approves(house: House) -> None:
 
 
 @pytest.mark.parametrize("proposal", ["0" * 64, "f" * 64])
+@pytest.mark.requirement("R23.1")
 def test_an_approval_is_of_the_proposal_that_stands(house: House, proposal: str) -> None:
     contained(house)
     with refused(house, "stands proposed"):

@@ -187,6 +187,15 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
     if agent is not None and agent.incident is None:
         fresh = agent.onset is None or at_us - agent.noticed_us > QUIET_US
         state.change("agent", name, onset=body.about if fresh else agent.onset, noticed_us=at_us)
+    elif agent is not None and agent.incident in state.incident:
+        # Whoever orders a stop that a rule had given already has stopped the agent too (R23).
+        stopped_by = state.incident[agent.incident].stopped_by
+        if _persons(body.by) and body.by not in stopped_by:
+            state.change("incident", agent.incident, stopped_by=(*stopped_by, body.by))
+
+
+def _persons(by: str) -> tuple[str, ...]:
+    return (by,) if by.startswith("person:") else ()
 
 
 @_folds(kinds.IncidentOpened)
@@ -197,6 +206,7 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
         kind=body.kind, severity=body.severity, state="OPEN", title=body.title, agent=str(entry.agent),
         opened=entry.seq, onset_first=body.onset_first, onset_last=body.onset_last, response=body.response,
         marks={"DETECTED": entry.seq}, waiting=(), signals=1, proposed_by=None, proposal=None,
+        stopped_by=_persons(body.by),
     )  # fmt: skip
     state.incidents = body.incident
     state.put("incident", body.incident, row)

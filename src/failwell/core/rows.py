@@ -114,7 +114,10 @@ class SignalRow(Row, frozen=True, kw_only=True):
 
 
 class Incident(Row, frozen=True, kw_only=True):
-    """`marks` are the containment marks with the entry that made each (D30); `waiting` the actions not yet ended."""
+    """`marks` are the containment marks with the entry that made each (D30); `waiting` the actions not yet ended.
+
+    `stopped_by` are the persons who ordered this stop: they do not approve the release (R23).
+    """
 
     kind: str
     severity: str
@@ -130,6 +133,7 @@ class Incident(Row, frozen=True, kw_only=True):
     signals: int
     proposed_by: str | None
     proposal: str | None
+    stopped_by: tuple[str, ...]
 
 
 class Hold(Row, frozen=True, kw_only=True):

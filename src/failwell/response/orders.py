@@ -90,10 +90,9 @@ def approve_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         agent = _releasable(turn, details.incident, row, details.agent)
         if row.proposal is None or row.proposed_by is None or row.proposal != details.proposal:
             raise Refused("this is not the release that stands proposed", hint="failwell incident show")
-        suspended_by = state.agent[agent].suspended_by or ""
         if order.person == row.proposed_by or state.person[order.person].key == state.person[row.proposed_by].key:
             raise Refused(f"{order.person} proposed this release: another person approves it (R23)")
-        if suspended_by == f"person:{order.person}":
+        if f"person:{order.person}" in row.stopped_by:
             raise Refused(f"{order.person} suspended this agent: another person approves its release (R23)")
         was = state.agent[agent].authority
         approved = kinds.ReleaseApproved(

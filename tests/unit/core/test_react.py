@@ -238,7 +238,7 @@ def test_a_second_incident_only_after_release() -> None:
     house = open_house()
     run = house.run()
     house.ask(run, FATAL)
-    house.suspend("piet")
+    house.suspend("quan")
     assert house.state.incidents == 1
     house.release()
     assert house.state.incidents == 1

@@ -181,6 +181,17 @@ def test_who_suspended_by_hand_does_not_approve_but_another_does() -> None:
     assert house.agent().authority == "PROBATION"
 
 
+@pytest.mark.requirement("R23.3")
+def test_who_orders_a_stop_that_a_rule_had_given_already_does_not_approve_either(house: House) -> None:
+    contained(house)
+    house.suspend("piet")
+    proposal = house.propose("olga")
+    with refused(house, "suspended this agent"):
+        house.approve("piet", proposal)
+    house.approve("quan", proposal)
+    assert house.agent().authority == "PROBATION"
+
+
 def test_only_an_approver_approves(house: House) -> None:
     contained(house)
     house.enrol("sara", "operator", "reviewer")

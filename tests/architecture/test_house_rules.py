@@ -76,9 +76,7 @@ def test_the_errors_that_a_pack_carries_need_nothing() -> None:
 def test_modules_and_classes_bear_the_designs_words(path: Path) -> None:
     names = [path.stem, *(node.name for node in ast.walk(tree(path)) if isinstance(node, ast.ClassDef))]
     for name in names:
-        assert not {
-            word for word in NOT_OUR_WORDS if word in name.lower().split("_") or name.lower().endswith(word)
-        }
+        assert not {word for word in NOT_OUR_WORDS if word in name.lower().split("_") or name.lower().endswith(word)}
 
 
 def test_what_is_long_is_known_and_why() -> None:
@@ -121,8 +119,6 @@ def test_no_test_stands_in_for_our_own_code_by_a_mock() -> None:
 
 
 def test_the_floor_plan_that_contributors_read_names_every_room() -> None:
-    plan = (
-        (SOURCE.parents[1] / "CONTRIBUTING.md").read_text("utf-8").partition("```text")[2].partition("```")[0]
-    )
+    plan = (SOURCE.parents[1] / "CONTRIBUTING.md").read_text("utf-8").partition("```text")[2].partition("```")[0]
     rooms = {path.parent.name for path in SOURCE.glob("*/__init__.py")}
     assert rooms <= set(re.findall(r"[a-z]+", plan))

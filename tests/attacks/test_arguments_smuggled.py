@@ -31,9 +31,7 @@ from tests.unit.core.contract.contracts import (
     situation,
 )
 
-CEILING = one_tool(
-    '{amount: "money(2, 0..10000)", note?: string}', clauses=clause("context.args.amount > 20000")
-)
+CEILING = one_tool('{amount: "money(2, 0..10000)", note?: string}', clauses=clause("context.args.amount > 20000"))
 
 
 def denied(text: str | bytes, contract: str = CEILING) -> contracts.Judgment:
@@ -325,16 +323,12 @@ thread.start()
 thread.join()
 print(done)
 """
-    ran = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False
-    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=50, check=False)
     assert (ran.returncode, ran.stdout.strip()) == (0, "[True]"), ran.stderr
 
 
 def test_a_billion_laughs() -> None:
-    laughs = "a0: &a0 [ha, ha]\n" + "".join(
-        f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10)
-    )
+    laughs = "a0: &a0 [ha, ha]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 10))
     began = time.monotonic()
     assert "anchors and aliases" in str(contracts.lint(laughs + REFUND_BOT, name="x")[0])
     assert time.monotonic() - began < 5
@@ -382,7 +376,5 @@ def test_the_same_action_spelled_otherwise_meets_the_same_limit() -> None:
 
 def test_an_iban_with_one_digit_changed() -> None:
     changed = {**REFUND, "iban": "GB82 WEST 1234 5698 7654 33"}
-    judgment = judge(
-        REFUND_BOT, contracts.Proposal(tool="payments.refund", arguments=json.dumps(changed).encode())
-    )
+    judgment = judge(REFUND_BOT, contracts.Proposal(tool="payments.refund", arguments=json.dumps(changed).encode()))
     assert judgment.errors == ("iban is not an iban",)

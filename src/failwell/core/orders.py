@@ -37,9 +37,7 @@ MAX_AHEAD_US = 5 * MINUTE_US
 # Look-alike letters of other scripts never reach a signature: names are lower-case ASCII. `\Z`, because `$`
 # would let a trailing line feed through. The structure of names is judged in `identity.names`.
 Name = Annotated[str, Meta(pattern=r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?\Z", max_length=63)]
-AgentId = Annotated[
-    str, Meta(pattern=r"^(spiffe://[a-z0-9][a-z0-9._/-]*|[a-z0-9][a-z0-9._-]*)\Z", max_length=255)
-]
+AgentId = Annotated[str, Meta(pattern=r"^(spiffe://[a-z0-9][a-z0-9._/-]*|[a-z0-9][a-z0-9._-]*)\Z", max_length=255)]
 Origin = Annotated[str, Meta(pattern=r"^[a-z0-9][a-z0-9._/-]*\Z", max_length=255)]
 Digest = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z")]
 Nonce = Annotated[str, Meta(pattern=r"^[0-9a-f]{32}\Z")]
@@ -302,9 +300,7 @@ def parse_signed(data: str | bytes) -> SignedOrder:
     return signed
 
 
-def check_order(
-    order: Order[Any], *, origin: str, shown: str | None, now_us: int, used: Callable[[str], bool]
-) -> None:
+def check_order(order: Order[Any], *, origin: str, shown: str | None, now_us: int, used: Callable[[str], bool]) -> None:
     """Hold a verified order against where and when it is used.
 
     `origin` is this ledger's; `shown` the digest of what this ledger shows for it (an order that permits is

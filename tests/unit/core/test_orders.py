@@ -24,9 +24,7 @@ DETAILS: dict[str, orders.Details] = {
     "init": orders.Init(key=KEY, roles=("owner",), contact=None, settings=HEX),
     "person.enrol": orders.PersonEnrol(person="ben", key=KEY, proof=SIGNATURE, roles=("owner",), contact=HEX),
     "host.register": orders.HostRegister(host="web-shop", key=KEY, agents=("refund-bot",)),
-    "agent.register": orders.AgentRegister(
-        agent="spiffe://shop.example/agent/refund-bot", key=KEY, owner="ann"
-    ),
+    "agent.register": orders.AgentRegister(agent="spiffe://shop.example/agent/refund-bot", key=KEY, owner="ann"),
     "contract.sign": orders.ContractSign(contract="refund-bot", version=7, digest=HEX),
     "contract.adopt": orders.ContractAdopt(contract="refund-bot", version=7, digest=HEX, signed=HEX),
     "config.apply": orders.ConfigApply(settings=HEX, previous=HEX),
@@ -176,9 +174,7 @@ def test_moved_keys_are_refused() -> None:
         parse_order(moved)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "null", "[]", "{}", '"x"', "[" * 100_000, "{" * 5000, "\ud800", "x" * 20_000]
-)
+@pytest.mark.parametrize("text", ["", "null", "[]", "{}", '"x"', "[" * 100_000, "{" * 5000, "\ud800", "x" * 20_000])
 def test_what_is_no_order_is_refused_without_harm(text: str) -> None:
     with pytest.raises(InputError):
         parse_order(text)

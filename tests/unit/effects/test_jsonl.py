@@ -150,7 +150,7 @@ def test_a_log_that_was_cut_is_reported(tmp_path: Path, log: Path) -> None:
     append(log, line(1) + line(2))
     _, cursor = reader(tmp_path).read(None)
     os.truncate(log, len(line(1)))
-    with pytest.raises(Corrupt, match="bytes, .* were read before") as caught:
+    with pytest.raises(Corrupt, match=r"bytes, .* were read before") as caught:
         reader(tmp_path).read(cursor)
     assert caught.value.code == "log-cut"
 

@@ -68,11 +68,11 @@ def read_record(workspace: Workspace) -> Record:
 
 @contextmanager
 def _copied(workspace: Workspace) -> Iterator[Workspace]:
-    """A copy of a closed ledger and its published key, in a directory that goes away."""
+    """A copy of a ledger that nobody writes (its log too: a node may have been killed) and of its published key."""
     with tempfile.TemporaryDirectory(prefix="failwell-demo-copy-") as directory:
         copy = Workspace(Path(directory))
         copy.keys.mkdir(mode=0o700)
-        shutil.copyfile(workspace.ledger, copy.ledger)
+        sqlite.copy(workspace.ledger, copy.ledger)
         shutil.copyfile(workspace.log_pub, copy.log_pub)
         yield copy
 

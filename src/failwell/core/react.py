@@ -14,6 +14,7 @@ from failwell.core import kinds
 from failwell.core.contract import Rule
 from failwell.core.errors import ContractError
 from failwell.core.machines import worse
+from failwell.core.orders import parse_order
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
 
@@ -72,7 +73,7 @@ def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Dr
         return ()
     signal = kinds.Signal(
         by=f"person:{body.person}", signal="order(agent.suspend)", severity="major", about=entry.seq, count=1,
-        rule="order", response=CONTAIN, applied=True,
+        rule=f"order: {parse_order(body.text).details.reason}", response=CONTAIN, applied=True,
     )  # fmt: skip
     return (Draft(body=signal, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
 
@@ -159,13 +160,45 @@ def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[
 
 def _open(state: State, entry: Entry[Any], signal: kinds.Signal) -> Draft:
     agent = state.agent[str(entry.agent)]
-    began = signal.about if agent.onset is None else agent.onset
     body = kinds.IncidentOpened(
         by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
-        title=f"{agent.name}: {signal.signal}", signal=entry.seq, onset_first=min(began, signal.about),
+        title=_title(agent.name, signal), signal=entry.seq, onset_first=_began(state, entry, signal),
         onset_last=signal.about, response=signal.response,
     )  # fmt: skip
     return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
+
+
+def _title(name: str, signal: kinds.Signal) -> str:
+    """A case in words: which agent, and which clause spoke or who stopped it why."""
+    if signal.by == ACTOR:
+        return f"{name}: {signal.signal}"
+    person, reason = signal.by.removeprefix("person:"), signal.rule.removeprefix("order: ")
+    return f"{name}: suspended by {person}: {reason}"[:200]
+
+
+def _began(state: State, entry: Entry[Any], signal: kinds.Signal) -> int:
+    """Where it began: the first signal about the tools that the deciding clause is for. A person's order is its own.
+
+    What an agent did wrong with another tool is another story, and would date this one too early.
+    """
+    if signal.by != ACTOR:
+        return signal.about
+    onsets = state.agent[str(entry.agent)].onsets
+    tools = {state.decided[1] if state.decided[0] == signal.about else "", *_covered(state, str(entry.agent), signal)}
+    return min([signal.about, *(onsets[tool][0] for tool in tools if tool in onsets)])
+
+
+def _covered(state: State, agent: str, signal: kinds.Signal) -> tuple[str, ...]:
+    """The tools of the clause or limit that a signal is about."""
+    try:
+        contract = state.contract_of(agent)
+    except ContractError:
+        contract = None
+    if contract is None:
+        return ()
+    named = [*((clause.id, clause.tools) for clause in contract.clauses)]
+    named += [(limit.id, limit.tools) for limit in contract.limits]
+    return tuple(tool for name, tools in named if f"({name})" in signal.signal for tool in tools)
 
 
 def _after_opened(state: State, entry: Entry[Any], body: kinds.IncidentOpened) -> tuple[Draft, ...]:

@@ -53,7 +53,7 @@ class Host(Row, frozen=True, kw_only=True):
 
 
 class Agent(Row, frozen=True, kw_only=True):
-    """`onset` is what the first signal was about that no incident answers for; `noticed_us` when the last one was."""
+    """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was."""
 
     name: str
     owner: str
@@ -65,8 +65,7 @@ class Agent(Row, frozen=True, kw_only=True):
     incident: int | None
     registered: int
     suspended_by: str | None
-    onset: int | None
-    noticed_us: int
+    onsets: dict[str, tuple[int, int]]
 
 
 class ContractRow(Row, frozen=True, kw_only=True):

@@ -291,7 +291,7 @@ def test_a_person_s_suspension_opens_a_case_in_their_name_and_contains() -> None
     order = house.suspend("piet")
     assert moved(house, start) == WHOLE
     opened = house.bodies(kinds.IncidentOpened)[0]
-    assert (opened.by, opened.title) == ("person:piet", "refund-bot: order(agent.suspend)")
+    assert (opened.by, opened.title) == ("person:piet", "refund-bot: suspended by piet: it looks wrong")
     assert (opened.onset_first, opened.onset_last) == (order, order)
     assert house.agent().suspended_by == "person:piet"
     assert house.bodies(kinds.InterruptOrdered)[0].actions == (running,)
@@ -583,3 +583,20 @@ def test_the_times_of_a_response_are_those_of_what_caused_it() -> None:
     denied = house.ask(run, FATAL).entry
     assert len({entry.at for entry in house.entries(denied)}) == 1
     assert len({entry.mono_us for entry in house.entries(denied)}) == 1
+
+
+def test_what_was_wrong_with_another_tool_dates_no_incident_too_early() -> None:
+    house = open_house(with_rules("denied(fatal) => suspend"))
+    run = house.run()
+    house.ask(run, tool="nobody.lists", call="elsewhere")
+    first = house.ask(run, FATAL).entry
+    assert house.bodies(kinds.IncidentOpened)[0].onset_first == first
+
+
+def test_a_person_s_order_dates_its_own_case() -> None:
+    house = open_house()
+    run = house.run()
+    house.ask(run, SMALL)
+    order = house.suspend("piet")
+    opened = house.bodies(kinds.IncidentOpened)[0]
+    assert (opened.onset_first, opened.onset_last) == (order, order)

@@ -38,6 +38,7 @@ dev:
 
 demo: run
 	@$(BIN)/failwell demo $(ARGS)
+	@echo "(failwell is $(BIN)/failwell here; to call it by its name: source $(BIN)/activate)" >&2
 
 test: dev
 	@$(BIN)/python -m pytest $(ARGS)

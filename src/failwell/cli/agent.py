@@ -24,7 +24,7 @@ app.add_typer(release, name="release")
 AUTHORITIES = {
     "REGISTERED": "nothing: no contract is adopted", "ACTIVE": "what its contract allows",
     "RESTRICTED": "its contract, tightened", "SUSPENDED": "nothing",
-    "PROBATION": "its contract, tightened, after a release", "OBSERVED": "everything: recorded, NOT governed",
+    "PROBATION": "its contract, tightened after a release (see `restricted` in it)", "OBSERVED": "everything: recorded, NOT governed",
     "RETIRED": "nothing, for good",
 }  # fmt: skip
 

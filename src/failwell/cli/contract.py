@@ -11,7 +11,7 @@ import typer
 
 from failwell.cli import options, session
 from failwell.cli.screen import Answer, Screen, door, plural
-from failwell.core.errors import InputError, NotFound
+from failwell.core.errors import InputError, NotFound, Refused
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Finding
@@ -88,6 +88,11 @@ def sign(
     contract = _load(file)
     place = session.open_workspace(workspace)
     with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+        if hand.person != contract.owner:
+            raise Refused(
+                f"{contract.contract} is owned by {contract.owner}: {hand.person} cannot stand for it",
+                hint=f"failwell contract sign {file} --as {contract.owner}",
+            )
         signed = hand.sign_contract(contract)
         path = _keep(place, contract, hand.person, signed)
 

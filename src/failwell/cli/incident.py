@@ -120,7 +120,7 @@ def show_incident(
 
 
 def _show_first(screen: Screen, told: dict[str, Any]) -> None:
-    unproven = [stop for stop in told["stops"] if stop["measured_ms"] is None]
+    unproven = [stop for stop in told["stops"] if stop["state"] == "interrupted_unconfirmed"]
     done = _CONTAINED.get(told["authority"], f"Its authority now: {told['authority']}.")
     if unproven:
         done += f" {plural(len(unproven), 'running tool')} NOT CONFIRMED as stopped."

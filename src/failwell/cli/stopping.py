@@ -86,7 +86,7 @@ def _await_reports(place: Workspace, sent: tuple[StopSent, ...]) -> dict[int, di
 def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
     told = _account(place, name)
     stops = [] if told is None else told["stops"]
-    open_stops = [stop for stop in stops if stop["measured_ms"] is None]
+    open_stops = [stop for stop in stops if stop["state"] == "interrupted_unconfirmed"]
     incident = None if told is None else told["incident"]
 
     def show(screen: Screen) -> None:
@@ -125,7 +125,7 @@ def _account(place: Workspace, name: str) -> dict[str, Any] | None:
             while True:
                 number = find_agent(wire, name)[1]["incident"]
                 told = None if number is None else wire.call("ask", about="incident", key=number, timeout_s=LOOK_S)
-                ended = told is not None and all(stop["measured_ms"] is not None for stop in told["stops"])
+                ended = told is not None and all(stop["state"] != "interrupted_unconfirmed" for stop in told["stops"])
                 if ended or time.monotonic() > until:
                     return told
                 time.sleep(EVERY_S)

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Verdict, read_verdict
 from failwell.client.wire import Wire, hello, reach
 from failwell.core.errors import FailwellError as Error
-from failwell.core.errors import NotFound, Refused
+from failwell.core.errors import InputError, NotFound, Refused
 from failwell.execute.function import ORIGINAL, import_path, importable, make_command
 from failwell.identity import agents, names
 from failwell.node.workspace import find_workspace
@@ -232,10 +232,14 @@ class Run:
     def _propose(
         self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str
     ) -> Future[Any]:  # fmt: skip
+        try:
+            text = json.dumps(arguments)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise InputError(f"arguments travel as JSON: {error}", hint="Give text, numbers, lists, dicts.") from error
         target = self._gate.target(tool) if how == "execute" else None
         return self._gate.wire.ask(
             "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,
-            arguments=json.dumps(arguments), reason=reason, how=how, target=target,
+            arguments=text, reason=reason, how=how, target=target,
         )  # fmt: skip
 
     @staticmethod

@@ -24,6 +24,7 @@ from failwell.identity.persons import Signer, sign_order
 from failwell.ledger.vault import commitment
 from failwell.node import left_orders
 from failwell.node.workspace import Workspace
+from failwell.notify.message import check_address
 
 #: A node that is silent this long does not delay a stop (D2).
 SUSPEND_WAIT_S = 1.0
@@ -65,6 +66,8 @@ class Hand:
 
     def enrol(self, person: Named, public: str, proof: str, roles: tuple[str, ...], email: str | None) -> Any:
         """Enrol a further person, who brought key and proof."""
+        if email is not None:
+            check_address(email, "email")
         salt = secrets.token_bytes(16)
         contact = None if email is None else commitment(salt, email.encode())
         details = o.PersonEnrol(person=person.person, key=public, proof=proof, roles=roles, contact=contact)

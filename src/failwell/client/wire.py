@@ -50,12 +50,18 @@ _started: list[subprocess.Popen[bytes]] = []
 class Wire:
     """One connection. Thread-safe: requests may be made from many threads, replies are matched by id."""
 
-    def __init__(self, path: Path, *, timeout_s: float = 10.0) -> None:
+    def __init__(self, path: Path, *, timeout_s: float = 5.0) -> None:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.settimeout(timeout_s)
         try:
             self._socket.connect(str(path))
             self.greeting = self._read()
+        except TimeoutError as error:
+            self._socket.close()
+            raise Unreachable(
+                f"the node takes calls and does not answer within {timeout_s:g} s", code="silent",
+                hint="A stop works without it: failwell agent suspend. To see why: failwell doctor",
+            ) from error  # fmt: skip
         except (OSError, EOFError) as error:
             self._socket.close()
             raise Unreachable(f"the node at {path} does not answer: {error}") from error
@@ -151,8 +157,8 @@ def reach(socket_path: Path, workspace: Path, *, start: bool = True) -> Wire:
     """Connect to the workspace's node, starting one where none answers; Unreachable tells the node's own words."""
     try:
         return Wire(socket_path)
-    except Unreachable:
-        if not start:
+    except Unreachable as error:
+        if not start or error.code == "silent":  # a node that stands still holds the workspace: another cannot start
             raise
     return _start(socket_path, workspace)
 
@@ -172,7 +178,9 @@ def _start(socket_path: Path, workspace: Path) -> Wire:
     while time.monotonic() < deadline:
         try:
             return Wire(socket_path)
-        except Unreachable:
+        except Unreachable as error:
+            if error.code == "silent":
+                raise
             ended = process.poll()
         if ended not in (None, 0):
             said = log.read_bytes()[began:].decode("utf-8", "replace").strip()

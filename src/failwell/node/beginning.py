@@ -18,6 +18,7 @@ from failwell.node import settings, watch
 from failwell.node.assembly import create_book, genesis_drafts, new_salt, write_now
 from failwell.node.clock import SystemClock
 from failwell.node.workspace import Workspace
+from failwell.notify.message import check_address
 
 
 class Begun(NamedTuple):
@@ -36,6 +37,8 @@ def begin(
     Raises InputError for settings that cannot be read or a workspace that is there already.
     """
     wanted = settings.parse_settings(settings_toml)
+    if email is not None:
+        check_address(email, "email")
     clock = SystemClock()
     book, made = create_book(workspace, clock)
     (workspace.path / settings.FILE_NAME).write_text(settings_toml, encoding="utf-8")

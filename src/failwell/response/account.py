@@ -191,11 +191,11 @@ def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
         end = own.ends.get(action)
         tool = tools.get(action, "?")
         if end is not None and isinstance(end.body, kinds.InterruptConfirmed):
-            measured_ms = max(0, end.body.ended_mono_us - ordered.mono_us) / 1000 if end.body.ended_mono_us else 0.0
+            measured_ms, proven_by = _measure(ordered, end.body)
             stops.append(
                 Stop(
                     action=action, tool=tool, state=end.body.state, processes=end.body.processes,
-                    measured_ms=measured_ms, proven_by=end.body.proven_by,
+                    measured_ms=measured_ms, proven_by=proven_by,
                 )
             )  # fmt: skip
         else:
@@ -207,6 +207,19 @@ def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
                 )
             )  # fmt: skip
     return tuple(stops)
+
+
+def _measure(ordered: Entry[Any], body: kinds.InterruptConfirmed) -> tuple[float | None, str]:
+    """Milliseconds from the order on record to the last process gone, and what shows it.
+
+    An action that was stopped while the node stood still had ended before its order came on record: that is no
+    measurement of how long a stop takes, and is not told as one.
+    """
+    if not body.ended_mono_us:
+        return 0.0, body.proven_by
+    if body.ended_mono_us < ordered.mono_us:
+        return None, f"{body.proven_by}; it had ended before the order came on record: not measured"
+    return (body.ended_mono_us - ordered.mono_us) / 1000, body.proven_by
 
 
 # ---- what escaped --------------------------------------------------------------------------------------------

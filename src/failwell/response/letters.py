@@ -28,7 +28,7 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
-    unproven = any(stop.measured_ms is None for stop in told.stops)
+    unproven = any(stop.state == "interrupted_unconfirmed" for stop in told.stops)
     done = {
         "SUSPENDED": f"It is {'' if unproven else 'stopped and '}suspended; the record is locked.",
         "RESTRICTED": "It is restricted, to what its contract allows then.",

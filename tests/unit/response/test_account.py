@@ -321,3 +321,16 @@ def test_an_account_is_plain_data(house: House) -> None:
     see(house, "r-1", ago_us=2 * SECOND_US)
     plain = msgspec.json.decode(msgspec.json.encode(told(house)))
     assert plain["onset"] == [house.state.incident[1].onset_first, house.state.incident[1].onset_last]
+
+
+def test_an_action_that_ended_before_its_order_came_on_record_is_confirmed_and_not_measured() -> None:
+    house = open_house()
+    run = house.run()
+    house.ask(run, customer="c-run")
+    house.clock.skip(5 * SECOND_US)
+    house.ask(run, FATAL)
+    house.stop(house.state.incident[1].waiting[0], after_us=-3 * SECOND_US)
+    (stop,) = told(house).stops
+    assert (stop.state, stop.measured_ms) == ("interrupted_confirmed", None)
+    assert "not measured" in stop.proven_by
+    assert told(house).bound["measured_ms"] is None

@@ -24,8 +24,8 @@ app.add_typer(release, name="release")
 AUTHORITIES = {
     "REGISTERED": "nothing: no contract is adopted", "ACTIVE": "what its contract allows",
     "RESTRICTED": "its contract, tightened", "SUSPENDED": "nothing",
-    "PROBATION": "its contract, tightened after a release (see `restricted` in it)", "OBSERVED": "everything: recorded, NOT governed",
-    "RETIRED": "nothing, for good",
+    "PROBATION": "its contract, tightened after a release (see `restricted` in it)",
+    "OBSERVED": "everything: recorded, NOT governed", "RETIRED": "nothing, for good",
 }  # fmt: skip
 
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="Its short name or full SPIFFE id.")]

@@ -9,6 +9,7 @@ It does not write the locks; `make lock` does.
 from __future__ import annotations
 
 import ast
+import configparser
 import hashlib
 import json
 import os
@@ -67,12 +68,28 @@ def runs(python: Path, code: str) -> bool:
     return subprocess.run([str(python), "-I", "-c", code], capture_output=True, check=False).returncode == 0
 
 
+def _named_settings() -> dict[str, str]:
+    """How an index is reached by the file that PIP_CONFIG_FILE names: older pips read it and do not list it."""
+    parser = configparser.RawConfigParser()
+    named = os.environ.get("PIP_CONFIG_FILE", os.devnull)
+    try:
+        parser.read(named, encoding="utf-8")
+    except (configparser.Error, UnicodeDecodeError) as error:
+        fail(f"{named}: pip's settings cannot be read: {error}", "Mend that file, or unset PIP_CONFIG_FILE.")
+    return {
+        key: " ".join(parser.get(section, key).split())
+        for section in ("global", "install")
+        if parser.has_section(section)
+        for key in sorted(REACH & set(parser.options(section)))
+    }
+
+
 def pip_environment() -> dict[str, str]:
     """The environment for pip: the caller's, with pip's settings reduced to how an index is reached."""
     listed = subprocess.run(
         [str(PYTHON), "-m", "pip", "config", "list"], capture_output=True, text=True, check=False, cwd=ROOT
     )
-    kept: dict[str, str] = {}
+    kept = _named_settings()
     # Sections come weakest first (site, global, user, then the environment), so that the last one wins.
     for line in sorted(listed.stdout.splitlines(), key=lambda text: text.startswith(":env:")):
         name, _, value = line.partition("=")

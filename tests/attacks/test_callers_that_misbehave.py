@@ -313,17 +313,19 @@ def test_a_reader_that_never_reads_is_hung_up_on_and_costs_no_memory(house: Hous
     assert caller.write("after")["result"]["state"] == "completed"
 
 
-def test_a_caller_that_hangs_up_in_mid_call_loses_the_answer_and_nothing_else(house: House) -> None:
+def test_a_caller_that_hangs_up_in_mid_call_has_its_tool_stopped_and_never_run_again(house: House) -> None:
     house.node(crashing=True)
     caller = house.agent()
-    caller.ask({"customer": "c1", "millis": 300}, call="mine")
+    caller.ask({"customer": "c1", "millis": 30_000}, call="mine")
     await_true(lambda: house.began("c1"))
     caller.wire.close()
     outcome = await_true(lambda: house.entries("outcome"))[0]
-    assert outcome["body"]["state"] == "completed"
+    assert outcome["body"]["state"] == "interrupted_confirmed"
+    (attempted,) = house.entries("interrupt.attempted")
+    assert attempted["body"]["method"] == "its caller is gone"
     again = house.caller()
     again.run = caller.run
-    assert again.write("c1", 300, call="mine")["verdict"]["state"] == "completed"
+    assert again.write("c1", 30_000, call="mine")["verdict"]["state"] == "interrupted_confirmed"
     assert len(house.began("c1")) == 1
 
 

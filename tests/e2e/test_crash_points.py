@@ -238,13 +238,14 @@ def test_an_agent_killed_at_any_step_leaves_an_action_that_is_settled_and_never_
         assert agent.wait(20) == -signal.SIGKILL
         assert agent.stdout.read() == ""
     outcome = await_true(lambda: house.entries("outcome", name))[0]["body"]
-    assert outcome["state"] == "completed"
+    # Nobody waits for it any more: it had ended, it was stopped and nothing of it is left, or it never started.
+    assert outcome["state"] in ("completed", "interrupted_confirmed", "blocked")
     again = house.caller(name)
     again.run = run
     answer = again.write(customer, 700, call="the-one-call")
     assert answer["verdict"]["repeated"]
-    assert answer["verdict"]["state"] == "completed"
-    assert len(house.began(customer)) == 1
+    assert answer["verdict"]["state"] == outcome["state"]
+    assert len(house.began(customer)) <= (outcome["state"] != "blocked")
     table.note(again)
     house.hang_up()
     table.check()

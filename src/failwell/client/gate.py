@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import contextvars
 import functools
 import json
@@ -157,11 +158,13 @@ class Run:
         self._token = _CURRENT.set(self)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         if self._token is not None:
             _CURRENT.reset(self._token)
-        if self.id is not None:
-            self._gate.wire.call("run.close", agent=self._agent, run=self.id)
+        # What went wrong inside is what the caller must hear of, not that its actions are still under way.
+        with contextlib.nullcontext() if kind is None else contextlib.suppress(Error):
+            if self.id is not None:
+                self._gate.wire.call("run.close", agent=self._agent, run=self.id)
 
     async def __aenter__(self) -> AsyncRun:
         await asyncio.to_thread(self.__enter_quietly)
@@ -173,9 +176,9 @@ class Run:
         if self._token is not None:
             _CURRENT.reset(self._token)
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
         self._token = None
-        await asyncio.to_thread(self.__exit__)
+        await asyncio.to_thread(self.__exit__, kind)
 
     # -- acting ------------------------------------------------------------------------------------------------
 

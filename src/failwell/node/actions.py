@@ -27,6 +27,8 @@ from failwell.response.containment import ended_by_order
 
 #: How long a cooperative action may take to say that it stopped before it is declared unconfirmed.
 COOPERATIVE_GRACE_S = 1.0
+#: How a supervised action was interrupted whose caller's connection ended.
+CALLER_GONE = "its caller is gone"
 #: The only variables of the node's own environment that a tool inherits: no secret passes by accident.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
@@ -43,7 +45,7 @@ class Result(NamedTuple):
 
 
 class ToolRunner:
-    """Executes allowed actions. `limits(tool)` gives (deadline in microseconds or None) from the contract in force."""
+    """Executes allowed actions, and records how each ended before its caller hears of it."""
 
     def __init__(
         self, writer: Writer, fence: Fence, executor: Executor, marker_prefix: str, output_cap_bytes: int
@@ -111,7 +113,9 @@ class ToolRunner:
 
     def _settle(self, end: Ended, future: Future[Result]) -> None:
         """Record how a supervised action ended; called once, from the executor's thread."""
-        ordered = self._fence.ended(end.action)
+        running = self._fence.take(end.action)
+        ordered = running is not None and running.ordered
+        method = running.method if running is not None and ordered else end.why or "order"
         settlement = Settlement(
             decision=end.action, state=end.state, by="supervisor", exit_code=end.exit_code,
             result=end.output if end.output or end.state == "completed" else None, truncated=end.truncated,
@@ -119,7 +123,7 @@ class ToolRunner:
             words=_last_words(end),
         )  # fmt: skip
         stopped = ordered or end.state.startswith("interrupted")
-        recorded = self._record(end, settlement, "order" if ordered else end.why or "order", stopped=stopped)
+        recorded = self._record(end, settlement, method, stopped=stopped)
         _then(
             recorded, future,
             lambda entry: Result(
@@ -202,6 +206,11 @@ class ToolRunner:
         """Stop these actions; those that never started are recorded as blocked, so that none is left open."""
         for action in self._fence.interrupt(actions):
             self.block(action, "suspended before it started")
+
+    def abandon(self, actions: tuple[int, ...]) -> None:
+        """Stop what a caller that is gone had started: nobody waits for it, and nobody could stop it by itself."""
+        for action in self._fence.interrupt(actions, CALLER_GONE):
+            self.block(action, f"{CALLER_GONE} before it started")
 
 
 def _ended(action: int, state: State, why: str, proven_by: str) -> Ended:

@@ -25,6 +25,7 @@ from failwell.gate.verdicts import Proposal, Verdict, check_call_id
 from failwell.identity import agents, names
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
+from failwell.node.actions import CALLER_GONE
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
 
 if TYPE_CHECKING:
@@ -54,6 +55,7 @@ class Connection(asyncio.Protocol):
         self.host: str | None = None
         self.peer_pid = 0
         self.executing: set[int] = set()
+        self._supervised: set[int] = set()
         self._gone = False
         self._unread = False
         self._more: asyncio.Handle | None = None
@@ -131,6 +133,7 @@ class Connection(asyncio.Protocol):
             self._more.cancel()
         for action in tuple(self.executing):
             self._node.runner.lost(action, "the process that executed it is gone")
+        self._node.runner.abandon(tuple(self._supervised))
         self._lost(self)
 
     def push(self, message: Any) -> None:
@@ -297,8 +300,8 @@ class Connection(asyncio.Protocol):
         try:
             await self._node.wait_for_orders()
             target, deadline_us = await self._node.prepare(verdict, request.how, request.target)
-            if self._gone and request.how == "begin":
-                raise Refused("its caller is gone")
+            if self._gone:
+                raise Refused(CALLER_GONE)
         except FailwellError as error:
             # Nothing was started: the record says so, and the limits that it reserved are given back.
             await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
@@ -308,7 +311,11 @@ class Connection(asyncio.Protocol):
             self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)
             return {"verdict": verdict, "result": None}
-        result = await self._node.execute(verdict, permit, proposal.arguments, target, deadline_us)
+        self._supervised.add(verdict.entry)
+        try:
+            result = await self._node.execute(verdict, permit, proposal.arguments, target, deadline_us)
+        finally:
+            self._supervised.discard(verdict.entry)
         output = base64.b64encode(result.output).decode()
         return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
 

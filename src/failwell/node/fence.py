@@ -22,13 +22,16 @@ _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 
 @dataclass(slots=True)
 class Running:
-    """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given."""
+    """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given, by
+    `method`.
+    """
 
     action: int
     agent: str
     executor: str
     stop: Callable[[], None] | None = None
     ordered: bool = False
+    method: str = "order"
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +114,14 @@ class Fence:
         if ordered:
             stop()
 
-    def interrupt(self, actions: Iterable[int]) -> list[int]:
+    def interrupt(self, actions: Iterable[int], method: str = "order") -> list[int]:
         """Deliver an interrupt to these running actions; returns those that were never started."""
         absent = []
         for action in actions:
             with self._lock:
                 running = self._running.get(action)
                 if running is not None:
+                    running.method = running.method if running.ordered else method
                     running.ordered = True
                 elif action not in self._ending:
                     self._permits.pop(action, None)

@@ -43,8 +43,32 @@ def _folds(kind: type) -> Callable[[_Fold], _Fold]:
 def _genesis(state: Projections, entry: Entry[Any], body: kinds.Genesis, at_us: int) -> None:
     if entry.seq != 0:
         raise Corrupt(f"entry {entry.seq} is a second genesis")
-    row = rows.Workspace(mode=body.mode, origin=entry.origin, configuration="", withheld_us=0)
+    row = rows.Workspace(
+        mode=body.mode, origin=entry.origin, log_key=body.log_key, configuration="", withheld_us=0, failed=()
+    )  # fmt: skip
     state.put("workspace", 1, row)
+
+
+@_folds(kinds.Health)
+def _health(state: Projections, entry: Entry[Any], body: kinds.Health, at_us: int) -> None:
+    others = tuple(part for part in state.failed if part != body.part)
+    failed = tuple(sorted((*others, body.part))) if body.state == "failed" else others
+    if failed != state.failed:
+        state.change("workspace", 1, failed=failed)
+
+
+@_folds(kinds.LogKey)
+def _log_key(state: Projections, entry: Entry[Any], body: kinds.LogKey, at_us: int) -> None:
+    if body.was != state.log_key:
+        raise Corrupt(f"entry {entry.seq} replaces a key that is not in force")
+    state.change("workspace", 1, log_key=body.key)
+
+
+@_folds(kinds.Continued)
+def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_us: int) -> None:
+    if body.was != state.origin or body.size != entry.seq or entry.origin == body.was:
+        raise Corrupt(f"entry {entry.seq} goes on from another log than this one")
+    state.change("workspace", 1, origin=entry.origin, log_key=body.key)
 
 
 @_folds(kinds.Config)

@@ -74,6 +74,38 @@ class Heads(Body, frozen=True, kw_only=True):
     upto: int
 
 
+@register("log.key")
+class LogKey(Body, frozen=True, kw_only=True):
+    """The checkpoint key changed. Trees that hold this entry are signed by `key`, shorter ones by `was` (C2SP vkeys).
+
+    `statement` is a C2SP signed note over `failwell/log-key/1`, origin, old vkey and new vkey (a line each), signed by
+    both keys: who trusts the old one comes to trust the new one by it, and nobody names a key that they do not hold.
+    """
+
+    was: str
+    key: str
+    statement: str
+
+
+@register("continued")
+class Continued(Body, frozen=True, kw_only=True):
+    """The log goes on under a new origin (the envelope's), after entries that its guard had signed were lost.
+
+    It stands directly behind its order (which still bears the origin `was`); `size` is its own number and `root` the
+    tree head over everything before it. `key` is the vkey of the new origin. `lost_*` is what the old guard had signed
+    last, as far as it can still be told.
+    """
+
+    was: str
+    size: int
+    root: str
+    key: str
+    lost_size: int | None
+    lost_root: str | None
+    lost_note: str | None
+    why: str
+
+
 # ---- people, agents and what binds them ----------------------------------------------------------------------
 
 

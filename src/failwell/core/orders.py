@@ -49,6 +49,7 @@ Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==\Z")]
 Text = Annotated[
     str, Meta(pattern="^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\\Z", min_length=1, max_length=1000)
 ]
+VKey = Annotated[str, Meta(pattern=r"^[a-z0-9._/-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", max_length=400)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
 At = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z")]
@@ -154,6 +155,23 @@ class NodeStop(Details, frozen=True):
     reason: Text
 
 
+class LedgerRotate(Details, frozen=True):
+    """A new checkpoint key: `key` is the vkey in force, `reason` why it is replaced."""
+
+    key: VKey
+    reason: Text
+
+
+class LedgerContinue(Details, frozen=True):
+    """Go on under a new origin after entries were lost: what is there (`size`, `root`), what the guard had signed."""
+
+    size: Count
+    root: Digest
+    lost_size: Seq | None
+    lost_root: Digest | None
+    reason: Text
+
+
 class Power(msgspec.Struct, frozen=True, kw_only=True):
     """What an order of one kind may do.
 
@@ -184,6 +202,8 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
         "release.propose": Power(details=ReleasePropose),
         "release.approve": Power(details=ReleaseApprove, persons_needed=2, follows="release.propose"),
         "node.stop": Power(details=NodeStop, restricts=True),
+        "ledger.rotate": Power(details=LedgerRotate),
+        "ledger.continue": Power(details=LedgerContinue),
     }
 )
 

@@ -89,6 +89,14 @@ class Projections:
         return self.workspace[1].origin if self.workspace else ""
 
     @property
+    def log_key(self) -> str:
+        return self.workspace[1].log_key if self.workspace else ""
+
+    @property
+    def failed(self) -> tuple[str, ...]:
+        return self.workspace[1].failed if self.workspace else ()
+
+    @property
     def configuration(self) -> str:
         return self.workspace[1].configuration if self.workspace else ""
 

@@ -16,12 +16,18 @@ class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class Workspace(Row, frozen=True, kw_only=True):
-    """The one row about the whole. `withheld_us`: forward jumps of the wall clock that freed no limit window (D7)."""
+    """The one row about the whole.
+
+    `withheld_us`: forward jumps of the wall clock that freed no limit window (D7). `failed`: parts whose newest health
+    entry says so; while there are any, every verdict is a denial. `log_key`: the vkey that heads are signed by now.
+    """
 
     mode: str
     origin: str
+    log_key: str
     configuration: str
     withheld_us: int
+    failed: tuple[str, ...]
 
 
 class Head(Row, frozen=True, kw_only=True):

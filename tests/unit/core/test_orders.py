@@ -27,6 +27,8 @@ DETAILS: dict[str, orders.Details] = {
     "agent.register": orders.AgentRegister(agent="spiffe://shop.example/agent/refund-bot", key=KEY, owner="ann"),
     "contract.sign": orders.ContractSign(contract="refund-bot", version=7, digest=HEX),
     "contract.adopt": orders.ContractAdopt(contract="refund-bot", version=7, digest=HEX, signed=HEX),
+    "ledger.rotate": orders.LedgerRotate(key=f"failwell/0a1b+01234567+{'A' * 44}", reason="yearly"),
+    "ledger.continue": orders.LedgerContinue(size=90, root=HEX, lost_size=None, lost_root=None, reason="disk lost"),
     "config.apply": orders.ConfigApply(settings=HEX, previous=HEX),
     "agent.suspend": orders.AgentSuspend(agent="refund-bot", reason="repeats notices, é漢"),
     "incident.acknowledge": orders.IncidentAcknowledge(incident=1),

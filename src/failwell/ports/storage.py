@@ -45,14 +45,18 @@ class StoredToken(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """Everything of one commit. `rows` maps (table, key) to canonical JSON text; `note` is the signed checkpoint."""
+    """Everything of one commit. `rows` maps (table, key) to canonical JSON text.
+
+    `note` is a signed checkpoint over the first `size` entries, which may be fewer than there are; both None where the
+    guard has signed nothing new. A batch may hold a note alone.
+    """
 
     entries: Sequence[StoredEntry]
     blobs: Sequence[StoredBlob]
     tokens: Sequence[StoredToken]
     rows: Mapping[tuple[str, Any], str]
-    size: int
-    note: bytes
+    size: int | None
+    note: bytes | None
 
 
 class Storage(Protocol):

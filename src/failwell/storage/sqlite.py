@@ -99,7 +99,8 @@ class SqliteStorage:
         write = self._write
         try:
             write.execute("BEGIN IMMEDIATE")
-            write.executemany(_ENTRY, batch.entries)
+            if batch.entries:
+                write.executemany(_ENTRY, batch.entries)
             if batch.blobs:
                 write.executemany(_BLOB, batch.blobs)
             if batch.tokens:
@@ -109,7 +110,8 @@ class SqliteStorage:
                 by_table.setdefault(table, []).append((key, row))
             for table, changed in by_table.items():
                 write.executemany(_PUT[table], changed)
-            write.execute(_CHECKPOINT, (batch.size, batch.note))
+            if batch.note is not None:
+                write.execute(_CHECKPOINT, (batch.size, batch.note))
             write.execute("COMMIT")
         except apsw.FullError as error:
             raise StorageFull(f"no room to write the ledger {self.path}: {error}") from error

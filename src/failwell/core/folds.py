@@ -44,7 +44,7 @@ def _genesis(state: Projections, entry: Entry[Any], body: kinds.Genesis, at_us: 
     if entry.seq != 0:
         raise Corrupt(f"entry {entry.seq} is a second genesis")
     row = rows.Workspace(
-        mode=body.mode, origin=entry.origin, log_key=body.log_key, configuration="", withheld_us=0, failed=()
+        mode=body.mode, origins=((0, entry.origin),), log_key=body.log_key, configuration="", withheld_us=0, failed=()
     )  # fmt: skip
     state.put("workspace", 1, row)
 
@@ -68,7 +68,7 @@ def _log_key(state: Projections, entry: Entry[Any], body: kinds.LogKey, at_us: i
 def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_us: int) -> None:
     if body.was != state.origin or body.size != entry.seq or entry.origin == body.was:
         raise Corrupt(f"entry {entry.seq} goes on from another log than this one")
-    state.change("workspace", 1, origin=entry.origin, log_key=body.key)
+    state.change("workspace", 1, origins=(*state.origins, (entry.seq, entry.origin)), log_key=body.key)
 
 
 @_folds(kinds.Config)

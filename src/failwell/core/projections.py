@@ -86,7 +86,12 @@ class Projections:
 
     @property
     def origin(self) -> str:
-        return self.workspace[1].origin if self.workspace else ""
+        return self.workspace[1].origins[-1][1] if self.workspace else ""
+
+    @property
+    def origins(self) -> tuple[tuple[int, str], ...]:
+        """(first entry, origin) of each name the log has had, oldest first."""
+        return self.workspace[1].origins if self.workspace else ()
 
     @property
     def log_key(self) -> str:

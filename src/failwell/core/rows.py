@@ -19,11 +19,12 @@ class Workspace(Row, frozen=True, kw_only=True):
     """The one row about the whole.
 
     `withheld_us`: forward jumps of the wall clock that freed no limit window (D7). `failed`: parts whose newest health
-    entry says so; while there are any, every verdict is a denial. `log_key`: the vkey that heads are signed by now.
+    entry says so; while there are any, every verdict is a denial. `origins`: the log's names, each with the entry from
+    which it holds; a log that was continued has more than one. `log_key`: the vkey that heads are signed by now.
     """
 
     mode: str
-    origin: str
+    origins: tuple[tuple[int, str], ...]
     log_key: str
     configuration: str
     withheld_us: int

@@ -47,12 +47,18 @@ class Vault:
     def __init__(self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]) -> None:
         self._wrap = AESGCM(blob_key)
         self._token_key = token_key
-        self._origin = origin.encode()
+        self._origins: list[tuple[int, bytes]] = []
+        self.name((0, origin))
         self._entropy = entropy
         self._tokens: dict[bytes, str] = {}
 
+    def name(self, *origins: tuple[int, str]) -> None:
+        """Tell the names of the log, oldest first, each with the entry from which it holds: blobs are bound to them."""
+        self._origins = [(first, origin.encode()) for first, origin in origins]
+
     def _bound_to(self, seq: int) -> bytes:
-        return b"%s\n%d" % (self._origin, seq)
+        origin = next(origin for first, origin in reversed(self._origins) if first <= seq)
+        return b"%s\n%d" % (origin, seq)
 
     def seal(self, seq: int, secret: dict[str, Any]) -> tuple[StoredBlob, BlobRef]:
         """Encrypt `secret` for entry `seq`; returns the row and the digests that the entry carries."""

@@ -18,6 +18,7 @@ from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.core.instants import parse_at
 from failwell.core.orders import Order, SignedOrder
 from failwell.identity import agents, keys, persons
+from failwell.verify import ed25519
 
 ORIGIN = "failwell/5d41402abc4b2a76"
 AT = "2026-11-23T05:00:00.000000Z"
@@ -157,13 +158,13 @@ def test_a_replayed_order_is_refused_everywhere() -> None:
         play(ORIGIN, SIGHT, now_us)
 
 
-@pytest.mark.parametrize("point", sorted(keys._SMALL_ORDER))
+@pytest.mark.parametrize("point", sorted(ed25519.SMALL_ORDER))
 @pytest.mark.parametrize("sign_bit", [0, 0x80])
 def test_a_key_under_which_anything_verifies_is_refused(point: bytes, sign_bit: int) -> None:
     # With a public key of small order, the signature (R = that point's multiple, S = 0) fits some or all
     # messages.
     weak = point[:31] + bytes([point[31] | sign_bit])
-    for r in keys._SMALL_ORDER:
+    for r in ed25519.SMALL_ORDER:
         for count in range(16):
             assert not keys.verify(weak, b"%d" % count, r + bytes(32))
     with pytest.raises(Refused, match="nobody made"):

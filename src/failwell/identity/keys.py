@@ -23,27 +23,12 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from failwell.core.errors import InputError, NotFound, Refused
+from failwell.verify.ed25519 import is_small_order
 
 PUBLIC_BYTES = 32
 SECRET_BYTES = 32
 SIGNATURE_BYTES = 64
 MAX_KEY_FILE_BYTES = 16_384
-
-# The points of small order, sign bit cleared: under such a "key" one signature fits every message, so its
-# holder could deny any order and anybody could forge one. RFC 8032 does not exclude them; libsodium lists
-# the same seven.
-_SMALL_ORDER = frozenset(
-    bytes.fromhex(point)
-    for point in (
-        "00" * 32,
-        "01" + "00" * 31,
-        "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05",
-        "c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a",
-        "ec" + "ff" * 30 + "7f",
-        "ed" + "ff" * 30 + "7f",
-        "ee" + "ff" * 30 + "7f",
-    )
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +80,12 @@ def key_id(public: bytes) -> str:
 def check_public(public: bytes) -> bytes:
     """The same 32 bytes, if they can serve as somebody's key.
 
-    Raises Refused for a wrong length and for the points of small order, under which a signature proves
-    nothing.
+    Raises Refused for a wrong length and for the points of small order: under such a "key" one signature fits every
+    message, so its holder could deny any order and anybody could forge one. RFC 8032 does not exclude them.
     """
     if len(public) != PUBLIC_BYTES:
         raise Refused(f"an Ed25519 public key has 32 bytes, not {len(public)}")
-    if public[:31] + bytes([public[31] & 0x7F]) in _SMALL_ORDER:
+    if is_small_order(public):
         raise Refused("this public key verifies signatures that nobody made; it is refused")
     return public
 

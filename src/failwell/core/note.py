@@ -11,7 +11,7 @@ https://c2sp.org/tlog-checkpoint):
 
 Only Ed25519 keys (signature type 0x01). The cryptography is passed in: signing as `sign(message) ->
 signature`, verifying as `verify(public, message, signature) -> bool`; so this file needs the standard library
-only. It does not hold keys, does not cosign (type 0x04) and does not decide which keys to trust.
+only. It does not hold keys, does not cosign (`cosignature`, type 0x04) and does not decide which keys to trust.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Final
+from typing import ClassVar, Final, Self
 
 from failwell.core.errors import Corrupt, InputError
 from failwell.core.merkle import EMPTY_ROOT, HASH_BYTES
@@ -32,7 +32,6 @@ PUBLIC_KEY_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 MAX_CHECKPOINT_SIZE: Final = 2**63
 
-_ED25519: Final = b"\x01"
 _KEY_ID_BYTES: Final = 4
 _SIGNATURE_PREFIX: Final = "\N{EM DASH} "
 _CONTROL: Final = re.compile(r"[\x00-\x09\x0b-\x1f]")
@@ -51,6 +50,9 @@ Verify = Callable[[bytes, bytes, bytes], bool]
 class VerifierKey:
     """A named Ed25519 public key. Raises InputError for a bad name or length."""
 
+    TYPE: ClassVar[bytes] = b"\x01"
+    """The signature type, which separates keys of one name and use from those of another."""
+
     name: str
     public: bytes
 
@@ -60,14 +62,14 @@ class VerifierKey:
             raise _malformed(f"an Ed25519 public key has {PUBLIC_KEY_BYTES} bytes, not {len(self.public)}")
 
     @classmethod
-    def parse(cls, vkey: str) -> VerifierKey:
-        """Read a vkey, `name+hexid+base64(0x01 || public key)`. Raises InputError for all else."""
+    def parse(cls, vkey: str) -> Self:
+        """Read a vkey, `name+hexid+base64(type || public key)`. Raises InputError for all else."""
         parts = vkey.split("+", 2)
         if len(parts) != 3:
             raise _malformed("a vkey has three parts joined by +")
-        data = _from_base64(parts[2], "the key of a vkey")
-        if data[:1] != _ED25519:
-            raise _malformed("only Ed25519 keys (type 0x01) are supported")
+        data = from_base64(parts[2], "the key of a vkey")
+        if data[:1] != cls.TYPE:
+            raise _malformed(f"only keys of type 0x{cls.TYPE.hex()} are supported here")
         key = cls(parts[0], data[1:])
         # Attack: a key shown under the id of another. The id must follow from name and key.
         if key.text() != vkey:
@@ -76,12 +78,12 @@ class VerifierKey:
 
     @property
     def key_id(self) -> bytes:
-        """SHA-256(name || 0x0A || 0x01 || public key)[:4]."""
-        return sha256(self.name.encode("utf-8") + b"\n" + _ED25519 + self.public).digest()[:_KEY_ID_BYTES]
+        """SHA-256(name || 0x0A || type || public key)[:4]."""
+        return sha256(self.name.encode("utf-8") + b"\n" + self.TYPE + self.public).digest()[:_KEY_ID_BYTES]
 
     def text(self) -> str:
         """Return the vkey."""
-        return f"{self.name}+{self.key_id.hex()}+{_to_base64(_ED25519 + self.public)}"
+        return f"{self.name}+{self.key_id.hex()}+{to_base64(self.TYPE + self.public)}"
 
 
 # ----------------------------------------------------------------------------------------------------- notes
@@ -106,12 +108,12 @@ class Signature:
         name, _, encoded = line.removeprefix(_SIGNATURE_PREFIX).partition(" ")
         if not line.startswith(_SIGNATURE_PREFIX):
             raise _malformed("a signature line is em dash, space, key name, space, base64")
-        data = _from_base64(encoded, "a signature")
+        data = from_base64(encoded, "a signature")
         return cls(name, data[:_KEY_ID_BYTES], data[_KEY_ID_BYTES:])
 
     def line(self) -> str:
         """Return the line with its newline."""
-        return f"{_SIGNATURE_PREFIX}{self.name} {_to_base64(self.key_id + self.signature)}\n"
+        return f"{_SIGNATURE_PREFIX}{self.name} {to_base64(self.key_id + self.signature)}\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,13 +243,12 @@ class Checkpoint:
         if len(lines) < 4 or lines[-1]:
             raise _bad_checkpoint("origin, size and root are needed, each line ending in a newline")
         origin, size, root, *extensions = lines[:-1]
-        if not _DECIMAL.fullmatch(size):
-            raise _bad_checkpoint("the size is not a decimal number without leading zeros")
-        return cls(origin, int(size), _from_base64(root, "the root", code="checkpoint"), tuple(extensions))
+        root_hash = from_base64(root, "the root", code="checkpoint")
+        return cls(origin, from_decimal(size, "the size", code="checkpoint"), root_hash, tuple(extensions))
 
     def text(self) -> str:
         """Return the note text to be signed."""
-        return "".join(f"{line}\n" for line in (self.origin, self.size, _to_base64(self.root), *self.extensions))
+        return "".join(f"{line}\n" for line in (self.origin, self.size, to_base64(self.root), *self.extensions))
 
 
 def open_checkpoint(data: bytes, origin: str, verifiers: Sequence[tuple[VerifierKey, Verify]]) -> Checkpoint:
@@ -260,6 +261,48 @@ def open_checkpoint(data: bytes, origin: str, verifiers: Sequence[tuple[Verifier
     if checkpoint.origin != origin:
         raise Corrupt(f"the checkpoint is of log {checkpoint.origin!r}, not of {origin!r}", code="note-origin")
     return checkpoint
+
+
+# ----------------------------------------------------------------------------------------------- key changes
+
+_CHANGE: Final = "failwell/log-key/1"
+
+
+def sign_change(was: VerifierKey, key: VerifierKey, sign_was: Sign, sign_key: Sign) -> bytes:
+    """Return the note by which a log's key `was` hands over to `key`: both sign it, so neither is forced on the other.
+
+    Its lines are `failwell/log-key/1`, the origin (both keys' name), the old vkey and the new one. Raises InputError
+    for keys of two names or one key twice.
+    """
+    text = _change_text(was, key)
+    message = text.encode("utf-8")
+    signed = [Signature(each.name, each.key_id, made(message)) for each, made in ((was, sign_was), (key, sign_key))]
+    return SignedNote(text, tuple(signed)).encode()
+
+
+def open_change(data: bytes, verify: Verify) -> tuple[VerifierKey, VerifierKey]:
+    """Return the old and the new key of a change that both of them signed; whether to trust either is not said here.
+
+    Raises InputError for a note that is no change of a key, Corrupt as `open_note` and (code "note-unsigned") where
+    one of the two did not sign.
+    """
+    lines = SignedNote.parse(data).text.split("\n")
+    if len(lines) != 5 or lines[0] != _CHANGE:
+        raise _malformed(f"a change of a log's key has four lines, the first is {_CHANGE}")
+    was, key = VerifierKey.parse(lines[2]), VerifierKey.parse(lines[3])
+    opened = open_note(data, [(was, verify), (key, verify)])
+    # The text is made again from the two keys: its origin cannot be another than their name.
+    if opened.text != _change_text(was, key):
+        raise _malformed("the origin of a change is the name of both keys")
+    if len(opened.signers) != 2:
+        raise Corrupt("a change of a log's key was not signed by both keys", code="note-unsigned")
+    return was, key
+
+
+def _change_text(was: VerifierKey, key: VerifierKey) -> str:
+    if was.name != key.name or was.public == key.public:
+        raise _malformed("a change is from one key to another one of the same name")
+    return f"{_CHANGE}\n{was.name}\n{was.text()}\n{key.text()}\n"
 
 
 # ---------------------------------------------------------------------------------------------------- shapes
@@ -287,19 +330,30 @@ def _is_utf8(text: str) -> bool:
     return True
 
 
-def _to_base64(data: bytes) -> str:
+def to_base64(data: bytes) -> str:
+    """Encode as RFC 4648, 4."""
     return b64encode(data).decode("ascii")
 
 
-def _from_base64(text: str, what: str, *, code: str = "note") -> bytes:
-    """Decode RFC 4648, 4, taking only the spelling that encoding gives back: no second note says the same."""
+def from_base64(text: str, what: str, *, code: str = "note") -> bytes:
+    """Decode RFC 4648, 4, taking only the spelling that encoding gives back: no second note says the same.
+
+    Raises InputError with `code`, naming `what`.
+    """
     try:
         data = b64decode(text)
     except ValueError:  # also non-ASCII and bad padding
         data = b""
-    if _to_base64(data) != text:
+    if to_base64(data) != text:
         raise InputError(f"{what} is not strict base64", code=code)
     return data
+
+
+def from_decimal(text: str, what: str, *, code: str = "note") -> int:
+    """Read an ASCII decimal number without leading zeros, below 2^63; raises InputError with `code`, naming `what`."""
+    if not _DECIMAL.fullmatch(text) or int(text) >= MAX_CHECKPOINT_SIZE:
+        raise InputError(f"{what} is not a decimal number below 2^63 without leading zeros", code=code)
+    return int(text)
 
 
 def _malformed(why: str) -> InputError:

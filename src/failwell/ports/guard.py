@@ -24,12 +24,28 @@ class GuardRefused(Corrupt):
     code = "guard-refused"
 
 
+class GuardLost(Corrupt):
+    """Its memory of what it signed is gone or unreadable: it signs nothing; only a person's order goes on from here."""
+
+    code = "guard-lost"
+
+
 class Sealed(NamedTuple):
     """A head that the guard signed: tree size, root (32 bytes), and the C2SP signed note of its checkpoint."""
 
     size: int
     root: bytes
     note: bytes
+
+
+class GuardMoved(GuardFailed):
+    """It has signed more than the caller knows (an answer was lost): go on from `sealed`, which is verified."""
+
+    code = "guard-moved"
+
+    def __init__(self, sealed: Sealed) -> None:
+        super().__init__(f"the guard has already signed a tree of {sealed.size} leaves", hint="Go on from there.")
+        self.sealed = sealed
 
 
 class KeyChange(NamedTuple):
@@ -52,10 +68,17 @@ class Guard(Protocol):
         """What it signed last, None before the first head."""
         ...
 
-    def seal(self, size: int, root: bytes, path: Sequence[bytes], timeout_s: float) -> Sealed:
-        """Sign the head (size, root), which `path` proves to grow from `last()` (RFC 9162 2.1.4).
+    def grown(self) -> tuple[int, bytes]:
+        """Size and root of the tree the next head must grow from: `last()`'s, or a continued log's start, or 0."""
+        ...
 
-        Asked again for what it signed last, it answers the same. Raises GuardFailed and GuardRefused.
+    def seal(
+        self, size: int, root: bytes, path: Sequence[bytes], timeout_s: float, *, since: int | None = None
+    ) -> Sealed:
+        """Sign the head (size, root), which `path` proves to grow from `grown()` (RFC 9162 2.1.4).
+
+        Asked again for what it signed last, it answers the same. `since` is the size that the path starts from: with
+        it a lost answer shows as GuardMoved instead of a bad proof. Raises GuardFailed, GuardRefused and GuardLost.
         """
         ...
 
@@ -65,6 +88,10 @@ class Guard(Protocol):
 
     def confirm(self, key: str, size: int, timeout_s: float) -> None:
         """Sign trees of `size` and more leaves with the waiting `key`; the old one is destroyed once one is signed."""
+        ...
+
+    def retire(self, why: str, timeout_s: float) -> None:
+        """Destroy its keys: it signs nothing any more and keeps its last note as evidence. `why` is for people."""
         ...
 
     def close(self) -> None:

@@ -1,20 +1,84 @@
-"""Heads: one root over how far every agent's own chain reaches, so that leaving out an agent's entry shows (D15)."""
+"""When a `heads` entry is due, and the job that writes it (D15): `core.heads` holds the tree.
+
+Due are: every 4,096 entries, the opening of an incident and the placing of a hold (what is handed out about an agent
+then is complete up to there), and the close of a node, which asks for it itself. Hashing is spread: of a thousand
+agents the tree is brought up to date at once, of more a part every 256 entries, so that no batch waits for ten
+thousand lines. It does not queue the job, and it promises nothing between two entries: what an agent did after the
+newest one is in its chain, but an entry left out at its end would not show.
+"""
 
 from __future__ import annotations
 
-from failwell.core import kinds, merkle
-from failwell.core.records import Draft
-from failwell.core.state import State
+from collections.abc import Sequence
+from typing import Any, Final
+
+from failwell.core import kinds
+from failwell.core.heads import HeadsTree, heads_root
+from failwell.core.records import Draft, Entry, decode_entry
+from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
+from failwell.ports.storage import Storage
+
+EVERY: Final = 4096
+#: Entries between two looks at the tree where there are more agents than are hashed at once (about 2 ms either way).
+SWEEP: Final = 256
+AT_ONCE: Final = 1000
+#: What was asked for and not written (the ledger was closed to it) is asked for again after as many entries.
+AGAIN: Final = 256
+_PAGE: Final = 1024
 
 
-def heads_root(state: State) -> bytes:
-    """RFC 6962 root over the sorted lines `AGENT COUNT LEAF`, leaf in hex."""
-    lines = (f"{agent} {head.count} {head.leaf}".encode() for agent, head in sorted(state.head.items()))
-    return merkle.root_of(merkle.leaf_hash(line) for line in lines)
+class Heads:
+    """The heads of one book; all calls come from its writer's thread, `take` after each durable batch."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._tree = HeadsTree(book.state.head)
+        self._swept = size = book.state.size
+        last = newest_heads(book.storage, size, EVERY)
+        self._next = (max(0, size - EVERY) if last is None else last.seq + 1) + EVERY
+
+    def take(self, entries: Sequence[Entry[Any]]) -> bool:
+        """Note what has become durable; whether a heads entry is due now."""
+        due = False
+        for entry in entries:
+            if isinstance(entry.body, kinds.Heads):
+                due, self._next = False, entry.seq + 1 + EVERY
+            elif isinstance(entry.body, kinds.IncidentOpened | kinds.HoldPlaced):
+                due = True
+        size = entries[-1].seq + 1 if entries else 0
+        heads = self._book.state.head
+        if len(heads) > AT_ONCE and size - self._swept >= SWEEP:
+            self._swept = size
+            self._tree.update(heads)
+        if not due and size < self._next:
+            return False
+        self._next = size + AGAIN
+        return True
+
+    def write(self, turn: Turn) -> Plan[int]:
+        """The job that writes one over everything before it; its answer is the entry's number."""
+        self._tree.update(turn.state.head)
+        body = kinds.Heads(root=self._tree.root().hex(), agents=self._tree.size, upto=turn.seq)
+        return Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
 
 
 def write_heads(turn: Turn) -> Plan[int]:
     """The job that writes a `heads` entry over everything before it."""
-    body = kinds.Heads(root=heads_root(turn.state).hex(), agents=len(turn.state.head), upto=turn.seq)
+    body = kinds.Heads(root=heads_root(turn.state.head).hex(), agents=len(turn.state.head), upto=turn.seq)
     return Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
+
+
+def newest_heads(storage: Storage, size: int, within: int) -> Entry[kinds.Heads] | None:
+    """The newest heads entry among the last `within` of the first `size` entries, None where there is none."""
+    end, first = size, max(0, size - within)
+    while end > first:
+        begin = max(first, end - _PAGE)
+        for row in reversed(storage.entries(begin, end - begin)):
+            # Within a text the quotes would be escaped, so only an entry of this kind or a body's own field has this.
+            if b'"kind":"heads"' in row.data:
+                entry = decode_entry(row.data)
+                if isinstance(entry.body, kinds.Heads):
+                    return entry
+        end = begin
+    return None

@@ -11,7 +11,6 @@ encrypted blob (`blob`), people appear as random tokens whose rows are bound by 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from typing import Any, Generic, TypeVar
 
@@ -19,11 +18,10 @@ import msgspec
 
 from failwell.core import canonical
 from failwell.core.errors import Corrupt, InputError
+from failwell.core.tokens import MAX_TOKENS as MAX_TOKENS  # noqa: PLC0414  (part of how an entry binds its rows)
+from failwell.core.tokens import token_digest as token_digest  # noqa: PLC0414
 
 MAX_ENTRY_BYTES = 65_535
-#: Token row ids are entry number times this plus position: no entry has room for as many digests, so no two entries
-#: can claim one row.
-MAX_TOKENS = 1024
 
 B = TypeVar("B")
 
@@ -158,11 +156,6 @@ def decode_entry(data: bytes) -> Entry[Any]:
         raise Corrupt(f"entry {entry.seq} is not spelled canonically")
     _check_numbers(data)
     return entry
-
-
-def token_digest(token: str, lookup: bytes, sealed: bytes) -> str:
-    """What an entry's `tokens` holds for a token row (the fields have fixed or self-delimiting lengths)."""
-    return hashlib.sha256(token.encode() + b"\0" + lookup + sealed).hexdigest()
 
 
 class Draft(msgspec.Struct, frozen=True, kw_only=True):

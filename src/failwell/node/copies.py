@@ -20,7 +20,7 @@ from failwell.core.rows import TABLES
 from failwell.node.workspace import Workspace, lock_holder
 from failwell.ports.storage import StorageFailed
 from failwell.storage import sqlite
-from failwell.verify.ledger import Ledger
+from failwell.verify.record import Ledger
 
 #: How often a copy is made again because a node started or wrote meanwhile.
 _COPY_ATTEMPTS = 5
@@ -109,7 +109,7 @@ def _complaints(connection: apsw.Connection) -> list[str]:
 
 
 class DiskShelf:
-    """`verify.bound.Shelf` in a temporary file, so that a rebuild of any size takes little memory."""
+    """`verify.rebuilt.Shelf` in a temporary file, so that a rebuild of any size takes little memory."""
 
     def __init__(self, path: Path | str) -> None:
         self._connection = apsw.Connection(str(path))

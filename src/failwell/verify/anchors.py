@@ -14,7 +14,7 @@ from email.errors import MessageError
 from email.message import EmailMessage
 from typing import Any, Final, NamedTuple
 
-from failwell.core import kinds, note
+from failwell.core import note
 from failwell.core.errors import FailwellError, InputError
 from failwell.verify.finding import HEAD, KEPT, Findings
 
@@ -175,11 +175,12 @@ class Anchors:
 
     # -- after the entries -------------------------------------------------------------------------------------
 
-    def seals(self, size: int, roots: dict[int, bytes]) -> bool:
-        """Whether the ledger's own head is signed and is the tree of all `size` entries."""
-        return (
-            self.key is not None and self.own is not None and self.own.size == size and roots.get(size) == self.own.root
-        )
+    def sealed(self, size: int, roots: dict[int, bytes]) -> int:
+        """How many of the `size` entries the ledger's own head vouches for: signed, and the tree of those entries."""
+        own = self.own
+        if self.key is None or own is None or own.size > size or roots.get(own.size) != own.root:
+            return 0
+        return own.size
 
     def compare(self, size: int, roots: dict[int, bytes], broken_at: int | None) -> None:
         """Hold the heads against the tree of `size` entries; `roots` by size, as far as the tree is whole."""
@@ -235,7 +236,7 @@ class Anchors:
             )  # fmt: skip
         return good
 
-    def compare_genesis(self, genesis: kinds.Genesis | None, origin: str | None) -> None:
+    def compare_genesis(self, genesis: Any, origin: str | None) -> None:
         """The log key and origin in entry 0 against the key from outside: a ledger does not choose its own judge."""
         if self.key is None or genesis is None:
             return

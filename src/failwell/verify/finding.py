@@ -7,9 +7,8 @@ changed. Values only: nothing here verifies.
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from typing import Any, Final
-
-import msgspec
 
 SCHEMA: Final = "failwell/ledger-verify/1"
 PROVED: Final = "proved"
@@ -40,7 +39,8 @@ STEPS: Final[dict[int, str]] = {
 }
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
     """One thing that does not hold. The cause lies in entries `first`..`last`; `entry` is the one to look at first.
 
     `table` and `key` name a stored row; all of these are None where the finding is about no row or entry.
@@ -72,7 +72,8 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return 0, self.last, self.last - self.first
 
 
-class Step(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Step:
     """One numbered step: what it shows, whether it is proved, not proved or not checkable, and why or over how much."""
 
     number: int
@@ -85,7 +86,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.number:2d} {self.says}: {self.state}" + (f" ({self.detail})" if self.detail else "")
 
 
-class Report(msgspec.Struct, frozen=True, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
 
     `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `counts` holds how many
@@ -123,9 +125,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
             "tree": {"size": self.size, "root": self.root},
             "first_bad": self.first_bad,
             "first_bad_exact": bool(self.findings) and self.findings[0].exact,
-            "findings": [msgspec.to_builtins(finding) for finding in self.findings],
+            "findings": [asdict(finding) for finding in self.findings],
             "counts": self.counts,
-            "checks": [msgspec.to_builtins(step) for step in self.checks],
+            "checks": [asdict(step) for step in self.checks],
             "read": self.read,
         }
 

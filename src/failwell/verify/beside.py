@@ -1,31 +1,26 @@
-"""What lies beside the entries: blobs and tokens bound by digest, and projection rows that must be a fold (D13, D19).
+"""What lies beside the entries: blobs and tokens, each row bound by a digest in its entry (D13).
 
-Rows that entries alone give back are compared with a rebuild; rows that they cannot give back (ciphertexts, wrapped
-keys, the token map) are bound by a SHA-256 in their entry. So no row is unbound. Nothing is decrypted here.
+Standard library only. Nothing is decrypted here, and what a changed row once said cannot be told.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from failwell.core.errors import Corrupt
-from failwell.core.records import MAX_TOKENS, Entry, token_digest
-from failwell.core.rows import TABLES
-from failwell.verify.finding import BOUND, ROWS, Findings
+from failwell.core.tokens import MAX_TOKENS, token_digest
+from failwell.verify.envelope import Envelope
+from failwell.verify.finding import BOUND, Findings
 
 
-class Shelf(Protocol):
-    """Where rebuilt rows are laid while entries stream by, so that memory stays flat; a later row replaces."""
-
-    def put(self, rows: Iterable[tuple[str, Any, str, int]]) -> None:
-        """Lay down (table, key, canonical JSON, number of the entry that made it)."""
-        ...
-
-    def rows(self, table: str) -> Iterable[tuple[Any, str, int]]:
-        """(key, canonical JSON, entry) of a table by ascending key (integers, or UTF-8 byte order)."""
-        ...
+def readable(findings: Findings, step: int, table: str, rows: Iterator[Any]) -> Iterator[Any]:
+    """The rows that can be read; where they cannot be read on (the source raises Corrupt) is a finding."""
+    try:
+        yield from rows
+    except Corrupt as error:
+        findings.add(step, f"{table}.unreadable", f"table {table} cannot be read on: {error.message}", table=table)
 
 
 class _Queue:
@@ -34,7 +29,7 @@ class _Queue:
     def __init__(self, findings: Findings, table: str, rows: Iterable[Any], types: tuple[type, ...]) -> None:
         self._findings = findings
         self._table = table
-        self._rows = _readable(findings, BOUND, table, iter(rows))
+        self._rows = readable(findings, BOUND, table, iter(rows))
         self._types = types
         self._last: int | None = None
         self.count = 0
@@ -83,7 +78,7 @@ class Beside:
         while self._tokens.head is not None and self._tokens.head[0] // MAX_TOKENS == seq:
             self._tokens.step()
 
-    def take(self, entry: Entry[Any]) -> None:
+    def take(self, entry: Envelope) -> None:
         """Hold the rows of one entry against the digests that it carries."""
         seq = entry.seq
         self._extra(seq)
@@ -109,7 +104,7 @@ class Beside:
             self._say("token", "extra", row // MAX_TOKENS, row, f"token row {row} belongs to no entry")
             self._tokens.step()
 
-    def _blob(self, seq: int, entry: Entry[Any]) -> None:
+    def _blob(self, seq: int, entry: Envelope) -> None:
         head = self._blobs.head
         here = head is not None and head[0] == seq
         if entry.blob is None:
@@ -143,65 +138,3 @@ class Beside:
 
     def _say(self, table: str, what: str, seq: int, key: int, message: str) -> None:
         self._findings.add(BOUND, f"{table}.{what}", message, entry=seq, table=table, key=key)
-
-
-def compare_rows(
-    findings: Findings, size: int, shelf: Shelf, stored: Callable[[str], Iterable[tuple[Any, str]]]
-) -> int:  # fmt: skip
-    """Hold every stored projection row against the rebuilt one; how many were read. `size`: number of entries."""
-    return sum(_compare_table(findings, size, table, shelf, stored) for table in TABLES)
-
-
-def _compare_table(
-    findings: Findings, size: int, table: str, shelf: Shelf, stored: Callable[[str], Iterable[tuple[Any, str]]]
-) -> int:  # fmt: skip
-    kind = int if TABLES[table][1] else str
-    made = iter(shelf.rows(table))
-    want = next(made, None)
-    read = 0
-    last: Any = None
-
-    def say(what: str, key: int | str | None, entry: int | None, message: str) -> None:
-        # A row that no entry made stands against all of them.
-        first, last = (0 if entry is None else entry), max(0, size - 1)
-        findings.add(
-            ROWS, f"row.{what}", message, entry=last if entry is None else entry, first=first, last=last,
-            table=table, key=key,
-        )  # fmt: skip
-
-    for row in _readable(findings, ROWS, table, iter(stored(table))):
-        read += 1
-        key, text = row if len(row) == 2 else (None, None)
-        if type(key) is not kind or type(text) is not str:
-            say(
-                "shape",
-                key if type(key) in (int, str) else None,
-                None,
-                f"a row of table {table} does not hold what it should",
-            )
-            continue
-        if last is not None and key <= last:
-            say("order", key, None, f"row {key!r} of table {table} stands twice or out of order")
-            continue
-        last = key
-        while want is not None and want[0] < key:
-            say("missing", want[0], want[2], f"row {want[0]!r} of table {table}, made by entry {want[2]}, is missing")
-            want = next(made, None)
-        if want is None or want[0] != key:
-            say("extra", key, None, f"row {key!r} of table {table} was made by no entry (there are {size})")
-            continue
-        if want[1] != text:
-            say("changed", key, want[2], f"row {key!r} of table {table} is not what entry {want[2]} made it")
-        want = next(made, None)
-    while want is not None:
-        say("missing", want[0], want[2], f"row {want[0]!r} of table {table}, made by entry {want[2]}, is missing")
-        want = next(made, None)
-    return read
-
-
-def _readable(findings: Findings, step: int, table: str, rows: Iterator[Any]) -> Iterator[Any]:
-    """The rows that can be read; where they cannot be read on (the source raises Corrupt) is a finding."""
-    try:
-        yield from rows
-    except Corrupt as error:
-        findings.add(step, f"{table}.unreadable", f"table {table} cannot be read on: {error.message}", table=table)

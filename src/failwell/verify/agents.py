@@ -1,0 +1,62 @@
+"""Each agent's own chain: its entries count up without a gap, and each names the one before it (D15).
+
+Standard library only. Memory: one row per agent. Only the envelope is read, so it holds whatever the bodies say.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from failwell.verify.envelope import Envelope
+from failwell.verify.finding import SEQUENCE, Findings
+
+
+class Reach(NamedTuple):
+    """How far an agent's chain reaches: the number of its entries, and the last one's number and leaf."""
+
+    count: int
+    last: int
+    digest: bytes
+
+    @property
+    def leaf(self) -> str:
+        """The leaf in hex, as a line of `core.heads` holds it."""
+        return self.digest.hex()
+
+
+class Agents:
+    """Takes the entries that bear an agent in order; `heads` is how far each agent's chain reaches."""
+
+    def __init__(self, findings: Findings) -> None:
+        self._findings = findings
+        self.heads: dict[str, Reach] = {}
+        #: Newest entry that is missing or unreadable (-2: none is). It may have been any agent's: no agent's next count is known.
+        self._gap = -2
+
+    def pass_over(self, seq: int) -> None:
+        """Say that entry `seq`, and maybe others before it, is missing or unreadable, which is a finding already."""
+        self._gap = seq
+
+    def take(self, entry: Envelope, seq: int, leaf: bytes) -> None:
+        """Hold one entry, which stands at `seq`, against the head of its agent's chain."""
+        agent = entry.agent
+        if agent is None:
+            if entry.aseq is not None or entry.aprev is not None:
+                self._findings.add(SEQUENCE, "entry.agent", f"entry {seq} counts for no agent", entry=seq)
+            return
+        head = self.heads.get(agent)
+        count, last = (0, None) if head is None else head[:2]
+        aseq = entry.aseq
+        if aseq != count or entry.aprev != last:
+            aseq = self._disagrees(entry, seq, count, -1 if last is None else last)
+        self.heads[agent] = Reach(aseq + 1, seq, leaf)
+
+    def _disagrees(self, entry: Envelope, seq: int, count: int, last: int) -> int:
+        """The number to go on from. What an entry that cannot be read counted is not held against the next one."""
+        if last > self._gap or entry.aseq is None or entry.aseq < count:
+            self._findings.add(
+                SEQUENCE, "entry.agent", entry=seq, first=min(seq, last + 1), last=seq,
+                message=f"entry {seq} is number {entry.aseq} of {entry.agent} after entry {entry.aprev}, "
+                f"but {count} of its entries stand before it, the last being {None if last < 0 else last}",
+            )  # fmt: skip
+        return count if entry.aseq is None else entry.aseq

@@ -1,0 +1,132 @@
+"""Histories on a disk that will be cut: recorded once, then judged at every cut, and cut again while they recover."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+from tests.faults.judge import Judge, Violation
+from tests.faults.work import Labour, journal_answers
+from tests.simulate.powercut import Journal, State, recording, states
+from tests.unit.verify import ledgers
+
+#: Pages of the log after which SQLite moves it into the file; the product's 2000 would need long histories.
+SMALL_LOG_PAGES = (30, 80, 2000)
+#: States of a history that are recovered from under the eyes of the recorder, and cut again.
+SECOND_CUTS = 6
+
+
+class Tally(NamedTuple):
+    """What was judged: disks, contents verified whole, states gone on with, acknowledgments, and what was wrong."""
+
+    states: int
+    contents: int
+    gone_on: int
+    acks: int
+    violations: tuple[Violation, ...]
+
+    def plus(self, other: Tally) -> Tally:
+        return Tally(
+            self.states + other.states, self.contents + other.contents, self.gone_on + other.gone_on,
+            self.acks + other.acks, self.violations + other.violations,
+        )  # fmt: skip
+
+
+NOTHING = Tally(0, 0, 0, 0, ())
+
+
+def judge_history(
+    directory: Path, seed: int, wanted: int, *, acts: int = 25, mutant: AbstractContextManager[object] | None = None
+) -> Tally:  # fmt: skip
+    """Record one random history and judge about `wanted` disks that cuts may leave of it and of its recovery.
+
+    With a `mutant` (a fault seeded into the product) the recording is done under it; judging never is.
+    """
+    rng = random.Random(f"{seed}:history")
+    model, journal = record(directory / "w", rng, acts, mutant)
+    first, left = _judged(directory / "judged", model, journal, rng, int(wanted * 0.8))
+    if first.violations:
+        return first
+    return first.plus(_second_cuts(directory, model, journal, left, rng, wanted - first.states))
+
+
+def record(
+    path: Path, rng: random.Random, acts: int, mutant: AbstractContextManager[object] | None = None
+) -> tuple[Path, Journal]:  # fmt: skip
+    """A workspace from its very beginning, at work, closed and opened again on the way; and what its disk was asked."""
+    # The empty file's name is durable before anything is written: SQLite syncs the directory with its first journal.
+    journal = Journal(path, {"ledger.db": b""})
+    log_pages = rng.choice(SMALL_LOG_PAGES)
+    with mutant or nullcontext(), recording(journal):
+        with ledgers.fresh(path) as made, _watched(made, journal, log_pages):
+            ledgers.begin(made)
+            _labour(made, rng, acts)
+        if mutant is not None:  # a broken product need not open what it wrote
+            return path, journal
+        clock = ledgers.StepClock("b" * 32, wall_us=ledgers.START_US + 60_000_000)
+        with ledgers.reopened(path, clock) as made, _watched(made, journal, log_pages):
+            _labour(made, rng, acts // 2)
+    return path, journal
+
+
+@contextmanager
+def _watched(made: ledgers.Made, journal: Journal, log_pages: int) -> Iterator[None]:
+    journal_answers(made, journal)
+    made.book.storage._write.wal_autocheckpoint(log_pages)  # type: ignore[attr-defined]
+    yield
+
+
+def _labour(made: ledgers.Made, rng: random.Random, acts: int) -> None:
+    labour = Labour(made, rng)
+    for _ in range(acts):
+        labour.act()
+
+
+def _judged(place: Path, model: Path, journal: Journal, rng: random.Random, wanted: int) -> tuple[Tally, list[State]]:
+    """Judge about `wanted` disks of a journal; also some of them, to be gone on with under another cut."""
+    judge = Judge(model, place, journal.acks, rng)
+    per_cut = max(1, round(wanted / (len(journal.ops) + 1)))
+    kept: list[State] = []
+
+    def seen() -> Iterator[State]:
+        for number, state in enumerate(states(journal, rng, per_cut)):
+            if number >= wanted:
+                return
+            if len(kept) < SECOND_CUTS:
+                kept.append(state)
+            elif (place := rng.randrange(number + 1)) < SECOND_CUTS:
+                kept[place] = state
+            yield state
+
+    wrong = judge.violations(seen())
+    shutil.rmtree(place)
+    return Tally(judge.states, judge.contents, judge.gone_on, len(journal.acks), tuple(wrong)), kept
+
+
+def _second_cuts(
+    directory: Path, model: Path, journal: Journal, left: list[State], rng: random.Random, wanted: int
+) -> Tally:  # fmt: skip
+    """Lay out disks as a first cut left them, let the product recover and work, and cut that too."""
+    tally = NOTHING
+    begun = [state for state in left if state.acks]
+    for number, state in enumerate(begun):
+        place = directory / f"again-{number}"
+        shutil.copytree(model, place, ignore=shutil.ignore_patterns("ledger.db*"))
+        for name, content in state.files.items():
+            (place / name).write_bytes(content)
+        again = Journal(place, state.files)
+        again.acks += journal.acks[: state.acks]
+        with (
+            recording(again),
+            ledgers.reopened(place, ledgers.StepClock("e" * 32)) as made,
+            _watched(made, again, rng.choice(SMALL_LOG_PAGES)),
+        ):
+            _labour(made, rng, 3)
+        judged, _ = _judged(directory / "judged", place, again, rng, wanted // len(begun))
+        tally = tally.plus(judged)
+        shutil.rmtree(place)
+    return tally

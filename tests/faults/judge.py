@@ -1,0 +1,160 @@
+"""The judge of a disk after a cut: opened by the product itself, every told entry there byte for byte, nothing by half.
+
+Each state is opened with the real store and book, held against what was told, closed (which moves the log into the
+file) and read by Python's own SQLite, another build than the product's. What such a file holds is verified whole, by
+`ledger verify` with the rows rebuilt, and gone on with, once for every different content: most states hold one of few.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+from failwell.core.errors import FailwellError
+from failwell.core.rows import TABLES
+from failwell.node import assembly, audit
+from failwell.node.workspace import Workspace
+from tests.faults.work import Told, health
+from tests.simulate.powercut import State
+from tests.unit.verify import ledgers
+
+BOOT_AFTER = "c" * 32
+#: A state whose content was seen already is gone on with this often all the same: the entries owed are more by now.
+GO_ON_ONE_IN = 100
+_TABLES = ("entry", "blob", "token", "checkpoint", *TABLES)
+
+
+class Violation(NamedTuple):
+    """A state that should not be: where the cut was, what had arrived, and what is wrong with it."""
+
+    cut: int
+    persisted: tuple[int, ...]
+    why: str
+
+
+class Judge:
+    """Judges the states of one journal, in its order. `model` is the workspace whose keys open the ledger."""
+
+    def __init__(self, model: Path, place: Path, told: Sequence[object], rng: random.Random) -> None:
+        self.place = place
+        self.states = 0
+        self.contents = 0
+        self.gone_on = 0
+        self._told = told
+        self._rng = rng
+        self._files: dict[bytes, str | None] = {}
+        self._known: dict[bytes, str | None] = {}
+        self._owed: Told = {}
+        self._taken = 0
+        shutil.copytree(model, place, ignore=shutil.ignore_patterns("ledger.db*", "reserve"))
+        (place / "reserve").touch()  # so that opening a state does not write four megabytes
+        self._workspace = Workspace(place)
+        self._keys = self._workspace.open_keys()
+
+    def violations(self, found: Iterable[State]) -> list[Violation]:
+        """Judge them all; what is wrong, at most 20 of it."""
+        wrong: list[Violation] = []
+        for state in found:
+            why = self.judge(state)
+            if why is not None:
+                wrong.append(Violation(state.cut, state.persisted, why))
+                if len(wrong) >= 20:
+                    break
+        return wrong
+
+    def judge(self, state: State) -> str | None:
+        """Why this state must not be, None where all is well."""
+        self.states += 1
+        if clash := self._owe(state.acks):
+            return clash
+        self._lay_out(state.files)
+        try:
+            return self._opened() or self._content()
+        except FailwellError as error:
+            # Before anything was told there may be no ledger yet: it must say so in words of ours, and does here.
+            return f"does not open: {error.code}: {error.message}" if self._owed else None
+        except Exception as error:  # noqa: BLE001  whatever a state brings about is a finding about that state
+            return f"{type(error).__name__}: {error}"
+
+    def _owe(self, acks: int) -> str | None:
+        for told in self._told[self._taken : acks]:
+            assert isinstance(told, dict)
+            for seq, data in told.items():
+                if self._owed.setdefault(seq, data) != data:
+                    return f"entry {seq} was told twice, with different bytes"
+        self._taken = acks
+        return None
+
+    def _lay_out(self, files: dict[str, bytes]) -> None:
+        for path in self.place.glob("ledger.db*"):
+            path.unlink()
+        for name, content in files.items():
+            (self.place / name).write_bytes(content)
+
+    def _opened(self) -> str | None:
+        book = assembly.open_book(self._workspace, self._keys, ledgers.StepClock())
+        try:
+            stored = {row.seq: row.data for row in book.storage.entries(0, 1 << 30)}
+        finally:
+            book.storage.close()
+        return self._missing(stored)
+
+    def _missing(self, stored: Told) -> str | None:
+        for seq, data in self._owed.items():
+            if seq not in stored:
+                return f"entry {seq} was acknowledged and is not there ({len(stored)} entries are)"
+            if stored[seq] != data:
+                return f"entry {seq} is not there as it was acknowledged"
+        return None
+
+    def _content(self) -> str | None:
+        """What the closed file holds. The same bytes were judged once; the same rows were verified once."""
+        file = hashlib.blake2b((self.place / "ledger.db").read_bytes()).digest()
+        if file not in self._files:
+            self._files[file] = self._rows()
+        elif self._files[file] is None and self._rng.randrange(GO_ON_ONE_IN) == 0:
+            return self._goes_on()
+        return self._files[file]
+
+    def _rows(self) -> str | None:
+        with closing(sqlite3.connect(self.place / "ledger.db")) as strange:
+            complaints = strange.execute("PRAGMA integrity_check").fetchall()
+            if complaints != [("ok",)]:
+                return f"SQLite: {complaints[:3]}"
+            digest = hashlib.blake2b()
+            for table in _TABLES:
+                digest.update(repr(strange.execute(f'SELECT * FROM "{table}" ORDER BY 1').fetchall()).encode())
+        seen = digest.digest()
+        if seen not in self._known:
+            self.contents += 1
+            self._known[seen] = self._verified() or self._goes_on()
+        return self._known[seen]
+
+    def _verified(self) -> str | None:
+        report = audit.verify_workspace(self.place)
+        if report.ok or self._unbegun(report):
+            return None
+        first = report.findings[0]
+        return f"ledger verify finds {first.code}: {first.message} ({sum(report.counts.values())} in all)"
+
+    def _unbegun(self, report: audit.Report) -> bool:
+        """A file that `init` never got to: nothing was told, nothing is in it, and verify must not call that sealed."""
+        return not self._owed and not report.entries and set(report.counts) == {"head.missing"}
+
+    def _goes_on(self) -> str | None:
+        """The tree continues: an entry is written by the whole product, and everything verifies with it."""
+        if not self._owed:
+            return None
+        self.gone_on += 1
+        with ledgers.reopened(self.place, ledgers.StepClock(BOOT_AFTER)) as made:
+            made.write(health("after the cut"))
+        book = assembly.open_book(self._workspace, self._keys, ledgers.StepClock())
+        stored = {row.seq: row.data for row in book.storage.entries(0, 1 << 30)}
+        book.storage.close()
+        return self._missing(stored) or self._verified()

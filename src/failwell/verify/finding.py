@@ -7,6 +7,7 @@ changed. Values only: nothing here verifies.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -133,9 +134,13 @@ class Report:
 
 
 class Findings:
-    """Collects findings while a ledger streams by. The only mutable value of this module."""
+    """Collects findings while a ledger, or an extract of one, streams by. The only mutable value of this module.
 
-    def __init__(self) -> None:
+    `steps`: the numbered steps of this verification, and what each shows.
+    """
+
+    def __init__(self, steps: Mapping[int, str] = STEPS) -> None:
+        self._says = steps
         self.counts: dict[str, int] = {}
         self._kept: list[Finding] = []
         self._worst: Finding | None = None
@@ -179,14 +184,21 @@ class Findings:
         self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int]
     ) -> Report:  # fmt: skip
         """The result, once everything has streamed by."""
+        return Report(
+            findings=self.found(), checks=self.checks(), entries=entries, good=self._good(entries), counts=self.counts,
+            origin=origin, root=root, size=size, read=read,
+        )  # fmt: skip
+
+    def found(self) -> tuple[Finding, ...]:
+        """The findings kept, the smallest proven bad entry first."""
         found = sorted(self._kept, key=lambda finding: finding.rank)
         if self._worst is not None and found[0] != self._worst:
             found.insert(0, self._worst)
-        return Report(
-            findings=tuple(found), checks=tuple(self._step(number) for number in STEPS), entries=entries,
-            good=self._good(entries), counts=self.counts,
-            origin=origin, root=root, size=size, read=read,
-        )  # fmt: skip
+        return tuple(found)
+
+    def checks(self) -> tuple[Step, ...]:
+        """What came of each step."""
+        return tuple(self._step(number) for number in self._says)
 
     def _good(self, entries: int) -> int:
         worst = self._worst
@@ -201,4 +213,4 @@ class Findings:
             state, detail = NOT_CHECKABLE, self._unchecked[number]
         else:
             state, detail = PROVED, self._details.get(number, "")
-        return Step(number=number, says=STEPS[number], state=state, detail=detail)
+        return Step(number=number, says=self._says[number], state=state, detail=detail)

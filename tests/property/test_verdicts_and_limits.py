@@ -13,7 +13,6 @@ from failwell.core import kinds
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 from failwell.gate import outcomes
-from failwell.ledger.writer import Writer
 from tests.unit.gate.history import STEPS, Step, play, take
 from tests.unit.gate.house import AGENT, FINE, HOUR_US, MINUTE_US, open_house
 
@@ -150,7 +149,7 @@ limits:
 """
     house = open_house(rules)
     run = house.run()
-    writer = Writer(house.book)
+    writer = house.writer()
     start = threading.Barrier(len(plans))
 
     def caller(number: int, plan: list[str]) -> None:

@@ -31,6 +31,7 @@ from failwell.node.door import Connection
 from failwell.node.fence import Fence
 from failwell.notify.smtp import SmtpNotifier
 from failwell.ports.executor import SelfTest
+from failwell.ports.guard import Sealed
 
 PLAN = Path()
 _executors: list[SupervisedExecutor] = []
@@ -76,11 +77,11 @@ def watch_commits() -> None:
     """Points `commit:KIND` for every kind of entry in the batch."""
     original = Book.commit
 
-    def commit(book: Book) -> list[Any]:
+    def commit(book: Book, sealed: Sealed | None = None) -> list[Any]:
         kinds = sorted({item.kind for item in book.written})
         for kind in kinds:
             strike(f"commit:{kind}", "before")
-        written = original(book)
+        written = original(book, sealed)
         for kind in kinds:
             strike(f"commit:{kind}", "after")
         return written

@@ -242,7 +242,7 @@ class House:
         house = cls(root, persons, {})
         begun = begin(
             house.workspace, persons["anna"], email=f"anna@{DOMAIN}", roles=("operator", "approver"),
-            settings_toml=settings,
+            settings_toml=settings, guard_place=root / "guard",
         )  # fmt: skip
         node = house.node()
         hand = house.hand("anna")
@@ -261,6 +261,9 @@ class House:
         root.mkdir(parents=True, exist_ok=True)
         shutil.copytree(self.workspace.path, root / "ws", dirs_exist_ok=True)
         shutil.copytree(self.config, root / "conf")
+        shutil.copytree(self.workspace.guard_place(), root / "guard")
+        copy = Workspace(root / "ws")
+        copy.guarded_by(str((root / "guard").resolve()), copy.log_pub.read_text().strip())
         return House(root, self.persons, self.agent_keys)
 
     def register(self, hand: powers.Hand, name: str) -> keys.SigningKey:
@@ -397,10 +400,11 @@ def scene(keep: contextlib.ExitStack | None = None) -> Iterator[Path]:
 
     It goes when the scene ends, or with `keep`, or with the process.
     """
-    before = {name: os.environ.get(name) for name in ("XDG_RUNTIME_DIR", "FAILWELL_CONFIG")}
+    before = {name: os.environ.get(name) for name in ("XDG_RUNTIME_DIR", "FAILWELL_CONFIG", "FAILWELL_STATE")}
     directory = Path(tempfile.mkdtemp(prefix="fw-"))
     (directory / "run").mkdir(mode=0o700)
     os.environ["XDG_RUNTIME_DIR"] = str(directory / "run")
+    os.environ["FAILWELL_STATE"] = str(directory / "state")
     if keep is not None:
         keep.callback(shutil.rmtree, directory, ignore_errors=True)
         atexit.register(keep.close)

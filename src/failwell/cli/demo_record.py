@@ -23,6 +23,8 @@ from failwell.core.instants import format_at, parse_at
 from failwell.core.records import Entry, decode_entry
 from failwell.drills.demo.forgery import Forged, forge
 from failwell.drills.demo.outcome import Forgery, OneByte
+from failwell.guard.sealing import LocalGuard
+from failwell.identity.keys import SigningKey, from_seed
 from failwell.ledger.vault import Vault
 from failwell.node.audit import find_notes, verify_workspace
 from failwell.node.workspace import Workspace
@@ -30,6 +32,8 @@ from failwell.response.account import account
 from failwell.storage import sqlite
 from failwell.verify.finding import KEPT, Report
 
+#: How long the guard of the node that has just stopped may take to end.
+GUARD_S = 3.0
 #: The forger dates the effects of one customer back by this much: out of the incident.
 BACKDATED_US = 3_600_000_000
 
@@ -113,7 +117,7 @@ def forge_away(workspace: Workspace, record: Record, told: Any, mail: bytes, cus
         earlier = format_at(parse_at(body.at_tool) - BACKDATED_US)
         return msgspec.structs.replace(entry, body=msgspec.structs.replace(body, at_tool=earlier))
 
-    key = workspace.open_keys().log
+    key = _checkpoint_key(workspace)
     forged = forge(record.stored, change, key.sign, key.public)
     if not forged.changed:
         raise NotFound(f"no effect on {customer} stands in the record")
@@ -135,6 +139,18 @@ def forge_away(workspace: Workspace, record: Record, told: Any, mail: bytes, cus
         checkpoint_size=_size(mail),
         message=next((each.message for each in kept.findings if each.step == KEPT), ""),
     )
+
+
+def _checkpoint_key(workspace: Workspace) -> SigningKey:
+    """The key itself, taken from its guard: the demonstration's operator holds everything there is to hold."""
+    guard = LocalGuard.open(Path(workspace.guard_place()), wait_s=GUARD_S)
+    try:
+        pair = guard.state().pair
+    finally:
+        guard.close()
+    if pair is None:
+        raise NotFound("the guard of the demonstration has no key any more")
+    return from_seed(pair.seed)
 
 
 def _put(copy: Workspace, forged: Forged) -> None:

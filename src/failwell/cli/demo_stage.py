@@ -77,7 +77,7 @@ class Stage:
         shop.open_shop(self.shop, port)
         begun = begin(
             self.workspace, owner, email=story.OWNER_MAIL, roles=("operator",),
-            settings_toml=story.settings_text(port),
+            settings_toml=story.settings_text(port), guard_place=self.directory / "guard",
         )  # fmt: skip
         self._start_node()
         hand = Hand(self.wire, owner)

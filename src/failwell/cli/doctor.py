@@ -202,8 +202,13 @@ def _seal(seen: Seen) -> Check:
     if size == 0:
         return Check("seal", TODO, "there is no signed checkpoint", "failwell ledger verify")
     behind = max(0, seen.status["entries"] - size)
-    found = f"the newest checkpoint covers {size:,} entries, {behind} behind; signed in the node, by a key in keys/"
-    return Check("seal", KNOWN, found, "whoever can read keys/ can sign another record: checkpoints elsewhere show it")
+    found = f"the newest checkpoint covers {size:,} entries, {behind} behind"
+    if seen.status["guard"].startswith("unix:"):
+        return Check("seal", OK, f"{found}; signed by a guard that another user runs ({seen.status['guard']})")
+    return Check(
+        "seal", KNOWN, f"{found}; signed by a guard of its own, run by the same user",
+        "whoever is that user can have another record signed: checkpoints kept elsewhere show it",
+    )  # fmt: skip
 
 
 def _channels(seen: Seen) -> Check:

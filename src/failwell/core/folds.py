@@ -23,7 +23,7 @@ replace = msgspec.structs.replace
 #: A forward step of the wall clock up to this frees limit windows by itself; a longer one needs a person (D7).
 FREE_STEP_US = 60 * 1_000_000
 #: Clauses by which an action is denied before its contract was asked about the tool.
-NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error"})
+NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", "health.failed"})
 #: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
 QUIET_US = 24 * 3600 * 1_000_000
 

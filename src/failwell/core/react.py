@@ -35,6 +35,9 @@ DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ..
 #: Actions that one entry orders to stop: an agent with more of them open must not be too big to suspend (65,535 bytes).
 INTERRUPTED_AT_ONCE = 4000
 
+#: A denial because Failwell itself was not healthy says nothing about the agent: a dead guard suspends nobody.
+NOT_THE_AGENTS = "denied(health.failed)"
+
 _SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
 
 
@@ -104,6 +107,8 @@ def _respond(
             1,
             ("record",),
         )  # what a stopped agent still asks for sets nothing more in motion
+    if signal == NOT_THE_AGENTS:
+        return "no fault of the agent", 1, ("record",)
     rules = _rules(state, agent)
     seen = 0
     for number, rule in enumerate(rules, 1):

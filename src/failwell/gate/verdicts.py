@@ -17,6 +17,7 @@ from failwell.core.contract import Compiled, Decided, Judgment, Situation, compi
 from failwell.core.contract import Proposal as Proposed
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
+from failwell.core.state import State
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
@@ -32,6 +33,10 @@ MAX_UNREAD_BYTES = 65_536
 MAX_TOOL_NAME = 200
 
 
+#: The clause of a denial for want of health. It says nothing about the agent, so the ladder takes no step for it.
+UNHEALTHY = "health.failed"
+
+
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """One action an agent wants to take: `arguments` is the raw JSON text, `call` the caller's id within the run."""
 
@@ -44,7 +49,10 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """What was decided, by entry number. `repeated`: this call was decided before, and `state` says what came of it."""
+    """What was decided, by entry number. `repeated`: this call was decided before, and `state` says what came of it.
+
+    `irreversible`: leave is given only once the guard has sealed the entry (D18).
+    """
 
     entry: int
     verdict: str
@@ -57,6 +65,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     repeated: bool = False
     state: str = "open"
     ticket: str | None = None
+    irreversible: bool = False
 
 
 class Gate:
@@ -94,6 +103,7 @@ class Gate:
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state,
+            irreversible=_irreversible(turn.state, row.agent, row.tool),
         )  # fmt: skip
         return Plan((), lambda _: verdict)
 
@@ -101,6 +111,9 @@ class Gate:
 
     def _judge(self, turn: Turn, proposal: Proposal) -> Plan[Verdict]:
         state = turn.state
+        if state.failed:  # INVARIANT (I8): what permits needs everything healthy
+            parts = ", ".join(state.failed)
+            return self._refuse(turn, proposal, UNHEALTHY, f"Failwell itself is not healthy: {parts}.")
         agent = state.agent.get(proposal.agent)
         if agent is None:
             return self._refuse(turn, proposal, "agent.unknown", "This agent is not registered here.")
@@ -153,6 +166,7 @@ class Gate:
             body=body, actor="gate", agent=proposal.agent, run=proposal.run if run is not None else None,
             refs=() if body.posture is None else (body.posture,), secret=secret,
         )  # fmt: skip
+        irreversible = judgment.verdict == "ALLOW" and _irreversible(turn.state, proposal.agent, proposal.tool)
         because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(judgment)
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
@@ -160,9 +174,18 @@ class Gate:
                 entry=entries[0].seq, verdict=judgment.verdict, clauses=tuple(c.id for c in judgment.clauses),
                 because=because, hint=judgment.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
                 state={"DENY": "denied", "ESCALATE": "escalated"}.get(judgment.verdict, "open"),
+                irreversible=irreversible,
             )  # fmt: skip
 
         return Plan((draft,), answer)
+
+
+def _irreversible(state: State, agent: str, tool: str) -> bool:
+    """Whether the contract in force says that this tool's effect cannot be undone; a tool it does not name counts as one."""
+    contract = state.contract_of(agent)
+    if contract is None:
+        return True
+    return next((item.effect for item in contract.tools if item.tool == tool), "irreversible") == "irreversible"
 
 
 def _short(tool: str) -> str:

@@ -149,6 +149,29 @@ def write_private(path: Path, data: bytes) -> None:
     Raises InputError when the file is already there: a key is never overwritten, since what it signed or
     sealed would be lost with it.
     """
+    part = _write_part(path, data)
+    try:
+        # link, not rename: rename would silently replace a key that another process made meanwhile.
+        os.link(part, path, follow_symlinks=False)
+    except FileExistsError as error:
+        raise InputError(f"{path} is already there; a key is never overwritten", hint="Choose another name.") from error
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def replace_private(path: Path, data: bytes) -> None:
+    """Write a file of mode 0600 in the place of an earlier one, if any: the old or the new one is there, never a mixture."""
+    part = _write_part(path, data)
+    try:
+        part.rename(path)
+    finally:
+        part.unlink(missing_ok=True)
+    _sync_directory(path.parent)
+
+
+def _write_part(path: Path, data: bytes) -> Path:
+    """A durable file of mode 0600 beside `path`, under a name of its own."""
     directory = private_directory(path.parent)
     part = directory / f".{path.name}.{secrets.token_hex(8)}.part"
     handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -158,13 +181,10 @@ def write_private(path: Path, data: bytes) -> None:
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
-        # link, not rename: rename would silently replace a key that another process made meanwhile.
-        os.link(part, path, follow_symlinks=False)
-    except FileExistsError as error:
-        raise InputError(f"{path} is already there; a key is never overwritten", hint="Choose another name.") from error
-    finally:
+    except BaseException:
         part.unlink(missing_ok=True)
-    _sync_directory(directory)
+        raise
+    return part
 
 
 def read_private(path: Path) -> bytes:

@@ -31,6 +31,7 @@ from failwell.core.state import State
 from failwell.ledger.jobs import Job, Turn
 from failwell.ledger.vault import Minted, Vault
 from failwell.ports.clock import Clock
+from failwell.ports.guard import Sealed
 from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredToken
 
 #: More reactions than this to each entry that a job wrote are a fault of ours, not of an agent.
@@ -39,33 +40,35 @@ MAX_REACTIONS = 256
 RECENT_LEAVES = 65_536
 
 
-class Signer(NamedTuple):
-    """The checkpoint key: C2SP key name (the ledger's origin), raw public key, and what signs with it."""
+class Head(NamedTuple):
+    """A durable tree head before it is signed: its size, and the hashes of its perfect subtrees (`merkle.Frontier`)."""
 
-    name: str
-    public_key: bytes
-    sign: Callable[[bytes], bytes]
+    size: int
+    hashes: tuple[bytes, ...]
 
 
 React = Callable[[State, Entry[Any]], tuple[Draft, ...]]
 
 
 class Book:
-    """The ledger's head in memory. All times come from `clock`, all randomness from `entropy`."""
+    """The ledger's head in memory. All times come from `clock`, all randomness from `entropy`.
+
+    `origin` names a ledger that has no entry yet; later it is what the entries say.
+    """
 
     def __init__(
         self,
         storage: Storage,
         vault: Vault,
         clock: Clock,
-        signer: Signer,
+        origin: str,
         react: React,
         entropy: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
         self.storage = storage
         self.vault = vault
         self._clock = clock
-        self._signer = signer
+        self._first_origin = origin
         self._react = react
         self._entropy = entropy
         self.load()
@@ -83,6 +86,7 @@ class Book:
         self.frontier = merkle.Frontier.read(size, self.subtree)
         self.vault.load(self.storage.tokens())
         self._boot, self._mono_us = "", 0
+        self._noted = 0  # what row is stored is not believed: the newest seal replaces it with the next commit
         if size:
             last = decode_entry(self._stored(size - 1).data)
             self._boot, self._mono_us = last.boot, last.mono_us
@@ -94,6 +98,8 @@ class Book:
                 raise Corrupt(
                     f"a row of table {table} cannot be read: {error}", hint="failwell ledger verify"
                 ) from error
+        self.origin = self.state.origin or self._first_origin
+        self.vault.name(*(self.state.origins or ((0, self.origin),)))
 
     def recover(self) -> None:
         """After a failed commit: fresh handles, and the state as it is really stored."""
@@ -205,6 +211,8 @@ class Book:
         if isinstance(draft.body, kinds.Clock | kinds.Genesis):
             # The wall clock was read when this was drafted; signing or a self-test may lie between, and would be lost.
             at_us = self._rebase_us + max(0, mono_us - self._rebase_mono_us)
+        if isinstance(draft.body, kinds.Continued):
+            self._rename(seq, draft.body)
         entry: Entry[Any] = Entry(
             actor=draft.actor,
             agent=draft.agent,
@@ -216,8 +224,8 @@ class Book:
             boot=self._boot,
             kind=kind,
             mono_us=mono_us,
-            origin=self._signer.name,
-            refs=tuple(Ref(self._signer.name, cited, self.leaf(cited)) for cited in draft.refs),
+            origin=self.origin,
+            refs=tuple(Ref(self.origin, cited, self.leaf(cited)) for cited in draft.refs),
             run=draft.run,
             seq=seq,
             tokens=tuple(token_digest(*item) for item in minted),
@@ -234,6 +242,11 @@ class Book:
         self.written.append(entry)
         return entry
 
+    def _rename(self, seq: int, body: kinds.Continued) -> None:
+        """From this entry on the log bears the name that its new key was made for."""
+        self.origin = note.VerifierKey.parse(body.key).name
+        self.vault.name(*self.state.origins, (seq, self.origin))
+
     def leaf(self, seq: int) -> str:
         """Leaf hash (hex) of an entry, for a citation."""
         found = self._leaves.get(seq)
@@ -245,18 +258,30 @@ class Book:
         if len(self._recent) > RECENT_LEAVES:
             del self._leaves[self._recent.popleft()]
 
-    def commit(self) -> list[Entry[Any]]:
-        """Write the batch durably with its checkpoint, read it back, and return its entries.
+    @property
+    def head(self) -> Head:
+        """The head over all entries, those of the open batch included: durable right after a commit."""
+        return Head(self.state.size, self.frontier.hashes())
+
+    def commit(self, sealed: Sealed | None = None) -> list[Entry[Any]]:
+        """Write the batch durably, read it back, and return its entries; a seal that is not stored yet goes with it.
 
         Raises StorageFull, StorageFailed; what was read back differently is StorageFailed too (a lying disk).
         """
-        if not self._entries:
+        fresh = sealed is not None and sealed.size > self._noted
+        if not self._entries and not fresh:
             return []
-        size = self.state.size
-        checkpoint = note.Checkpoint(self._signer.name, size, self.frontier.root())
-        signed = note.sign(checkpoint.text(), self._signer.name, self._signer.public_key, self._signer.sign)
         changed = {place: rows.encode_row(row) for place, row in self.state.drain().items()}
+        size, signed = (sealed.size, sealed.note) if sealed is not None and fresh else (None, None)
         self.storage.commit(Batch(self._entries, list(self._blobs.values()), self._tokens, changed, size, signed))
+        self._noted = max(self._noted, size or 0)
+        if self._entries:
+            self._read_back()
+        written = self.written
+        self._clear()
+        return written
+
+    def _read_back(self) -> None:
         first = self._entries[0].seq
         stored = self.storage.read_back(first, len(self._entries))
         sha256 = hashlib.sha256
@@ -266,6 +291,3 @@ class Book:
             for (data, leaf), row in zip(stored, self._entries, strict=True)
         ):
             raise StorageFailed(f"entries from {first} on were not read back as written")
-        written = self.written
-        self._clear()
-        return written

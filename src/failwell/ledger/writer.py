@@ -5,11 +5,13 @@ an order of the containment lane waits for at most one batch. Reactions run in t
 caused them. Nothing is acknowledged that was not committed with a full sync and read back through another
 connection. After a failure the handles are dropped, the state is loaded from what is really stored, and only
 containment is tried again, from the reserved disk space; a failed sync is never retried on the same handle.
+The guard signs behind the acknowledgment (`seals`); a seal that is late closes the gate by a health entry first.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import queue
 import threading
 import time
@@ -23,6 +25,7 @@ from failwell.core.errors import Corrupt, FailwellError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
+from failwell.ledger.seals import Seals
 from failwell.ports.storage import StorageFailed
 
 T = TypeVar("T")
@@ -38,6 +41,9 @@ MEND_US = 1_000_000
 #: How long a batch waits for callers that were just answered: this share of the last commit, and never longer than.
 LINGER_SHARE = 0.25
 LINGER_MOST_S = 0.002
+
+#: How long a closing ledger waits for its last seal.
+SEAL_LAST_S = 2.0
 
 _WAKE = None
 
@@ -70,12 +76,14 @@ class Writer:
     before each batch (orders left in the workspace); all from the writer's thread, all must be quick.
 
     `failure` closes the ledger to all that permits until the store works again; `barred` does so for good. Questions
-    are answered all the same, and containment goes on.
+    are answered all the same, and containment goes on. `read_only` refuses everything that would be written: what is
+    stored contradicts what the guard signed, and a further entry would be a second history.
     """
 
     def __init__(
         self,
         book: Book,
+        seals: Seals,
         *,
         before: Callable[[Entry[Any]], None] = _nothing,
         after: Callable[[list[Entry[Any]]], None] = _nothing,
@@ -84,6 +92,9 @@ class Writer:
         paused: bool = False,
     ) -> None:
         self.book = book
+        self.seals = seals
+        seals.sealed = self._sealed
+        self.read_only: FailwellError | None = None
         self.failure: FailwellError | None = None
         self.barred: FailwellError | None = None
         self._unloaded: FailwellError | None = None
@@ -104,6 +115,9 @@ class Writer:
             self.start()
 
     def start(self) -> None:
+        sealed = 0 if self.seals.newest is None else self.seals.newest.size
+        if self.read_only is None and self.book.state.size > sealed:
+            self.seals.committed(self.book.head)
         self._thread.start()
 
     @property
@@ -146,13 +160,23 @@ class Writer:
                 self._normal.put(pending)
 
     def close(self) -> None:
-        """Finish what is queued, then close the store."""
+        """Finish what is queued, have it sealed if the guard answers, then close the store and the guard."""
         with self._door:
             if not self._closing:
                 self._closing = True
                 self._normal.put(_WAKE)
         self._thread.join()
+        self.seals.close(SEAL_LAST_S)
+        if self.read_only is None:
+            with contextlib.suppress(FailwellError):  # if not stored, it is got from the guard at the next start
+                self.book.commit(self.seals.newest)
         self.book.storage.close()
+        self.seals.guard.close()
+
+    def _sealed(self) -> None:
+        """A seal came, or is late: let the writer store it, or say so, also when nobody asks for anything."""
+        with contextlib.suppress(FailwellError):
+            self.submit(lambda turn: Plan((), _nothing), certain=True)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -210,6 +234,16 @@ class Writer:
         self._acknowledge(batch)
         self._open = []
 
+    def _heed_guard(self) -> None:
+        """Put the health entry of a late or mended seal before the verdicts that it alters (D18): one comparison."""
+        if self.read_only is not None:
+            return
+        late = self.seals.late()
+        if (late is not None) == ("guard" in self.book.state.failed):
+            return
+        state, detail = ("ok", "seals keep up again") if late is None else ("failed", late.message)
+        self.book.run(_health("guard", state, detail), self._before)
+
     def _gather(self, first: _Pending, batch: list[_Pending]) -> None:
         """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
         gather_s = max(BATCH_S, min(self._commit_s, BATCH_MOST_S))
@@ -245,6 +279,7 @@ class Writer:
             pending.error = _again(self._unloaded)
             return
         try:
+            self._heed_guard()
             pending.make, pending.entries = self.book.run(self._guarded(pending), self._before)
         except Corrupt:
             raise
@@ -258,8 +293,10 @@ class Writer:
 
     def _guarded(self, pending: _Pending) -> Job[Any]:
         """The job; while the ledger is closed to what permits, only if it writes nothing or contains."""
-        closed = self.barred or self.failure
-        if closed is None or pending.lane == CONTAINMENT:
+        closed = self.read_only
+        if closed is None and pending.lane != CONTAINMENT:
+            closed = self.barred or self.failure
+        if closed is None:
             return pending.job
 
         def asking(turn: Turn) -> Plan[Any]:
@@ -272,8 +309,10 @@ class Writer:
 
     def _commit(self, batch: list[_Pending]) -> None:
         began = time.monotonic()
-        written = self.book.commit()
-        self._commit_s = time.monotonic() - began
+        written = self.book.commit(None if self.read_only is not None else self.seals.newest)
+        if written:
+            self.seals.committed(self.book.head)
+            self._commit_s = time.monotonic() - began
         self._crowd = len(batch) + self._normal.qsize()
         for pending in batch:
             _answer(pending)
@@ -330,6 +369,8 @@ class Writer:
         try:
             self.book.recover()
             self._unloaded = None
+            if self.book.state.size:  # what was stored and reported as failed is there, and wants its seal too
+                self.seals.committed(self.book.head)
         except FailwellError as error:
             self.failure = self._unloaded = error
 
@@ -339,21 +380,25 @@ class Writer:
         self._recover()
         self.failure = error
         self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
-        self._health("failed", error.message)
+        self._say_health("failed", error.message)
 
     def _mend(self) -> None:
         """Ask a failed store, once a second, whether it works again: reserve refilled and a health entry written."""
         if self.failure is None or time.monotonic_ns() // 1000 < self._mend_at_us:
             return
         self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
-        if self.book.storage.refill_reserve() and self._health("ok", "writes succeed again"):
+        if self.book.storage.refill_reserve() and self._say_health("ok", "writes succeed again"):
             self.failure = None
 
-    def _health(self, state: str, detail: str) -> bool:
-        body = kinds.Health(part="storage", state=state, detail=detail[:500])
-        pending = _Pending(lambda turn: Plan((Draft(body=body, actor="node"),), _nothing), CONTAINMENT, None)
+    def _say_health(self, state: str, detail: str) -> bool:
+        pending = _Pending(_health("storage", state, detail), CONTAINMENT, None)
         self._alone(pending)
         return pending.error is None
+
+
+def _health(part: str, state: str, detail: str) -> Job[None]:
+    body = kinds.Health(part=part, state=state, detail=detail[:500])
+    return lambda turn: Plan((Draft(body=body, actor="node"),), _nothing)
 
 
 def _again(error: FailwellError) -> Unhealthy:

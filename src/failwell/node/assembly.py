@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import importlib.metadata
+import os
 import secrets
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
-from failwell.core import kinds, note
+from failwell.core import kinds
 from failwell.core.errors import Refused, Unhealthy
 from failwell.core.react import react
 from failwell.core.records import Draft, decode_entry
 from failwell.core.release import VERSION
-from failwell.identity import keys
-from failwell.ledger.book import Book, Signer
+from failwell.guard.place import place_of
+from failwell.guard.sealing import LocalGuard
+from failwell.ledger.book import Book
 from failwell.ledger.jobs import CONTAINMENT, Plan
+from failwell.ledger.seals import Seals
 from failwell.ledger.vault import Vault
 from failwell.ledger.writer import Writer
 from failwell.node import settings
+from failwell.node.guarding import check_history
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.clock import Clock
+from failwell.ports.guard import Guard
 from failwell.ports.storage import Storage
 from failwell.storage import sqlite
 
@@ -41,26 +47,41 @@ def open_book(workspace: Workspace, ledger_keys: LedgerKeys, clock: Clock) -> Bo
     origin = workspace.origin()
     storage = sqlite.SqliteStorage(workspace.ledger)
     vault = Vault(ledger_keys.blobs, ledger_keys.tokens, origin, secrets.token_bytes)
-    return Book(storage, vault, clock, Signer(origin, ledger_keys.log.public, ledger_keys.log.sign), react)
+    return Book(storage, vault, clock, origin, react)
 
 
-def create_book(workspace: Workspace, clock: Clock) -> tuple[Book, LedgerKeys]:
-    """A new workspace with an empty ledger file; its genesis is still to be written (`genesis_drafts`)."""
-    made = workspace.create(new_origin())
+def create_book(workspace: Workspace, clock: Clock, place: Path | None = None) -> tuple[Book, LocalGuard]:
+    """A new workspace with an empty ledger file, and its guard; its genesis is still to be written (`genesis_drafts`).
+
+    `place`: the guard's directory, which must lie outside the workspace if the guard is to tell a restored one; None is
+    the user's own state directory.
+    """
+    origin = new_origin()
+    made = workspace.create()
+    directory = place_of(origin, os.environ) if place is None else place
+    guard = LocalGuard.create(directory, origin)
+    inside = directory.is_relative_to(workspace.path)
+    workspace.guarded_by(str(directory.relative_to(workspace.path) if inside else directory.resolve()), guard.key)
     sqlite.create(workspace.ledger)
-    return open_book(workspace, made, clock), made
+    return open_book(workspace, made, clock), guard
 
 
-def genesis_drafts(book: Book, log: keys.SigningKey, origin: str, mode: str) -> tuple[Draft, ...]:
-    """Entry 0 and the first clock entry. `mode`: live or backtest."""
-    body = kinds.Genesis(
-        format=1,
-        mode=mode,
-        log_key=note.VerifierKey(origin, log.public).text(),
-        software=f"failwell/{VERSION}",
-    )
+def sealed_writer(book: Book, guard: Guard, **observers: Any) -> Writer:
+    """A writer whose heads are signed by `guard`, which it closes with the ledger."""
+    return Writer(book, Seals(guard, book.subtree), **observers)
+
+
+def genesis_drafts(book: Book, log_key: str, mode: str) -> tuple[Draft, ...]:
+    """Entry 0 and the first clock entry. `mode`: live or backtest; `log_key`: the guard's vkey."""
+    body = kinds.Genesis(format=1, mode=mode, log_key=log_key, software=f"failwell/{VERSION}")
     clock = book.clock_draft()
     return (Draft(body=body, actor="node"), *(() if clock is None else (clock,)))
+
+
+def mended_drafts(book: Book, *parts: str) -> tuple[Draft, ...]:
+    """Health entries for those of `parts` that an earlier node left failed, and that work again at this start."""
+    body = {part: kinds.Health(part=part, state="ok", detail="works again at a start") for part in parts}
+    return tuple(Draft(body=body[part], actor="node") for part in parts if part in book.state.failed)
 
 
 def write_now(writer: Writer, drafts: tuple[Draft, ...]) -> None:
@@ -82,14 +103,22 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
                 f"{workspace.path} is a live workspace",
                 hint="A backtest makes its own: choose another --into.",
             )
-        writer = Writer(book, after=observe)
+        try:
+            guard = LocalGuard.open(Path(workspace.guard_place()))
+            check_history(guard, book)
+        except BaseException:
+            book.storage.close()
+            raise
         clock_draft = book.clock_draft()
-        if clock_draft is not None:
-            write_now(writer, (clock_draft,))
+        drafts = (*(() if clock_draft is None else (clock_draft,)), *mended_drafts(book, "storage"))
+        writer = sealed_writer(book, guard, after=observe)
+        if drafts:
+            write_now(writer, drafts)
         return writer
-    book, made = create_book(workspace, clock)
-    writer = Writer(book, after=observe)
-    write_now(writer, genesis_drafts(book, made.log, workspace.origin(), "backtest"))
+    # What a backtest made can be made again: its guard lies with it.
+    book, guard = create_book(workspace, clock, workspace.path / "guard")
+    writer = sealed_writer(book, guard, after=observe)
+    write_now(writer, genesis_drafts(book, guard.key, "backtest"))
     return writer
 
 

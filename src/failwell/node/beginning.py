@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+from pathlib import Path
 from typing import NamedTuple
 
 from failwell.core import kinds
@@ -13,9 +14,8 @@ from failwell.core.orders import Init, Order, shown_digest
 from failwell.core.records import Draft
 from failwell.identity.persons import Signer, sign_order, verify_order
 from failwell.ledger.vault import commitment
-from failwell.ledger.writer import Writer
 from failwell.node import settings, watch
-from failwell.node.assembly import create_book, genesis_drafts, new_salt, write_now
+from failwell.node.assembly import create_book, genesis_drafts, new_salt, sealed_writer, write_now
 from failwell.node.clock import SystemClock
 from failwell.node.workspace import Workspace
 from failwell.notify.message import check_address
@@ -30,9 +30,12 @@ class Begun(NamedTuple):
 
 
 def begin(
-    workspace: Workspace, signer: Signer, *, email: str | None, roles: tuple[str, ...], settings_toml: str
+    workspace: Workspace, signer: Signer, *, email: str | None, roles: tuple[str, ...], settings_toml: str,
+    guard_place: Path | None = None,
 ) -> Begun:  # fmt: skip
     """Make a workspace. The first person signs the settings and their own enrolment; the order entry comes first (I7).
+
+    `guard_place`: the directory of its guard; None is the user's own state directory.
 
     Raises InputError for settings that cannot be read or a workspace that is there already.
     """
@@ -40,7 +43,7 @@ def begin(
     if email is not None:
         check_address(email, "email")
     clock = SystemClock()
-    book, made = create_book(workspace, clock)
+    book, guard = create_book(workspace, clock, guard_place)
     (workspace.path / settings.FILE_NAME).write_text(settings_toml, encoding="utf-8")
     origin = workspace.origin()
     text = settings.settings_text(wanted)
@@ -58,7 +61,7 @@ def begin(
         raise Refused("the first order does not verify")
     by = f"person:{signer.person}"
     drafts = (
-        *genesis_drafts(book, made.log, origin, "live"),
+        *genesis_drafts(book, guard.key, "live"),
         Draft(
             body=kinds.Order(
                 order="init", person=signer.person, key=signed.key, text=signed.order, signature=signed.signature,
@@ -74,7 +77,7 @@ def begin(
             secret=None if email is None else {"email": email, "salt": salt.hex()},
         ),
     )  # fmt: skip
-    writer = Writer(book)
+    writer = sealed_writer(book, guard)
     try:
         write_now(writer, drafts)
     finally:

@@ -261,10 +261,22 @@ class Connection(asyncio.Protocol):
         self._need(request.agent)
         decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
         if request.how == "decide":
-            return decided
+            return self._decide_only(decided)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
+
+    async def _decide_only(self, decided: asyncio.Future[Verdict]) -> Verdict:
+        """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
+        verdict = await decided
+        if verdict.verdict == "ALLOW" and verdict.irreversible:
+            try:
+                await self._node.sealed(verdict.entry)
+            except FailwellError as error:
+                if not verdict.repeated:
+                    await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+                raise
+        return verdict
 
     async def _deny_unknown(self, proposal: Proposal) -> dict[str, Any]:
         """Who proved somebody and speaks for an agent that nobody knows is denied on record, not merely counted."""

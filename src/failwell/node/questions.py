@@ -106,8 +106,12 @@ class Questions:
             }
 
         status: dict[str, Any] = await self.look(see)
-        failure = node.writer.barred or node.writer.failure
+        writer = node.writer
+        failure = writer.read_only or writer.barred or writer.failure or writer.seals.late()
+        newest = writer.seals.newest
         return status | {
+            "sealed": 0 if newest is None else newest.size,
+            "guard": node.guard_place,
             "pid": node.pid,
             "workspace": str(node.workspace.path),
             "health": "ok" if failure is None else failure.message,
@@ -231,7 +235,8 @@ class Questions:
         return {"text": text, "digest": watch.digest(text)}
 
     async def _checkpoint(self, key: Any) -> str:
-        return (self._node.storage.checkpoint() or b"").decode()
+        newest = self._node.writer.seals.newest
+        return "" if newest is None else newest.note.decode()
 
     async def _running(self, key: Any) -> list[dict[str, Any]]:
         return [

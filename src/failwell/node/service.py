@@ -23,16 +23,25 @@ from failwell.execute.orphans import sweep_leftovers
 from failwell.execute.supervised import SupervisedExecutor
 from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity.persons import verify_order
+from failwell.ledger.book import Book
 from failwell.ledger.heads import write_heads
 from failwell.ledger.jobs import CONTAINMENT, Plan
-from failwell.ledger.writer import Writer
+from failwell.ledger.seals import LATE_S
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
-from failwell.node.assembly import EVALUATOR, open_book, settings_in_force, write_now
+from failwell.node.assembly import (
+    EVALUATOR,
+    mended_drafts,
+    open_book,
+    sealed_writer,
+    settings_in_force,
+    write_now,
+)
 from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
+from failwell.node.guarding import open_guard
 from failwell.node.outbox import Outbox
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
@@ -79,6 +88,8 @@ class Node:
         if self.mode != "live":
             raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
         self.storage, self.vault = book.storage, book.vault
+        guard, behind = open_guard(self.workspace, book)
+        self.guard_place = self.workspace.guard.read_text("utf-8").strip() if self.workspace.guard.exists() else ""
         self.settings = settings_in_force(book)
         self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
@@ -86,10 +97,11 @@ class Node:
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self._clock.wall_us)
-        self.writer = Writer(
-            book, before=self._before, after=self._after, dropped=self._contain_dropped, urgent=self._drain_orders,
-            paused=True,
+        self.writer = sealed_writer(
+            book, guard, before=self._before, after=self._after, dropped=self._contain_dropped,
+            urgent=self._drain_orders, paused=True,
         )  # fmt: skip
+        self.writer.read_only = behind
         self.executor = SupervisedExecutor(
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
         )
@@ -106,19 +118,24 @@ class Node:
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
         self.separation = "embedded: agent and node share one user"
-        self._begin(book.clock_draft())
+        self._begin(book)
 
     @property
     def marker_prefix(self) -> str:
         """How a tool's processes are known to be this ledger's, whatever node started them."""
         return f"{self.origin}/"
 
-    def _begin(self, clock: Draft | None) -> None:
+    def _begin(self, book: Book) -> None:
         """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
         swept = sweep_leftovers(self.marker_prefix)
         test = self.executor.self_test()
         record = test.as_record()
         self.self_test: dict[str, Any] = record["kill"]
+        if self.writer.read_only is not None:
+            self.writer.start()
+            return
+        clock = book.clock_draft()
+        mended = mended_drafts(book, "storage", *(("stopping",) if test.passed else ()))
         self.writer.start()
         if clock is not None:
             write_now(self.writer, (clock,))
@@ -127,7 +144,7 @@ class Node:
             software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,
         )  # fmt: skip
-        write_now(self.writer, (Draft(body=body, actor="node"),))
+        write_now(self.writer, (Draft(body=body, actor="node"), *mended))
         if not test.passed:
             # A node that cannot stop tools must not start any: the gate stays shut until an operator looks.
             health = kinds.Health(
@@ -229,6 +246,8 @@ class Node:
                 f"or declare executor: {given}.",
             )
         deadline_us = None if tool is None else tool.deadline_us
+        if verdict.irreversible:
+            await self.sealed(verdict.entry)
         if how == "begin":
             return Target(command=()), deadline_us
         declared = self.settings.tools.get(verdict.tool)
@@ -240,6 +259,19 @@ class Node:
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
         return target, deadline_us
+
+    async def sealed(self, entry: int) -> None:
+        """Wait until the guard has signed over `entry`; Unhealthy after a second (D18).
+
+        INVARIANT: no leave for what cannot be undone goes out on a verdict that its record could still lose unnoticed.
+        """
+        try:
+            await asyncio.wait_for(asyncio.wrap_future(self.writer.seals.wait(entry + 1)), LATE_S)
+        except TimeoutError:
+            raise Unhealthy(
+                f"entry {entry} was not sealed within {LATE_S:g} s: what cannot be undone does not start before it is",
+                code="unsealed", hint="failwell doctor says what is wrong with the guard.",
+            ) from None  # fmt: skip
 
     async def execute(
         self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target, deadline_us: int | None
@@ -268,7 +300,8 @@ class Node:
 
     def _letter(self, incident: int) -> Letter:
         future = asyncio.run_coroutine_threadsafe(self.questions.account(incident), self._loop)
-        return incident_letter(future.result(timeout=30), self.storage.checkpoint() or b"")
+        newest = self.writer.seals.newest  # never waited for: the letter says what it covers
+        return incident_letter(future.result(timeout=30), b"" if newest is None else newest.note)
 
     # -- serve -------------------------------------------------------------------------------------------------
 

@@ -18,9 +18,8 @@ _PARTS = ("keys", "orders", "contracts", "packs", "blobs")
 
 
 class LedgerKeys(NamedTuple):
-    """The secrets of a workspace: checkpoint key, blob key, token key."""
+    """The secrets of a workspace: blob key and token key. The checkpoint key is not among them: the guard has it."""
 
-    log: keys.SigningKey
     blobs: bytes
     tokens: bytes
 
@@ -36,6 +35,7 @@ class Workspace:
         self.contracts = self.path / "contracts"
         self.lock_path = self.path / "node.lock"
         self.log_pub = self.keys / "log.pub"
+        self.guard = self.keys / "guard"
 
     @property
     def runtime(self) -> Path:
@@ -50,28 +50,41 @@ class Workspace:
     def socket(self) -> Path:
         return self.runtime / "node.sock"
 
-    def create(self, origin: str) -> LedgerKeys:
-        """Make the directories and the keys of a new workspace. Refuses one that is there already."""
+    def create(self) -> LedgerKeys:
+        """Make the directories and secrets of a new workspace. Refuses one that is there already."""
         if self.ledger.exists():
             raise InputError(f"{self.path} is a workspace already", hint="Use it, or choose another directory.")
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
         for part in _PARTS:
             keys.private_directory(self.path / part)
-        made = LedgerKeys(keys.generate(), secrets.token_bytes(32), secrets.token_bytes(32))
-        keys.save_key(self.keys / "log.key", made.log)
+        made = LedgerKeys(secrets.token_bytes(32), secrets.token_bytes(32))
         keys.save_secret(self.keys / "blobs.key", made.blobs)
         keys.save_secret(self.keys / "tokens.key", made.tokens)
-        keys.write_private(self.log_pub, f"{VerifierKey(origin, made.log.public).text()}\n".encode())
         return made
 
     def open_keys(self) -> LedgerKeys:
-        """The keys, after their owner and modes were checked."""
+        """The secrets, after their owner and modes were checked."""
         keys.check_directory(self.keys)
-        return LedgerKeys(
-            keys.load_key(self.keys / "log.key"),
-            keys.load_secret(self.keys / "blobs.key"),
-            keys.load_secret(self.keys / "tokens.key"),
-        )
+        return LedgerKeys(keys.load_secret(self.keys / "blobs.key"), keys.load_secret(self.keys / "tokens.key"))
+
+    def guarded_by(self, place: str, log_key: str) -> None:
+        """Say where the guard is (a directory, or `unix:` and a socket) and which key it signs with.
+
+        A directory inside the workspace goes where the workspace goes: only what can be made again is guarded so.
+        """
+        keys.replace_private(self.guard, f"{place}\n".encode())
+        keys.replace_private(self.log_pub, f"{log_key}\n".encode())
+
+    def guard_place(self) -> str:
+        """Where this workspace's guard is, as an absolute path or `unix:` and one. Raises NotFound where nothing says so."""
+        try:
+            place = self.guard.read_text("utf-8").strip()
+            return place if place.startswith("unix:") else str(self.path / place)
+        except OSError as error:
+            raise NotFound(
+                f"{self.guard} does not say where the guard of this record is",
+                hint="It is one line: the guard's directory, or unix: and its socket.",
+            ) from error
 
     def origin(self) -> str:
         """The ledger's name, from the published half of the checkpoint key."""

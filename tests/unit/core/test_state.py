@@ -13,7 +13,6 @@ from failwell.core.errors import Corrupt
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
 from failwell.ledger.jobs import Job, Plan
-from failwell.ledger.writer import Writer
 from tests.unit.gate.house import AGENT, FATAL, SMALL, House, folded, open_house
 
 
@@ -164,7 +163,7 @@ def test_the_innocent_jobs_of_a_batch_survive_the_guilty_one(house: House, name:
         return lambda turn: Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
 
     guilty = impossible(house, name)
-    writer = Writer(house.book, paused=True)
+    writer = house.writer(paused=True)
     futures = [writer.submit(note("before")), writer.submit(lambda turn: Plan((guilty,), len))]
     futures.append(writer.submit(note("after")))
     writer.start()

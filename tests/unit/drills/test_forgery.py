@@ -17,6 +17,7 @@ from failwell.drills.demo.forgery import Forged, forge
 from failwell.node import audit
 from failwell.node.workspace import Workspace
 from failwell.verify.finding import KEPT
+from tests.simulate.guards import checkpoint_key
 from tests.unit.verify import ledgers
 
 
@@ -27,14 +28,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes, tuple[b
     with ledgers.fresh(path) as writing:
         ledgers.begin(writing)
         ledgers.work(writing)
-        kept = writing.book.storage.checkpoint()
-        assert kept is not None
+        kept = writing.sealed()
         stored = tuple(row.data for row in writing.book.storage.entries(0, 10_000))
     return path, kept, stored
 
 
 def _forge(path: Path, stored: tuple[bytes, ...], change: Callable[[Entry[Any]], Entry[Any]]) -> Forged:
-    key = Workspace(path).open_keys().log
+    key = checkpoint_key(Workspace(path))
     return forge(stored, change, key.sign, key.public)
 
 

@@ -1,7 +1,7 @@
 """One ledger in memory's reach: real book, SQLite file, vault, gate, reactions and signatures; only the clock is ours.
 
 No writer's thread: a job runs and commits when a test says so, or shares its commit with others (`batch`), so that
-what a test shows does not hang on timing. Where threads are the point, tests take `Writer(house.book)`.
+what a test shows does not hang on timing. Where threads are the point, tests take `house.writer()`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from failwell.core import contract as contracts
-from failwell.core import kinds, orders, rows
+from failwell.core import kinds, note, orders, rows
 from failwell.core.errors import FailwellError
 from failwell.core.instants import format_at
 from failwell.core.react import react
@@ -27,11 +27,13 @@ from failwell.core.sight import sight_digest
 from failwell.core.state import State
 from failwell.gate import outcomes, registry, runs
 from failwell.gate.verdicts import Gate, Proposal, Verdict
+from failwell.guard.sealing import LocalGuard
 from failwell.identity import keys, persons
-from failwell.ledger.book import Book, React, Signer
+from failwell.ledger.book import Book, React
 from failwell.ledger.jobs import Job, Plan
 from failwell.ledger.vault import Vault
-from failwell.node.assembly import genesis_drafts
+from failwell.ledger.writer import Writer
+from failwell.node.assembly import genesis_drafts, sealed_writer
 from failwell.ports.executor import Ended
 from failwell.response import containment
 from failwell.response import orders as response
@@ -135,12 +137,17 @@ class House:
         }
         sqlite.create(self.path)
         self.book = self._book()
-        self.write(*genesis_drafts(self.book, self.log, ORIGIN, mode))
+        self.write(*genesis_drafts(self.book, note.VerifierKey(ORIGIN, self.log.public).text(), mode))
 
     def _book(self) -> Book:
         vault = Vault(b"b" * 32, b"t" * 32, ORIGIN, secrets.token_bytes)
-        signer = Signer(ORIGIN, self.log.public, self.log.sign)
-        return Book(SqliteStorage(self.path), vault, self.clock, signer, self.reactions)
+        return Book(SqliteStorage(self.path), vault, self.clock, ORIGIN, self.reactions)
+
+    def writer(self, *, paused: bool = False) -> Writer:
+        """A writer's thread on this book, with a guard of its own; closing it closes the house."""
+        directory = self.path.with_name("guard")
+        guard = LocalGuard.open(directory) if directory.exists() else LocalGuard.create(directory, ORIGIN)
+        return sealed_writer(self.book, guard, paused=paused)
 
     @property
     def state(self) -> State:

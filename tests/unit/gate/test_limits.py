@@ -11,7 +11,6 @@ from failwell.core.instants import parse_at
 from failwell.gate import outcomes
 from failwell.gate.outcomes import Settlement
 from failwell.gate.verdicts import Verdict
-from failwell.ledger.writer import Writer
 from tests.unit.gate.house import AGENT, DAY_US, FINE, HOUR_US, MINUTE_US, SMALL, House, open_house
 
 THREE = """
@@ -207,7 +206,7 @@ def test_a_contract_may_say_that_limits_stay_the_same() -> None:
 def test_callers_who_come_at_once_never_get_more_than_the_bound(callers: int) -> None:
     house = open_house(THREE.replace("at_most: 3", "at_most: 10"))
     run = house.run()
-    writer = Writer(house.book)
+    writer = house.writer()
     verdicts: list[Verdict] = []
     start = threading.Barrier(callers)
 

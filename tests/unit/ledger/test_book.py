@@ -18,8 +18,8 @@ from failwell.identity import keys
 from failwell.ledger import book as books
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
-from failwell.ledger.writer import Writer
 from failwell.node import assembly, audit
+from failwell.storage import sqlite
 from tests.unit.verify import ledgers
 
 INDEXES = ("nonces", "calls", "names", "incidents", "holds", "pages", "size", "last_at_us")
@@ -65,23 +65,31 @@ def test_leaves_subtrees_and_checkpoint_are_those_of_rfc_9162(tmp_path: Path) ->
         rows = storage.entries(0, size)
         assert [row.leaf for row in rows] == [hashlib.sha256(b"\0" + row.data).digest() for row in rows]
         root = merkle.root_of(row.leaf for row in rows)
-        signed = storage.checkpoint()
-        assert signed is not None
-        key = note.VerifierKey(made.origin, made.keys.log.public)
-        assert note.open_checkpoint(signed, made.origin, [(key, keys.verify)]).root == root
+        key = note.VerifierKey.parse(made.book.state.log_key)
+        assert note.open_checkpoint(made.sealed(), made.origin, [(key, keys.verify)]).root == root
         for old in (1, 7, size - 1):
             path = merkle.consistency_path(old, size, made.book.subtree)
             assert all(len(node) == merkle.HASH_BYTES for node in path)
         assert merkle.range_root(0, size, made.book.subtree) == root
 
 
-def test_each_commit_leaves_a_checkpoint_over_all_of_it(tmp_path: Path) -> None:
+def test_all_that_was_acknowledged_is_soon_covered_by_the_stored_checkpoint(tmp_path: Path) -> None:
     with ledgers.fresh(tmp_path / "w") as made:
         for count in (1, 3, 2):
             made.write(*(health(str(number)) for number in range(count)))
-            signed = made.book.storage.checkpoint()
-            assert signed is not None
+            signed = made.sealed()
             assert note.Checkpoint.parse(note.SignedNote.parse(signed).text).size == made.book.state.size
+
+
+def test_a_closed_ledger_leaves_nothing_unsealed(tmp_path: Path) -> None:
+    with ledgers.fresh(tmp_path / "w") as made:
+        made.write(*(health(str(number)) for number in range(7)))
+        size = made.book.state.size
+    storage = sqlite.SqliteStorage(tmp_path / "w" / "ledger.db")
+    signed = storage.checkpoint()
+    storage.close()
+    assert signed is not None
+    assert note.Checkpoint.parse(note.SignedNote.parse(signed).text).size == size
 
 
 def test_reactions_stand_behind_all_drafts_of_the_job_that_caused_them(tmp_path: Path) -> None:
@@ -106,7 +114,7 @@ def test_reactions_without_end_are_refused_and_leave_nothing(tmp_path: Path) -> 
     with ledgers.fresh(tmp_path / "w") as made:
         made.writer.close()
         opened = assembly.open_book(made.workspace, made.keys, made.clock)
-        book = Book(opened.storage, opened.vault, made.clock, opened._signer, endless)
+        book = Book(opened.storage, opened.vault, made.clock, opened.origin, endless)
         size = book.state.size
         with pytest.raises(Corrupt, match="reactions"):
             book.run(lambda turn: Plan((health(),), lambda entries: None), lambda entry: None)
@@ -180,7 +188,7 @@ def test_what_passes_between_reading_the_wall_clock_and_writing_it_is_not_lost(t
     first = book.clock_draft()
     assert first is not None
     clock.skip(800_000)
-    writer = Writer(book)
+    writer = assembly.sealed_writer(book, made.guard())
     writer.submit(lambda turn: Plan((first,), lambda entries: None)).result(10)
     writer.close()
     entry = audit.tail(tmp_path / "w", 1)[0].entry

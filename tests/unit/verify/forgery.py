@@ -25,6 +25,7 @@ from failwell.verify.anchors import Anchor
 from failwell.verify.conduct import BROKEN
 from failwell.verify.finding import Report
 from failwell.verify.ledger import verify_ledger
+from tests.simulate.guards import checkpoint_key
 
 replace = msgspec.structs.replace
 
@@ -37,7 +38,7 @@ class Image:
         data = bytearray(workspace.ledger.read_bytes())
         data[18:20] = b"\1\1"  # read without a write-ahead log: an image in memory can have none
         self.data = bytes(data)
-        self.log = keys.load_key(workspace.keys / "log.key")
+        self.log = checkpoint_key(workspace)
         self.log_key = workspace.log_pub.read_text().strip()
         self.origin = workspace.origin()
         self.checkpoint: bytes = Forger(self).one("SELECT note FROM checkpoint")

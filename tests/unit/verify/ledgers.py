@@ -18,6 +18,7 @@ from failwell.core.records import Draft
 from failwell.core.sight import sight_digest
 from failwell.gate import outcomes, registry, runs
 from failwell.gate.verdicts import Gate, Proposal, Verdict
+from failwell.guard.sealing import LocalGuard
 from failwell.identity import keys, names, persons
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
@@ -112,6 +113,17 @@ class Made:
     def origin(self) -> str:
         return self.workspace.origin()
 
+    def guard(self) -> LocalGuard:
+        """The guard of this ledger, once its writer is closed."""
+        return LocalGuard.open(Path(self.workspace.guard_place()))
+
+    def sealed(self) -> bytes:
+        """The newest checkpoint, once everything written so far is sealed and the seal is stored."""
+        sealed = self.writer.seals.wait(self.book.state.size).result(10)
+        self.writer.submit(lambda turn: Plan((), lambda entries: None)).result(10)
+        assert self.book.storage.checkpoint() == sealed.note
+        return sealed.note
+
     def do(self, job: Any, lane: int = 1) -> Any:
         """Run one job and wait for its answer."""
         return self.writer.submit(job, lane).result(30)
@@ -172,11 +184,12 @@ def fresh(path: Path, mode: str = "live") -> Iterator[Made]:
     """A new workspace with its genesis and first clock entry; closed (and the log truncated) at the end."""
     clock = StepClock()
     workspace = Workspace(path)
-    book, secrets = assembly.create_book(workspace, clock)
-    writer = Writer(book)
-    made = Made(path, clock, writer, secrets)
+    book, guard = assembly.create_book(workspace, clock, path.with_name(f"{path.name}.guard"))
+    writer = assembly.sealed_writer(book, guard)
+    made = Made(path, clock, writer, workspace.open_keys())
     try:
-        made.write(*assembly.genesis_drafts(book, secrets.log, workspace.origin(), mode))
+        made.write(*assembly.genesis_drafts(book, guard.key, mode))
+        made.sealed()
         yield made
     finally:
         writer.close()
@@ -189,7 +202,7 @@ def reopened(path: Path, clock: StepClock) -> Iterator[Made]:
     secrets = workspace.open_keys()
     book = assembly.open_book(workspace, secrets, clock)
     first = book.clock_draft()
-    writer = Writer(book)
+    writer = assembly.sealed_writer(book, LocalGuard.open(Path(workspace.guard_place())))
     made = Made(path, clock, writer, secrets)
     try:
         if first is not None:

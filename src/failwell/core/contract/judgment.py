@@ -2,7 +2,7 @@
 
 Reserved clause ids, used where Failwell decides itself: `tool.unlisted`, `arguments`, `contract.valid`,
 `authority.suspended` (and `.retired`, `.registered`, `.unregistered`, `.unknown`), `authority.restricted`,
-`evaluation.error`. No clause or limit of a contract can have one of them.
+`evaluation.error`, `health.failed`. No clause or limit of a contract can have one of them.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ RESERVED: dict[str, Severity] = {
     "authority.unknown": "major",
     "authority.restricted": "minor",
     "evaluation.error": "major",
+    "health.failed": "minor",
 }
 
 

@@ -1,0 +1,90 @@
+"""The guard beside a ledger at its start: is what is stored a history of what the guard signed (D18)?
+
+A ledger file that was restored, cut off or exchanged is behind what its guard remembers, or beside it. Then nothing
+more may be written under the same name: it would be a second history. Nothing here mends that; a person orders it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from failwell.core import merkle
+from failwell.core.errors import Corrupt, FailwellError
+from failwell.guard.sealing import LocalGuard
+from failwell.ledger.book import Book
+from failwell.node.workspace import Workspace
+from failwell.ports.guard import Guard, GuardFailed, KeyChange, Sealed
+
+#: How long a guard may take to come up.
+START_S = 5.0
+HINT = "Compare it with its backups and with the checkpoints in its mails; failwell ledger continue goes on from here."
+
+
+class Behind(Corrupt):
+    """The stored record contradicts what its guard signed: it is read, and not written to."""
+
+    code = "behind-guard"
+
+
+def check_history(guard: Guard, book: Book) -> None:
+    """Raises Behind unless the stored tree begins with the one that the guard signed last; O(log n) reads."""
+    size = book.state.size
+    if size and guard.key != book.state.log_key:
+        raise Behind("the guard of this record signs with another key than the record names", hint=HINT)
+    signed, root = guard.grown()
+    if size and not signed:
+        raise Behind(f"the record has {size} entries, and its guard remembers none of them", hint=HINT)
+    if signed > size:
+        raise Behind(f"the record has {size} entries, and its guard has signed {signed}: the end is lost", hint=HINT)
+    if merkle.range_root(0, signed, book.subtree) != root:
+        raise Behind(f"the first {signed} entries of the record are not those that its guard signed", hint=HINT)
+
+
+class NoGuard:
+    """In the place of a guard that did not come up: nothing was signed, nothing will be (`ports.guard.Guard`)."""
+
+    key = ""
+
+    def __init__(self, why: FailwellError) -> None:
+        self._why = why
+
+    def last(self) -> Sealed | None:
+        return None
+
+    def grown(self) -> tuple[int, bytes]:
+        return 0, merkle.EMPTY_ROOT
+
+    def seal(
+        self, size: int, root: bytes, path: Sequence[bytes], timeout_s: float, *, since: int | None = None
+    ) -> Sealed:  # fmt: skip
+        raise self._failed()
+
+    def rotate(self, timeout_s: float) -> KeyChange:
+        raise self._failed()
+
+    def confirm(self, key: str, size: int, timeout_s: float) -> None:
+        raise self._failed()
+
+    def retire(self, why: str, timeout_s: float) -> None:
+        raise self._failed()
+
+    def close(self) -> None:
+        return None
+
+    def _failed(self) -> GuardFailed:
+        return GuardFailed(self._why.message, hint=self._why.hint)
+
+
+def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError | None]:
+    """The running guard of a ledger, and why nothing may be written (None where all is well).
+
+    Without a guard it cannot be told whether this is the record that was signed: then it is read, and not written to.
+    """
+    guard: Guard | None = None
+    try:
+        guard = LocalGuard.open(Path(workspace.guard_place()), wait_s=START_S)
+        check_history(guard, book)
+    except FailwellError as error:
+        return guard if guard is not None and isinstance(error, Behind) else NoGuard(error), error
+    return guard, None

@@ -97,7 +97,7 @@ class LocalGuard:
         with self._lock:
             file = self._open()
             state = file.state
-            _check_head(size, root, path)
+            check_head(size, root, path)
             last = _last(state)
             if last is not None and (size, root) == last[:2]:
                 return last
@@ -194,7 +194,8 @@ def _is_size(size: int) -> bool:
     return type(size) is int and 0 <= size < SAFE_INTEGER_LIMIT
 
 
-def _check_head(size: int, root: bytes, path: Sequence[bytes]) -> None:
+def check_head(size: int, root: bytes, path: Sequence[bytes]) -> None:
+    """Raises GuardRefused for what cannot be a head and a proof, whatever was signed before."""
     if not _is_size(size) or type(root) is not bytes or len(root) != HASH_BYTES:
         raise GuardRefused("a head is a size from 0 to 2^53 - 1 and a root of 32 bytes")
     if len(path) > MAX_PATH:

@@ -66,7 +66,7 @@ def _log_key(state: Projections, entry: Entry[Any], body: kinds.LogKey, at_us: i
 
 @_folds(kinds.Continued)
 def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_us: int) -> None:
-    if body.was != state.origin or body.size != entry.seq or entry.origin == body.was:
+    if body.was != state.origin or body.size + 1 != entry.seq or entry.origin == body.was:
         raise Corrupt(f"entry {entry.seq} goes on from another log than this one")
     state.change("workspace", 1, origins=(*state.origins, (entry.seq, entry.origin)), log_key=body.key)
 

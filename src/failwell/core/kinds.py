@@ -91,9 +91,9 @@ class LogKey(Body, frozen=True, kw_only=True):
 class Continued(Body, frozen=True, kw_only=True):
     """The log goes on under a new origin (the envelope's), after entries that its guard had signed were lost.
 
-    It stands directly behind its order (which still bears the origin `was`); `size` is its own number and `root` the
-    tree head over everything before it. `key` is the vkey of the new origin. `lost_*` is what the old guard had signed
-    last, as far as it can still be told.
+    It stands directly behind its order, which still bears the origin `was`; `size` and `root` are the tree head over
+    everything before that order (so its own number is `size` + 1). `key` is the vkey of the new origin. `lost_*` is
+    what the old guard had signed last, as far as it can still be told.
     """
 
     was: str

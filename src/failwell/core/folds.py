@@ -57,6 +57,14 @@ def _health(state: Projections, entry: Entry[Any], body: kinds.Health, at_us: in
         state.change("workspace", 1, failed=failed)
 
 
+@_folds(kinds.NodeStarted)
+def _node_started(state: Projections, entry: Entry[Any], body: kinds.NodeStarted, at_us: int) -> None:
+    # A start opens the store anew and proves anew that tools can be stopped; what fails still is told again behind it.
+    # Nodes of layout 1 said no more than this when a part worked again.
+    if state.failed:
+        state.change("workspace", 1, failed=())
+
+
 @_folds(kinds.LogKey)
 def _log_key(state: Projections, entry: Entry[Any], body: kinds.LogKey, at_us: int) -> None:
     if body.was != state.log_key:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from failwell.core import rows
@@ -9,7 +10,7 @@ from failwell.core.errors import Corrupt
 from failwell.core.folds import FOLDS
 from failwell.core.instants import parse_at
 from failwell.core.projections import Projections
-from failwell.core.records import Entry
+from failwell.core.records import Entry, decode_entry
 
 
 class State(Projections):
@@ -46,3 +47,15 @@ class State(Projections):
         if entry.aseq != count or entry.aprev != last:
             raise Corrupt(f"entry {entry.seq} breaks the chain of {agent}: number {entry.aseq} after {count - 1}")
         self.put("head", agent, rows.Head(count=count + 1, last=entry.seq, leaf=leaf))
+
+
+def rows_of(entries: Iterable[tuple[bytes, bytes]]) -> Iterator[tuple[str, Any, str]]:
+    """The projection rows that entries give: (table, key, canonical JSON) as each is made; a later one replaces.
+
+    `entries`: (canonical bytes, leaf) from number 0 on. Raises Corrupt at the entry that does not follow.
+    """
+    state = State()
+    for data, leaf in entries:
+        state.apply(decode_entry(data), leaf.hex())
+        for (table, key), row in state.drain().items():
+            yield table, key, rows.encode_row(row)

@@ -14,6 +14,7 @@ from failwell.core.errors import Refused, Unhealthy
 from failwell.core.react import react
 from failwell.core.records import Draft, decode_entry
 from failwell.core.release import VERSION
+from failwell.core.state import rows_of
 from failwell.guard.place import place_of
 from failwell.guard.sealing import LocalGuard
 from failwell.ledger.book import Book
@@ -45,7 +46,7 @@ def new_salt() -> bytes:
 def open_book(workspace: Workspace, ledger_keys: LedgerKeys, clock: Clock) -> Book:
     """The book of an existing ledger file. Raises StorageFailed, Corrupt."""
     origin = workspace.origin()
-    storage = sqlite.SqliteStorage(workspace.ledger)
+    storage = sqlite.SqliteStorage(workspace.ledger, rows_of)
     vault = Vault(ledger_keys.blobs, ledger_keys.tokens, origin, secrets.token_bytes)
     return Book(storage, vault, clock, origin, react)
 

@@ -42,7 +42,7 @@ class LedgerCopy:
             self.path = Path(self._directory.name) / "ledger.db"
             copy_ledger(workspace, self.path)
             self._connection = _open_copy(self.path)
-            self.shelf = DiskShelf(Path(self._directory.name) / "shelf.db")
+            self.shelf = DiskShelf(Path(self._directory.name) / "shelf.db", _layout(self._connection))
         except BaseException:
             self._directory.cleanup()
             raise
@@ -63,8 +63,8 @@ class LedgerCopy:
 
 
 def read_ledger(connection: apsw.Connection) -> Ledger:
-    """The rows of an opened ledger file as the verifier takes them; tables of another layout are not read."""
-    declared = set(sqlite.declared_objects())
+    """The rows of an opened ledger file of any layout there was; tables that its layout does not have are not read."""
+    declared = set(sqlite.declared_objects(_layout(connection)))
     objects = set(_all(connection, "SELECT type, name, sql FROM sqlite_schema"))
     ours = frozenset(name for kind, name, _ in objects & declared if kind == "table")
 
@@ -94,10 +94,16 @@ def _all(connection: apsw.Connection, sql: str) -> list[Any]:
         raise Corrupt(f"SQLite: {error}") from error
 
 
+def _layout(connection: apsw.Connection) -> int:
+    """The layout that a file says it has; this release's where no release wrote such a one."""
+    said = int(_all(connection, "PRAGMA user_version")[0][0])
+    return said if 1 <= said <= sqlite.LAYOUT_VERSION else sqlite.LAYOUT_VERSION
+
+
 def _complaints(connection: apsw.Connection) -> list[str]:
     """What SQLite finds wrong with the structure of the file, and marks of another kind of file."""
     found = []
-    for name, wanted in (("application_id", sqlite.APPLICATION_ID), ("user_version", sqlite.LAYOUT_VERSION)):
+    for name, wanted in (("application_id", sqlite.APPLICATION_ID), ("user_version", _layout(connection))):
         value = _all(connection, f"PRAGMA {name}")[0][0]
         if value != wanted:
             found.append(f"{name} is {value}, not {wanted}")
@@ -109,9 +115,13 @@ def _complaints(connection: apsw.Connection) -> list[str]:
 
 
 class DiskShelf:
-    """`verify.rebuilt.Shelf` in a temporary file, so that a rebuild of any size takes little memory."""
+    """`verify.rebuilt.Shelf` in a temporary file, so that a rebuild of any size takes little memory.
 
-    def __init__(self, path: Path | str) -> None:
+    Its rows are spelled as a file of `layout` holds them.
+    """
+
+    def __init__(self, path: Path | str, layout: int = sqlite.LAYOUT_VERSION) -> None:
+        self._layout = layout
         self._connection = apsw.Connection(str(path))
         self._connection.pragma("journal_mode", "off")
         self._connection.pragma("synchronous", 0)
@@ -129,7 +139,8 @@ class DiskShelf:
                 self._connection.executemany(f'REPLACE INTO "{table}" VALUES (?, ?, ?)', made)  # noqa: S608
 
     def rows(self, table: str) -> Iterator[tuple[Any, str, int]]:
-        yield from self._connection.execute(f'SELECT key, row, entry FROM "{table}" ORDER BY key')  # noqa: S608
+        found = self._connection.execute(f'SELECT key, row, entry FROM "{table}" ORDER BY key')  # noqa: S608
+        yield from found if self._layout == sqlite.LAYOUT_VERSION else sqlite.spelled(self._layout, table, found)
 
     def close(self) -> None:
         self._connection.close(True)

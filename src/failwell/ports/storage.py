@@ -20,6 +20,12 @@ class StorageFull(StorageFailed):
     code = "storage-full"
 
 
+class StorageForeign(StorageFailed):
+    """Somebody else has written to the ledger: this writer never writes again, whatever is opened anew."""
+
+    code = "storage-foreign"
+
+
 class StoredEntry(NamedTuple):
     """Row of an entry: canonical bytes, RFC 6962 leaf hash, and the hashes of the perfect subtrees it completes."""
 

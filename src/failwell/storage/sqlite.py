@@ -1,34 +1,50 @@
 """The ledger file in SQLite, through apsw (D17): WAL, `synchronous=FULL` always, one writer, exact read-back.
 
 Two connections: one writes, the other reads back what was written (a read on the writing connection is served from
-its own cache and proves nothing). Each pragma is set alone and then asserted, because a multi-statement pragma is
-silently skipped. Readers share a third connection behind a lock and page in short transactions.
-This module does not number, hash, sign or interpret anything.
+its own cache and proves nothing). Readers share a third connection behind a lock and page in short transactions.
+A handle on which anything failed is never written to again: `reopen` is the only way on. A commit of somebody else's
+ends this writer for good. This module does not number, hash, sign or interpret anything.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import threading
-from collections.abc import Iterable, Iterator, Mapping
-from importlib import resources
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import apsw
 
-from failwell.core.errors import Corrupt, Unhealthy
-from failwell.core.rows import TABLES
-from failwell.ports.storage import Batch, StorageFailed, StorageFull, StoredBlob, StoredEntry, StoredToken
+from failwell.core.errors import Corrupt
+from failwell.ports.storage import Batch, StorageFailed, StorageForeign, StoredBlob, StoredEntry, StoredToken
+from failwell.storage import files, wal
+from failwell.storage.files import APPLICATION_ID, copy, copy_live
+from failwell.storage.layouts import (
+    LAYOUT_VERSION,
+    PUT,
+    Rebuild,
+    create,
+    declared_objects,
+    known,
+    layout_of,
+    migrate,
+    replace_rows,
+    spelled,
+)
 
-APPLICATION_ID = 0x4641_494C  # "FAIL": file(1) and strangers can tell what this is
-LAYOUT_VERSION = 1
+__all__ = [
+    "APPLICATION_ID", "LAYOUT_VERSION", "PAGE", "RESERVE_BYTES", "SqliteStorage", "copy", "copy_live", "create",
+    "declared_objects", "migrate", "replace_rows", "spelled",
+]  # fmt: skip
+
 PAGE = 1000
 #: Disk space kept for containment: a suspension writes under 100 KiB, its checkpoint of the log as much again.
 RESERVE_BYTES = 4 * 1024 * 1024
-SCHEMA = resources.files(__package__).joinpath("schema.sql").read_text()
+#: Pages in the write-ahead log from which on they are moved into the file. SQLite would do it by itself, and be silent
+#: about a failure.
+MOVE_PAGES = 2000
 
 _ENTRY = "INSERT INTO entry VALUES (?, ?, ?, ?)"
 _BLOB = "INSERT INTO blob VALUES (?, ?, ?)"
@@ -37,86 +53,119 @@ _CHECKPOINT = (
     "INSERT INTO checkpoint VALUES (1, ?, ?) ON CONFLICT DO UPDATE SET size = excluded.size, note = excluded.note"
 )
 _READ_BACK = "SELECT data, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
-_PUT = {
-    table: f'INSERT INTO "{table}" VALUES (?, ?) ON CONFLICT DO UPDATE SET row = excluded.row'  # noqa: S608
-    for table in TABLES
+#: The projections of which most rows can no longer change a verdict, and the index that holds those that can.
+_LIVE = {"action": "action_open", "run": "run_open", "page": "page_queued"}
+_LIVE_ROWS = {
+    "action_open": """instr(row, '"state":"open"')""",
+    "run_open": """instr(row, '"open":true')""",
+    "page_queued": """instr(row, '"state":"queued"')""",
 }
 
 
-def create(path: Path) -> None:
-    """Make an empty ledger file (0600); refuses to touch an existing one."""
-    os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
-    connection = _open(path)
-    _pragma(connection, "application_id", APPLICATION_ID)
-    _pragma(connection, "user_version", LAYOUT_VERSION)
-    with connection:
-        connection.execute(SCHEMA)
-    connection.close()
-
-
-def _pragma(connection: apsw.Connection, name: str, value: Any) -> None:
-    connection.pragma(name, value)
-    if connection.pragma(name) != value:
-        raise StorageFailed(f"SQLite did not take pragma {name}={value}")
-
-
-def _open(path: Path, *, writable: bool = True) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
-    connection = apsw.Connection(str(path), flags=flags)
-    connection.set_busy_timeout(5000)
-    if writable:
-        _pragma(connection, "journal_mode", "wal")
-        _pragma(connection, "synchronous", 2)
-        _pragma(connection, "wal_autocheckpoint", 2000)
-    return connection
-
-
 class SqliteStorage:
-    """`ports.storage.Storage` on one SQLite file; beside it lies the reserve that a full disk cannot take."""
+    """`ports.storage.Storage` on one SQLite file; beside it lies the reserve that a full disk cannot take.
 
-    def __init__(self, path: Path) -> None:
+    `rebuild` brings a file of an earlier layout to this release's; without it such a file is refused. `opened` tells
+    what opening it repaired. Raises StorageFailed, StorageFull, Corrupt.
+    """
+
+    def __init__(self, path: Path, rebuild: Rebuild | None = None) -> None:
         self.path = path
         self.reserve_path = path.with_name("reserve")
         self._lock = threading.Lock()
+        self._failed: StorageFailed | None = None
+        self._uncertain = False
+        log = self._log()
+        before = _moved(path) if log.frames else 0
+        if rebuild is not None:
+            migrate(path, rebuild)
         self._connect()
+        self.opened = self._told(log, before)
         self.refill_reserve()
+
+    def _log(self) -> wal.Log:
+        try:
+            return wal.read(self.path)
+        except OSError as error:
+            raise StorageFailed(f"the ledger {self.path} cannot be read: {error}") from error
+
+    def _told(self, log: wal.Log, before: int | None) -> wal.Opened:
+        if not log.data:
+            return wal.Opened()
+        taken, _ = self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        return wal.told(log, taken, None if before is None else self.size() - before)
 
     def _connect(self) -> None:
         try:
-            self._write = _open(self.path)
-            if self._write.pragma("application_id") != APPLICATION_ID:
-                raise Corrupt(f"{self.path} is not a Failwell ledger")
-            if self._write.pragma("user_version") != LAYOUT_VERSION:
+            with contextlib.closing(files.connect(self.path, writable=False)) as looking:
+                layout = layout_of(looking, self.path)
+            if layout != LAYOUT_VERSION:
                 raise Corrupt(
-                    f"{self.path} has layout {self._write.pragma('user_version')}, this release reads {LAYOUT_VERSION}"
+                    f"{self.path} has layout {layout}, this release writes {LAYOUT_VERSION}",
+                    hint="A node of this release brings it there when it starts.",
                 )
-            self._back = _open(self.path, writable=False)
-            self._read = _open(self.path, writable=False)
+            self._write = files.connect(self.path)
+            self._write.set_wal_hook(self._grown)
+            self._back = files.connect(self.path, writable=False)
+            self._read = files.connect(self.path, writable=False)
+            self._pages = 0
+            self._version = self._write.pragma("data_version")
         except apsw.Error as error:
-            raise StorageFailed(f"the ledger {self.path} does not open: {error}") from error
+            raise files.failure(error, f"the ledger {self.path} does not open") from error
+
+    def _grown(self, connection: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
 
     def commit(self, batch: Batch) -> None:
-        write = self._write
+        if self._failed is not None:
+            raise self._again(self._failed)
         try:
-            write.execute("BEGIN IMMEDIATE")
-            if batch.entries:
-                write.executemany(_ENTRY, batch.entries)
-            if batch.blobs:
-                write.executemany(_BLOB, batch.blobs)
-            if batch.tokens:
-                write.executemany(_TOKEN, batch.tokens)
-            by_table: dict[str, list[tuple[Any, str]]] = {}
-            for (table, key), row in batch.rows.items():
-                by_table.setdefault(table, []).append((key, row))
-            for table, changed in by_table.items():
-                write.executemany(_PUT[table], changed)
-            if batch.note is not None:
-                write.execute(_CHECKPOINT, (batch.size, batch.note))
-            write.execute("COMMIT")
-        except apsw.FullError as error:
-            raise StorageFull(f"no room to write the ledger {self.path}: {error}") from error
+            self._commit(batch)
         except apsw.Error as error:
-            raise StorageFailed(f"writing the ledger {self.path} failed: {error}") from error
+            # Attack: ask the same handle again. After a failed sync it may say yes and nothing was written.
+            self._failed = files.failure(error, f"writing the ledger {self.path} failed")
+            self._uncertain = self._uncertain or isinstance(error, apsw.IOError)
+            raise self._failed from error
+        if self._pages >= MOVE_PAGES:
+            self._move()
+
+    def _commit(self, batch: Batch) -> None:
+        write = self._write
+        write.execute("BEGIN IMMEDIATE")
+        if write.pragma("data_version") != self._version:
+            write.execute("ROLLBACK")
+            self._failed = StorageForeign(
+                f"another program has written to {self.path}",
+                hint="Find out what it did: failwell ledger verify. A node that starts anew goes on from there.",
+            )
+            raise self._failed
+        write.executemany(_ENTRY, batch.entries)
+        if batch.blobs:
+            write.executemany(_BLOB, batch.blobs)
+        if batch.tokens:
+            write.executemany(_TOKEN, batch.tokens)
+        by_table: dict[str, list[tuple[Any, str]]] = {}
+        for (table, key), row in batch.rows.items():
+            by_table.setdefault(table, []).append((key, row))
+        for table, changed in by_table.items():
+            write.executemany(PUT[table], changed)
+        if batch.note is not None:
+            write.execute(_CHECKPOINT, (batch.size, batch.note))
+        write.execute("COMMIT")
+
+    def _move(self) -> None:
+        """Move the log's pages into the file. The commit before is durable; where this fails, the next is refused."""
+        try:
+            self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)
+        except apsw.BusyError:
+            return  # a copy is being made: the pages stay where they are for now
+        except apsw.Error as error:
+            self._failed = files.failure(error, f"moving the log into the ledger {self.path} failed")
+
+    def _again(self, error: StorageFailed) -> StorageFailed:
+        """The same refusal for the next caller."""
+        return type(error)(error.message, hint=error.hint)
 
     def read_back(self, first: int, count: int) -> list[tuple[bytes, bytes]]:
         try:
@@ -157,21 +206,33 @@ class SqliteStorage:
 
     def blobs(self) -> Iterator[StoredBlob]:
         """All blobs in order, a page at a time."""
-        for row in self._pages("blob", "seq"):
+        for row in self._all("blob", "seq"):
             yield StoredBlob(*row)
 
     def tokens(self) -> Iterator[StoredToken]:
-        for row in self._pages("token", "id"):
+        for row in self._all("token", "id"):
             yield StoredToken(*row)
 
     def row(self, table: str, key: Any) -> str | None:
-        row = self._one(f'SELECT row FROM "{_known(table)}" WHERE key = ?', key)  # noqa: S608
+        row = self._one(f'SELECT row FROM "{known(table)}" WHERE key = ?', key)  # noqa: S608
         return None if row is None else str(row[0])
 
-    def rows(self, table: str) -> Iterator[tuple[Any, str]]:
-        yield from self._pages(_known(table), "key")
+    def live_rows(self, table: str) -> Iterator[tuple[Any, str]]:
+        """Rows that can still change a verdict: open actions and runs, queued pages; of other tables all."""
+        index = _LIVE.get(known(table))
+        if index is None:
+            yield from self.rows(table)
+            return
+        sql = f'SELECT key, row FROM "{table}" INDEXED BY {index} WHERE {_LIVE_ROWS[index]} AND key > ?'  # noqa: S608
+        page = self._page(f"{sql} ORDER BY key LIMIT {PAGE}", -1)
+        while page:
+            yield from page
+            page = self._page(f"{sql} ORDER BY key LIMIT {PAGE}", page[-1][0])
 
-    def _pages(self, table: str, key: str) -> Iterator[Any]:
+    def rows(self, table: str) -> Iterator[tuple[Any, str]]:
+        yield from self._all(known(table), "key")
+
+    def _all(self, table: str, key: str) -> Iterator[Any]:
         """Rows of `table` by key, each page in its own short transaction so that no reader holds back the WAL."""
         page = self._page(f'SELECT * FROM "{table}" ORDER BY {key} LIMIT {PAGE}')  # noqa: S608
         while page:
@@ -212,69 +273,50 @@ class SqliteStorage:
     def reopen(self) -> None:
         with self._lock:  # no reader of another thread finds its connection closed under it
             self._shut()
+            if self._uncertain:
+                self._mend()
             self._connect()
+        if not self._uncertain and not isinstance(self._failed, StorageForeign):
+            self._failed = None
+
+    def _mend(self) -> None:
+        """After an I/O error what the log holds may not be on the disk, whatever a second sync says: write it again.
+
+        Where that fails too, the file is opened to be read, and every commit is refused until it succeeds.
+        """
+        try:
+            files.write_again(self.path)
+        except StorageFailed as error:
+            self._failed = error
+        else:
+            self._uncertain = False
 
     def _shut(self) -> None:
         for connection in (self._back, self._read, self._write):
-            connection.close(True)
+            with contextlib.suppress(apsw.Error):
+                if self._failed is not None:  # the last one to close would move a log that is not trusted
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                connection.close(True)
 
     def close(self) -> None:
-        self._back.close(True)
         with self._lock:
-            self._read.close(True)
-        # On a full or failing disk the log stays beside the file and is replayed at the next start.
-        with contextlib.suppress(apsw.Error):
-            self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        self._write.close(True)
+            # On a full or failing disk the log stays beside the file and is replayed at the next start.
+            if self._failed is None:
+                with contextlib.suppress(apsw.Error):
+                    self._back.close(True)
+                    self._read.close(True)
+                    self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
+            self._shut()
 
 
-def _known(table: str) -> str:
-    if table not in TABLES:
-        raise Unhealthy(f"no table {table!r}")
-    return table
-
-
-def declared_objects() -> list[tuple[str, str, str | None]]:
-    """What `SqliteStorage.objects` must give for a file of this layout."""
-    connection = apsw.Connection(":memory:")
-    connection.execute(SCHEMA)
-    found: list[Any] = connection.execute("SELECT type, name, sql FROM sqlite_schema ORDER BY type, name").fetchall()
-    return found
-
-
-def copy(source: Path, target: Path) -> None:
-    """Copy a ledger and its write-ahead log without opening the source, for commands that must not write to it (D1).
-
-    Call it while no node writes; a live ledger is copied by `copy_live`.
-    """
-    shutil.copyfile(source, target)
-    log = source.with_name(source.name + "-wal")
-    if log.exists():
-        shutil.copyfile(log, target.with_name(target.name + "-wal"))
-
-
-def copy_live(source: Path, target: Path) -> None:
-    """Copy a ledger that a node is writing, in one SQLite read transaction (its online backup)."""
-    reader = _open(source, writable=False)
-    writer = apsw.Connection(str(target))
-    with writer.backup("main", reader, "main") as backup:
-        backup.step(-1)
-    writer.close()
-    reader.close()
-
-
-def replace_rows(path: Path, rows: Mapping[str, Iterable[tuple[Any, str]]]) -> None:
-    """Put rebuilt projections in the place of the stored ones, in one durable transaction.
-
-    `rows`: table -> (key, canonical JSON). Call it under the node's lock. Raises StorageFailed; then nothing changed.
-    """
+def _moved(path: Path) -> int | None:
+    """How many entries the file holds without its log; None where that cannot be told (a crash while it was moved)."""
     try:
-        connection = _open(path)
-        with connection:
-            for table, made in rows.items():
-                connection.execute(f'DELETE FROM "{_known(table)}"')  # noqa: S608
-                connection.executemany(_PUT[table], made)
-        connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-        connection.close()
-    except apsw.Error as error:
-        raise StorageFailed(f"replacing the rows of {path} failed: {error}") from error
+        uri = f"{path.resolve().as_uri()}?immutable=1"
+        with contextlib.closing(
+            apsw.Connection(uri, flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        ) as connection:
+            last = connection.execute("SELECT max(seq) FROM entry").fetchone()
+    except apsw.Error:
+        return None
+    return 0 if last is None or last[0] is None else int(last[0]) + 1

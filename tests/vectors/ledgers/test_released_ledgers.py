@@ -1,0 +1,67 @@
+"""Ledgers as earlier releases left them, byte for byte: each verifies for ever, and opens under this release.
+
+`layout-1` was written by the code before the guard: every kind of work, a failed store, two boots, a run and an action
+still open. The checkpoint beside it was kept when the ledger was shorter. What a release changes, it changes in a copy.
+"""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from failwell.core.rows import TABLES
+from failwell.core.state import rows_of
+from failwell.node import audit
+from failwell.storage import layouts
+from failwell.storage.sqlite import SqliteStorage
+
+HERE = Path(__file__).resolve().parent
+RELEASED = sorted(path.name for path in HERE.iterdir() if path.is_dir() and path.name.startswith("layout-"))
+
+
+@pytest.fixture(params=RELEASED)
+def workspace(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(HERE / request.param, tmp_path / "w"))
+
+
+def test_every_layout_before_this_one_has_its_ledger() -> None:
+    assert [f"layout-{number}" for number in range(1, layouts.LAYOUT_VERSION)] == RELEASED
+
+
+def test_a_released_ledger_verifies_as_it_lies_there(workspace: Path) -> None:
+    before = (workspace / "ledger.db").read_bytes()
+    report = audit.verify_workspace(workspace, checkpoints=[workspace / "kept.checkpoint"])
+    assert report.ok, report.findings
+    assert {state for step in report.as_dict()["checks"] if (state := step["state"]) != "proved"} <= {"not checkable"}
+    assert report.read["rows"] > 50
+    assert (workspace / "ledger.db").read_bytes() == before
+
+
+def test_a_row_that_was_changed_in_a_released_ledger_is_found(workspace: Path) -> None:
+    connection = apsw.Connection(str(workspace / "ledger.db"))
+    connection.execute("UPDATE workspace SET row = replace(row, '\"withheld_us\":', '\"withheld_us\":1')")
+    connection.close()
+    report = audit.verify_workspace(workspace)
+    assert [finding.code for finding in report.findings] == ["row.changed"]
+
+
+def test_a_released_ledger_opens_under_this_release_and_verifies_there(workspace: Path) -> None:
+    before = list(_evidence(workspace / "ledger.db"))
+    storage = SqliteStorage(workspace / "ledger.db", rows_of)
+    assert all(list(storage.rows(table)) for table in TABLES), "the ledger holds something of everything"
+    assert 0 < len(list(storage.live_rows("action"))) < len(list(storage.rows("action")))
+    storage.close()
+    assert list(_evidence(workspace / "ledger.db")) == before
+    assert sorted(path.name for path in workspace.iterdir()) == ["kept.checkpoint", "keys", "ledger.db", "reserve"]
+    report = audit.verify_workspace(workspace, checkpoints=[workspace / "kept.checkpoint"])
+    assert report.ok, report.findings
+
+
+def _evidence(path: Path) -> list[object]:
+    connection = apsw.Connection(str(path))
+    rows: list[object] = [row for sql in layouts.EVIDENCE.values() for row in connection.execute(sql)]
+    connection.close()
+    return rows

@@ -201,7 +201,7 @@ def test_a_changed_entry_whose_leaf_was_made_new_is_found_by_the_subtree_above_i
         "ALTER TABLE person ADD COLUMN note TEXT",
         "DROP TABLE page",
         "ALTER TABLE entry RENAME TO entry2",
-        "PRAGMA user_version = 2",
+        "PRAGMA user_version = 99",
         "PRAGMA application_id = 1",
         "ANALYZE",
     ],
@@ -550,8 +550,7 @@ def test_an_old_copy_put_back_is_found_by_a_checkpoint_kept_later(tmp_path: Path
     size = audit.verify_workspace(path).entries
     with ledgers.reopened(path, ledgers.StepClock(boot="b" * 32)) as made:
         ledgers.work(made)
-        kept = made.book.storage.checkpoint()
-    assert kept is not None
+        kept = made.writer.seals.wait(made.book.state.size).result(30).note
     shutil.copy(old, path / "ledger.db")
     assert audit.verify_workspace(path).ok
     report = audit.verify_workspace(path, checkpoints=[kept])
@@ -563,10 +562,10 @@ def crashed(path: Path, target: Path) -> tuple[bytes, int]:
     with ledgers.fresh(path) as made:
         ledgers.begin(made)
         ledgers.work(made)
+        size = made.book.state.size
+        kept = made.writer.seals.wait(size).result(30).note
         shutil.copytree(path, target)
-        kept = made.book.storage.checkpoint()
-        assert kept is not None
-        return kept, made.book.state.size
+        return kept, size
 
 
 def test_the_write_ahead_log_taken_away_after_a_crash(tmp_path: Path) -> None:

@@ -1,22 +1,27 @@
-"""Each agent's own chain: its entries count up without a gap, and each names the one before it (D15).
+"""Each agent's own chain: its entries count up without a gap, each names the one before it, and `heads` entries hold
+the root over how far all of them reach (D15, `core.heads`).
 
 Standard library only. Memory: one row per agent. Only the envelope is read, so it holds whatever the bodies say.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any
 
+from failwell.core.heads import HeadsTree
 from failwell.verify.envelope import Envelope
-from failwell.verify.finding import SEQUENCE, Findings
+from failwell.verify.finding import COUNTS, SEQUENCE, Findings
 
 
-class Reach(NamedTuple):
-    """How far an agent's chain reaches: the number of its entries, and the last one's number and leaf."""
+class Reach:
+    """How far an agent's chain reaches: how many entries it has, and the last one's number and leaf. Never changed."""
 
-    count: int
-    last: int
-    digest: bytes
+    __slots__ = ("count", "digest", "last")
+
+    def __init__(self, count: int, last: int, digest: bytes) -> None:
+        self.count = count
+        self.last = last
+        self.digest = digest
 
     @property
     def leaf(self) -> str:
@@ -30,7 +35,10 @@ class Agents:
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
         self.heads: dict[str, Reach] = {}
-        #: Newest entry that is missing or unreadable (-2: none is). It may have been any agent's: no agent's next count is known.
+        #: Roots over all heads that were computed again.
+        self.counted = 0
+        self._tree = HeadsTree()
+        #: Newest entry that is missing or unreadable (-2: none is). It may have been any agent's.
         self._gap = -2
 
     def pass_over(self, seq: int) -> None:
@@ -45,7 +53,7 @@ class Agents:
                 self._findings.add(SEQUENCE, "entry.agent", f"entry {seq} counts for no agent", entry=seq)
             return
         head = self.heads.get(agent)
-        count, last = (0, None) if head is None else head[:2]
+        count, last = (0, None) if head is None else (head.count, head.last)
         aseq = entry.aseq
         if aseq != count or entry.aprev != last:
             aseq = self._disagrees(entry, seq, count, -1 if last is None else last)
@@ -60,3 +68,15 @@ class Agents:
                 f"but {count} of its entries stand before it, the last being {None if last < 0 else last}",
             )  # fmt: skip
         return count if entry.aseq is None else entry.aseq
+
+    def count(self, seq: int, body: Any) -> None:
+        """Hold a `heads` entry, which stands at `seq`, against the chains as they are before it."""
+        if self._gap >= 0:
+            why = f"entry {self._gap} cannot be read, so no agent's count is known after it"
+            self._findings.uncheckable(COUNTS, why)
+            return
+        self.counted += 1
+        self._tree.update(self.heads)
+        if (body.upto, body.agents, body.root) != (seq, len(self.heads), self._tree.root().hex()):
+            message = f"entry {seq} does not count the entries of {len(self.heads)} agents as they stand before it"
+            self._findings.add(COUNTS, "heads.root", message, entry=seq, first=0, last=seq)

@@ -8,22 +8,24 @@ keeps one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.message import EmailMessage
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Protocol
 
 from failwell.core import note
 from failwell.core.errors import FailwellError, InputError
-from failwell.verify.finding import HEAD, KEPT, Findings
+from failwell.verify.envelope import BEGINNINGS, NODE_STOPPED
+from failwell.verify.finding import HEAD, KEPT, KEYS, Findings
+from failwell.verify.log_keys import Era, LogKeys
 
 _SIGNATURE: Final = re.compile(r"\N{EM DASH} \S+ [A-Za-z0-9+/]+={0,2}")
 _QUOTE: Final = re.compile(r"^[ \t>|]+")
 #: Mails and files of more are not anchors.
 MAX_ANCHOR_BYTES: Final = 10_000_000
 
-VerifySignature = Callable[[bytes, bytes, bytes], bool]
+VerifySignature = note.Verify
 
 
 class Anchor(NamedTuple):
@@ -33,11 +35,16 @@ class Anchor(NamedTuple):
     note: bytes
 
 
-class Opened(NamedTuple):
-    """An anchor whose signature holds."""
+class Tree(Protocol):
+    """What the chain found: how many entries, heads by size as far as the tree is whole, and the kinds at the seams.
 
-    source: str
-    checkpoint: note.Checkpoint
+    `seams`: by size, the kind of the last entry below it and of the first beyond it.
+    """
+
+    size: int
+    roots: dict[int, bytes]
+    seams: dict[int, tuple[str, str]]
+    broken_at: int | None
 
 
 def find_notes(data: bytes) -> tuple[bytes, ...]:
@@ -97,8 +104,20 @@ def _is_checkpoint(block: bytes) -> bool:
     return True
 
 
+class _Head(NamedTuple):
+    """A head that was read and not verified: nobody has said yet which key it must be signed with."""
+
+    source: str
+    note: bytes
+    checkpoint: note.Checkpoint
+
+
 class Anchors:
-    """The log key from outside, the ledger's own head and the kept ones, held against the tree of the entries."""
+    """The log key from outside, the ledger's own head and the kept ones, held against the tree of the entries.
+
+    Which key a head must be signed with follows from its size and the entries, so heads are read first and verified
+    after the entries.
+    """
 
     def __init__(
         self, findings: Findings, log_key: str | None, verify: VerifySignature, kept: Iterable[Anchor]
@@ -106,16 +125,21 @@ class Anchors:
         self._findings = findings
         self._verify = verify
         self.key = self._read_key(log_key)
-        self.own: note.Checkpoint | None = None
-        self.kept = [opened for anchor in kept if (opened := self._open_kept(anchor)) is not None]
-        if not self.kept:
+        self._own: _Head | None = None
+        self._kept = [head for anchor in kept if (head := self._read_kept(anchor)) is not None]
+        #: Entries that the ledger's own head vouches for: signed, and the tree of those entries.
+        self.sealed = 0
+        #: Entries beyond the ledger's own head, for which nothing in it vouches yet.
+        self.unsealed = 0
+        if not self._kept:
             findings.uncheckable(
                 KEPT, "no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show"
             )
 
     def _read_key(self, log_key: str | None) -> note.VerifierKey | None:
         if log_key is None:
-            self._findings.uncheckable(HEAD, "no log key was given from outside the ledger")
+            for step in (HEAD, KEYS):
+                self._findings.uncheckable(step, "no log key was given from outside the ledger")
             return None
         try:
             return note.VerifierKey.parse(log_key.strip())
@@ -126,107 +150,152 @@ class Anchors:
     @property
     def sizes(self) -> set[int]:
         """Tree sizes whose roots are wanted."""
-        own = set() if self.own is None else {self.own.size}
-        return own | {each.checkpoint.size for each in self.kept}
+        own = set() if self._own is None else {self._own.checkpoint.size}
+        return own | {each.checkpoint.size for each in self._kept}
 
-    def _open(self, data: bytes) -> note.Checkpoint:
-        """The checkpoint in a note that the log key signed; without a key from outside, one that only parses."""
-        if self.key is None:
-            return note.Checkpoint.parse(note.SignedNote.parse(data).text)
-        return note.open_checkpoint(data, self.key.name, [(self.key, self._verify)])
-
-    def _open_kept(self, anchor: Anchor) -> Opened | None:
+    def _read_kept(self, anchor: Anchor) -> _Head | None:
         try:
-            if self.key is None:
-                raise InputError("without a log key it vouches for nothing")
-            return Opened(anchor.source, self._open(anchor.note))
+            return _read(anchor.source, anchor.note)
         except FailwellError as error:
-            self._findings.add(
-                KEPT, "kept.unsigned", f"the checkpoint {anchor.source} is not one of this log: {error.message}"
-            )
+            self._no_anchor(anchor.source, error)
             return None
+
+    def _no_anchor(self, source: str, error: FailwellError) -> None:
+        message = f"the checkpoint {source} is not one of this log: {error.message}"
+        self._findings.add(KEPT, "kept.unsigned", message)
 
     def take_own(self, rows: Iterable[Any]) -> None:
         """The row of the checkpoint table: (id, size, signed note). Must come before the entries."""
         found = list(rows)
         if not found:
-            self._unsealed("head.missing", "the ledger has no checkpoint")
+            self._nothing_vouches("head.missing", "the ledger has no checkpoint")
         elif len(found) > 1 or len(found[0]) != 3 or found[0][0] != 1 or type(found[0][2]) is not bytes:
-            self._unsealed("head.shape", "the checkpoint table does not hold one checkpoint")
+            self._nothing_vouches("head.shape", "the checkpoint table does not hold one checkpoint")
         else:
             self._read_own(found[0][1], found[0][2])
 
     def _read_own(self, size: Any, data: bytes) -> None:
         try:
-            self.own = self._open(data)
+            self._own = _read("of the ledger itself", data)
         except FailwellError as error:
-            self._unsealed("head.signature", f"the ledger's checkpoint does not hold: {error.message}")
+            self._nothing_vouches("head.signature", f"the ledger's checkpoint does not hold: {error.message}")
             return
-        if type(size) is not int or size != self.own.size:
-            first = min(size, self.own.size) if type(size) is int and size >= 0 else 0
+        covered = self._own.checkpoint.size
+        if type(size) is not int or size != covered:
+            first = min(size, covered) if type(size) is int and size >= 0 else 0
             self._findings.add(
-                HEAD, "head.size", f"the checkpoint is over {self.own.size} entries, its row says {size}", entry=first,
-                first=0, last=self.own.size, table="checkpoint", key=1,
+                HEAD, "head.size", f"the checkpoint is over {covered} entries, its row says {size}", entry=first,
+                first=0, last=max(first, covered), table="checkpoint", key=1,
             )  # fmt: skip
 
-    def _unsealed(self, code: str, message: str) -> None:
+    def _nothing_vouches(self, code: str, message: str) -> None:
         message = f"{message}: nothing vouches for entry 0 and all after it"
         self._findings.add(HEAD, code, message, entry=0, table="checkpoint", key=1)
 
     # -- after the entries -------------------------------------------------------------------------------------
 
-    def sealed(self, size: int, roots: dict[int, bytes]) -> int:
-        """How many of the `size` entries the ledger's own head vouches for: signed, and the tree of those entries."""
-        own = self.own
-        if self.key is None or own is None or own.size > size or roots.get(own.size) != own.root:
-            return 0
-        return own.size
+    def compare(self, tree: Tree, keys: LogKeys) -> None:
+        """Hold the heads against the tree of the entries, each under the key that its size and the entries name."""
+        self._keys = keys
+        self._trusted = None if self.key is None else keys.trusted(self.key)
+        if self.key is not None and self._trusted is None and keys.eras:
+            # A ledger does not choose its own judge.
+            message = "entry 0 names another log key or origin than the one given, and no later entry names that one"
+            self._findings.add(HEAD, "head.genesis", message, entry=0)
+        self.unsealed = tree.size
+        if self._own is not None:
+            self._judge_own(self._own, tree)
+        good = below = seen = 0
+        counted = []
+        for each in sorted(self._kept, key=lambda head: head.checkpoint.size):
+            if self._opens_kept(each):
+                counted.append(str(each.checkpoint.size))
+                # Attack: two histories of one size. That one agrees does not tell where the other parted from it.
+                if each.checkpoint.size > seen:
+                    below, seen = good, each.checkpoint.size
+                good = max(good, self._compare_kept(each, tree, below))
+        if counted:
+            self._findings.detail(KEPT, f"{len(counted)} kept, over {', '.join(counted[:5])} entries")
 
-    def compare(self, size: int, roots: dict[int, bytes], broken_at: int | None) -> None:
-        """Hold the heads against the tree of `size` entries; `roots` by size, as far as the tree is whole."""
-        if self.own is not None:
-            self._compare_own(self.own, size, roots, broken_at)
-        good = 0
-        for each in sorted(self.kept, key=lambda opened: opened.checkpoint.size):
-            good = self._compare_kept(each, size, roots, broken_at, good)
-        if self.kept:
-            sizes = ", ".join(str(each.checkpoint.size) for each in self.kept[:5])
-            self._findings.detail(KEPT, f"{len(self.kept)} kept, over {sizes} entries")
+    def _open(self, head: _Head, era: Era | None) -> bool:
+        """Whether the key from outside vouches for the head; raises what is wrong with its signature."""
+        if self.key is None:
+            raise InputError("without a log key it vouches for nothing")
+        if self._trusted is None or era is None:
+            note.open_checkpoint(head.note, self.key.name, [(self.key, self._verify)])
+            return True
+        key = note.VerifierKey.parse(era.key)
+        note.open_checkpoint(head.note, era.origin, [(key, self._verify)])
+        return self._keys.eras.index(era) <= self._trusted
 
-    def _compare_own(self, own: note.Checkpoint, size: int, roots: dict[int, bytes], broken_at: int | None) -> None:
-        self._findings.detail(HEAD, f"over {own.size} entries")
-        if own.size > size:
+    def _judge_own(self, own: _Head, tree: Tree) -> None:
+        size = own.checkpoint.size
+        era = self._keys.at(size)
+        if self.key is not None:
+            try:
+                vouched = self._open(own, era)
+            except FailwellError as error:
+                self._nothing_vouches("head.signature", f"the ledger's checkpoint does not hold: {error.message}")
+                return
+            if not vouched and era is not None:
+                self._findings.uncheckable(
+                    HEAD, f"entry {era.since} names the key that signed it, for which the key given does not vouch"
+                )
+            elif size <= tree.size and tree.roots.get(size) == own.checkpoint.root:
+                self.sealed = size
+        self.unsealed = max(0, tree.size - size)
+        self._compare_own(own.checkpoint, tree)
+
+    def _compare_own(self, own: note.Checkpoint, tree: Tree) -> None:
+        tail = f", unsealed tail: {self.unsealed}" if self.unsealed else ""
+        self._findings.detail(HEAD, f"over {own.size} entries{tail}")
+        if own.size > tree.size:
             self._findings.add(
-                HEAD,
-                "head.cut",
-                f"the checkpoint is over {own.size} entries: from entry {size} on they are missing",
-                entry=size,
-            )
+                HEAD, "head.cut", entry=tree.size,
+                message=f"the checkpoint is over {own.size} entries: from entry {tree.size} on they are missing",
+            )  # fmt: skip
             return
-        if own.size < size:
+        before, beyond = tree.seams.get(own.size, ("", ""))
+        if self.unsealed and before == NODE_STOPPED and beyond not in BEGINNINGS:
+            # Attack: entries written to a ledger that lay closed. A node that is started says so first.
             self._findings.add(
-                HEAD, "head.unsealed", f"unsealed tail: {size - own.size}, from entry {own.size} on", entry=own.size
-            )
-        if own.size in roots and roots[own.size] != own.root:
+                HEAD, "head.beyond", entry=own.size,
+                message=f"unsealed tail: {self.unsealed}, from entry {own.size} ({beyond}) on, though the node had "
+                "stopped and no node begins like that",
+            )  # fmt: skip
+        if own.size in tree.roots and tree.roots[own.size] != own.root:
             self._findings.add(
                 HEAD, "head.root", entry=max(0, own.size - 1), first=0, last=max(0, own.size - 1),
                 message=f"the entries do not give the signed root: the first changed is at most entry {own.size - 1}",
             )  # fmt: skip
-        elif own.size not in roots and broken_at is not None:
-            self._findings.uncheckable(HEAD, f"the tree is broken at entry {broken_at}")
+        elif own.size not in tree.roots and tree.broken_at is not None:
+            self._findings.uncheckable(HEAD, f"the tree is broken at entry {tree.broken_at}")
 
-    def _compare_kept(
-        self, each: Opened, size: int, roots: dict[int, bytes], broken_at: int | None, good: int
-    ) -> int:  # fmt: skip
+    def _opens_kept(self, each: _Head) -> bool:
         kept = each.checkpoint
+        try:
+            era = self._keys.of(kept.origin, kept.size)
+            if era is None and self._trusted is not None:
+                raise InputError(f"it is of log {kept.origin}")
+            if not self._open(each, era) and era is not None:
+                self._findings.uncheckable(KEPT, f"the key given does not vouch for the key of entry {era.since}")
+        except FailwellError as error:
+            self._no_anchor(each.source, error)
+            return False
+        return True
+
+    def _compare_kept(self, each: _Head, tree: Tree, good: int) -> int:
+        kept, size = each.checkpoint, tree.size
+        if self._lost(each, tree):
+            return good
         if kept.size > size:
             self._findings.add(
                 KEPT, "kept.cut", entry=size,
                 message=f"the checkpoint {each.source} covers {kept.size} entries: from {size} on they are missing",
             )  # fmt: skip
-        elif kept.size not in roots:
-            self._findings.uncheckable(KEPT, f"the tree is broken at entry {broken_at}")
-        elif roots[kept.size] == kept.root:
+        elif kept.size not in tree.roots:
+            self._findings.uncheckable(KEPT, f"the tree is broken at entry {tree.broken_at}")
+        elif tree.roots[kept.size] == kept.root:
             return kept.size
         else:
             last = max(good, kept.size - 1)
@@ -236,10 +305,22 @@ class Anchors:
             )  # fmt: skip
         return good
 
-    def compare_genesis(self, genesis: Any, origin: str | None) -> None:
-        """The log key and origin in entry 0 against the key from outside: a ledger does not choose its own judge."""
-        if self.key is None or genesis is None:
-            return
-        if genesis.log_key != self.key.text() or origin != self.key.name:
-            message = "entry 0 names another log key or origin than the one given"
-            self._findings.add(HEAD, "head.genesis", message, entry=0)
+    def _lost(self, each: _Head, tree: Tree) -> bool:
+        """Whether a kept head is of entries that a continuity break gave up: said, with the order that did."""
+        kept = each.checkpoint
+        era = self._keys.of(kept.origin, kept.size)
+        ended = None if era is None else self._keys.ended(era)
+        if ended is None or (kept.size <= ended.since and tree.roots.get(kept.size) == kept.root):
+            return False
+        if kept.size <= ended.since and kept.size > (ended.lost_size or 0):
+            return False
+        self._findings.add(
+            KEPT, "kept.lost", entry=ended.since,
+            message=f"the checkpoint {each.source} covers {kept.size} entries of {kept.origin}: not all of them are "
+            f"here, they were given up by the order in entry {ended.since - 1}",
+        )  # fmt: skip
+        return True
+
+
+def _read(source: str, data: bytes) -> _Head:
+    return _Head(source, data, note.Checkpoint.parse(note.SignedNote.parse(data).text))

@@ -15,9 +15,11 @@ from typing import Any, Final, Generic
 from failwell.core.errors import Corrupt, InputError
 from failwell.core.instants import parse_at
 from failwell.core.merkle import HASH_BYTES, Frontier
+from failwell.core.note import Verify
 from failwell.verify.agents import Agents
-from failwell.verify.envelope import CLOCK, GENESIS, NODE_STOPPED, Decode, E
+from failwell.verify.envelope import CLOCK, CONTINUED, GENESIS, HEADS, LOG_KEY, READ_BODIES, Decode, E
 from failwell.verify.finding import BYTES, CITATIONS, KEPT_PER_CODE, SEQUENCE, TREE, Findings
+from failwell.verify.log_keys import LogKeys
 
 #: A row numbered 2^62 is a finding; no memory is spent on the entries that it claims came before.
 MAX_GAP: Final = 65_536
@@ -29,7 +31,7 @@ _MICROS: Final = re.compile("[0-9]{6}Z")
 class Chain(Generic[E]):
     """Takes the rows of the entry table in order; `roots` are the tree heads at the sizes it was asked for."""
 
-    def __init__(self, findings: Findings, sizes: Iterable[int], decode: Decode[E]) -> None:
+    def __init__(self, findings: Findings, sizes: Iterable[int], decode: Decode[E], verify: Verify) -> None:
         self._findings = findings
         self._wanted = set(sizes)
         self._decode = decode
@@ -37,13 +39,17 @@ class Chain(Generic[E]):
         self.size = 0
         self.rows = 0
         self.cited = 0
+        #: Kinds of the last entry below each size that was asked for, and of the first beyond it.
+        self.seams: dict[int, tuple[str, str]] = {}
         self.origin: str | None = None
-        self.genesis: Any = None
         self.agents = Agents(findings)
-        self.stopped = False  # the last entry is a clean node.stopped
+        self.keys = LogKeys(findings, verify)
         #: From here on the true tree cannot be computed: an entry is missing or unreadable.
         self.broken_at: int | None = None
         self._tree = Frontier()
+        #: The tree's subtree hashes before each of the last two entries: a `continued` entry names the head before its
+        #: order.
+        self._below: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
         #: Stored subtree hashes still to be combined, once they differ from the true ones; None where nothing can be
         #: told from them any more. As long as all agree, the true tree stands for both.
         self._agree = True
@@ -128,7 +134,8 @@ class Chain(Generic[E]):
         if self._leaves is not None:
             self._leaves += true_leaf
         if self.broken_at is None:
-            below = self._tree.hashes() if self._agree else ()
+            below = self._tree.hashes()
+            self._below = self._below[1], below
             completed = self._tree.append(true_leaf)
             if seq + 1 in self._wanted:
                 self.roots[seq + 1] = self._tree.root()
@@ -158,27 +165,46 @@ class Chain(Generic[E]):
     # -- the envelope ------------------------------------------------------------------------------------------
 
     def _place(self, seq: int, entry: E) -> None:
-        """Genesis first and once, one origin, ledger time and boot clock that never go back."""
+        """Its own number, one log, ledger time and boot clock that never go back."""
         last = self._last
         self._last = entry
         kind = entry.kind
-        self.stopped = kind == NODE_STOPPED
         if entry.seq != seq:
             self._findings.add(SEQUENCE, "entry.number", f"the row of entry {seq} holds entry {entry.seq}", entry=seq)
-        if entry.origin != self.origin:
-            if self.origin is None:
-                self.origin = entry.origin
-            else:
-                self._findings.add(SEQUENCE, "entry.origin", f"entry {seq} is of log {entry.origin!r}", entry=seq)
-        if (seq == 0) != (kind == GENESIS):
-            what = "entry 0 is not a genesis" if seq == 0 else f"entry {seq} is a second genesis"
-            self._findings.add(SEQUENCE, "entry.genesis", what, entry=seq)
-        elif seq == 0:
-            self.genesis = entry.body
+        if seq in self._wanted and last is not None:
+            self.seams[seq] = last.kind, kind
+        if entry.origin != self.origin or kind in READ_BODIES or seq == 0:
+            self._name(seq, entry, last)
         if entry.at != self._last_at:
             self._time(seq, entry.at)
         if last is not None:
             self._boot(seq, entry, last)
+
+    def _name(self, seq: int, entry: E, last: E | None) -> None:
+        """Genesis first and once; a log keeps its origin but at a `continued` entry; what counts all agents."""
+        kind = entry.kind
+        if (seq == 0) != (kind == GENESIS):
+            what = "entry 0 is not a genesis" if seq == 0 else f"entry {seq} is a second genesis"
+            self._findings.add(SEQUENCE, "entry.genesis", what, entry=seq)
+        elif kind == GENESIS:
+            self.keys.begin(entry)
+        if kind == CONTINUED:
+            self.keys.go_on(seq, entry, last, self._head_before_order(seq))
+            self.origin = entry.origin
+        elif self.origin is None:
+            self.origin = entry.origin
+        elif entry.origin != self.origin:
+            self._findings.add(SEQUENCE, "entry.origin", f"entry {seq} is of log {entry.origin!r}", entry=seq)
+        if kind == LOG_KEY:
+            self.keys.rotate(seq, entry)
+        elif kind == HEADS:
+            self.agents.count(seq, entry.body)
+
+    def _head_before_order(self, seq: int) -> bytes | None:
+        """The tree head over everything before the entry above `seq`; None where the tree is broken."""
+        if self.broken_at is not None or not seq:
+            return None
+        return Frontier.from_hashes(seq - 1, self._below[0]).root()
 
     def _time(self, seq: int, at: str) -> None:
         """Instants have one spelling of one length (RFC 3339, UTC), so their texts sort as they do."""

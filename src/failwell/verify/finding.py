@@ -22,7 +22,9 @@ KEPT_PER_CODE: Final = 100
 #: Without a signed tree head no entry is bad and none is vouched for: said from entry 0 on, after all other findings.
 NOTHING_SEALED: Final = frozenset({"head.missing", "head.shape", "head.signature"})
 
-FILE, BYTES, SEQUENCE, TREE, CITATIONS, HEAD, KEPT, ORDERS, VERDICTS, REACTIONS, BOUND, ROWS = range(1, 13)
+FILE, BYTES, SEQUENCE, TREE, CITATIONS, HEAD, KEPT, ORDERS, VERDICTS, REACTIONS, BOUND, ROWS, COUNTS, KEYS = range(
+    1, 15
+)
 
 STEPS: Final[dict[int, str]] = {
     FILE: "the file is whole and declares only what this layout declares",
@@ -30,13 +32,15 @@ STEPS: Final[dict[int, str]] = {
     SEQUENCE: "entries are gapless, of one log, in the order of time and of each agent's own count",
     TREE: "leaves and subtree hashes follow from the bytes (RFC 9162 2.1.1)",
     CITATIONS: "what an entry cites stands earlier and has the cited leaf",
-    HEAD: "the tree head is signed by the log key and covers every entry (C2SP tlog-checkpoint)",
+    HEAD: "the tree head is signed by the log key and is that of the entries it covers (C2SP tlog-checkpoint)",
     KEPT: "the tree of every checkpoint kept elsewhere is the beginning of this one (RFC 9162 2.1.4)",
     ORDERS: "every human power used is signed by the enrolled key of its person (RFC 8032)",
     VERDICTS: "verdicts agree with their clauses, limits and what was in force, and stand before the acts",
     REACTIONS: "what followed by rule from each entry is what the rules give, nothing less or more",
     BOUND: "every blob and token is the one its entry names, none is missing and none is added",
     ROWS: "every stored row is what the entries make of it",
+    COUNTS: "every root over the agents' own counts is that of the entries before it (RFC 9162 2.1.1)",
+    KEYS: "each log key and origin follows from the one before it, by both keys or by a person's order",
 }
 
 
@@ -91,9 +95,9 @@ class Step:
 class Report:
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
 
-    `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `counts` holds how many
-    findings of each code there are, also those beyond the ones kept; `size` and `root` (hex) are the tree head
-    computed from the bytes.
+    `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `unsealed` of them, at the
+    end, lie beyond the ledger's own head; `counts` holds how many findings of each code there are, also those beyond
+    the ones kept; `size` and `root` (hex) are the tree head computed from the bytes.
     """
 
     findings: tuple[Finding, ...]
@@ -104,6 +108,7 @@ class Report:
     origin: str | None
     root: str | None
     size: int
+    unsealed: int
     read: dict[str, int]
 
     @property
@@ -123,6 +128,7 @@ class Report:
             "origin": self.origin,
             "entries": self.entries,
             "good": self.good,
+            "unsealed": self.unsealed,
             "tree": {"size": self.size, "root": self.root},
             "first_bad": self.first_bad,
             "first_bad_exact": bool(self.findings) and self.findings[0].exact,
@@ -181,12 +187,12 @@ class Findings:
         self._details[step] = what
 
     def report(
-        self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int]
+        self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int], unsealed: int = 0
     ) -> Report:  # fmt: skip
         """The result, once everything has streamed by."""
         return Report(
             findings=self.found(), checks=self.checks(), entries=entries, good=self._good(entries), counts=self.counts,
-            origin=origin, root=root, size=size, read=read,
+            origin=origin, root=root, size=size, unsealed=unsealed, read=read,
         )  # fmt: skip
 
     def found(self) -> tuple[Finding, ...]:

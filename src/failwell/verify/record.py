@@ -1,6 +1,7 @@
 """The record: entries, what lies beside them and their heads, walked once from streams of rows.
 
     1 file   2 bytes   3 sequence   4 tree   5 citations   6 head   7 kept checkpoints   11 blobs and tokens
+    13 agents' counts   14 log keys
 
 These steps need the standard library only, so they are the same code under `ledger verify` and in the stand-alone
 verifier; each hands in its own decoder. What the bodies say, and the rows that follow from them, is `ledger`'s.
@@ -17,7 +18,7 @@ from failwell.verify.anchors import Anchor, Anchors, VerifySignature
 from failwell.verify.beside import Beside
 from failwell.verify.chain import Chain
 from failwell.verify.envelope import Decode, E, Envelope
-from failwell.verify.finding import BOUND, BYTES, CITATIONS, FILE, Findings, Report
+from failwell.verify.finding import BOUND, BYTES, CITATIONS, COUNTS, FILE, KEYS, Findings, Report
 
 #: Rows taken through one phase before the next: few enough to stay near the processor, many enough to time.
 CHUNK: Final = 1024
@@ -75,7 +76,7 @@ class Record(Generic[E]):
         _check_file(self.findings, ledger)
         self._anchors = Anchors(self.findings, log_key, verify, kept)
         self._anchors.take_own(_until_corrupt(self.findings, FILE, "checkpoint", ledger.checkpoints))
-        self.chain = Chain(self.findings, self._anchors.sizes, decode)
+        self.chain = Chain(self.findings, self._anchors.sizes, decode, verify)
         self._beside = Beside(self.findings, ledger.blobs, ledger.tokens)
 
     def walk(self, follower: Follower[E] | None, tell: Tell) -> None:
@@ -92,9 +93,8 @@ class Record(Generic[E]):
             tell(CONDUCT, chain.rows)
         beside.end(chain.size)
         anchors = self._anchors
-        chain.end(sealed=anchors.sealed(chain.size, chain.roots))
-        anchors.compare(chain.size, chain.roots, chain.broken_at)
-        anchors.compare_genesis(chain.genesis, chain.origin)
+        anchors.compare(chain, chain.keys)
+        chain.end(sealed=anchors.sealed)
         tell(CORE, chain.rows)
 
     def _beyond(
@@ -121,9 +121,12 @@ class Record(Generic[E]):
         blobs, tokens = self._beside.counts
         findings.detail(BYTES, f"{chain.rows} entries")
         findings.detail(CITATIONS, f"{chain.cited} citations")
+        findings.detail(COUNTS, f"{chain.agents.counted} roots")
+        findings.detail(KEYS, f"{max(0, len(chain.keys.eras) - 1)} changes")
         findings.detail(BOUND, f"{blobs} blobs, {tokens} tokens")
         return findings.report(
             entries=chain.rows, origin=chain.origin, root=None if root is None else root.hex(), size=chain.size,
+            unsealed=self._anchors.unsealed,
             read={"entries": chain.rows, "blobs": blobs, "tokens": tokens, "rows": rows},
         )  # fmt: skip
 

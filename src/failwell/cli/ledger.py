@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import options, session
+from failwell.cli import export, options, session
 from failwell.cli.screen import Answer, Screen, clock, door, plural, safe
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from failwell.node.audit import Report, Shown
 
-app = typer.Typer(help="The record: verify, look at its end, rebuild. Needs no node.")
+app = typer.Typer(help="The record: verify, look at its end, take it away, rebuild. Needs no node.")
 
 SHOWN_FINDINGS = 10
 MIN_SHORT = 20
@@ -154,6 +154,9 @@ def _summary(body: Any) -> str:
         elif isinstance(value, list) and value and all(isinstance(item, dict) and "id" in item for item in value):
             parts.append(f"{name} {', '.join(str(item['id']) for item in value)}")
     return " · ".join(parts)
+
+
+app.command("export")(export.export)
 
 
 @app.command("rebuild")

@@ -7,19 +7,17 @@ lock.
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import apsw
 
 from failwell.core.errors import Corrupt, InputError
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import TABLES
 from failwell.identity import keys
-from failwell.node.copies import LedgerCopy, copy_ledger
-from failwell.node.workspace import Lock, Workspace, lock_holder
+from failwell.node.copies import LedgerCopy
+from failwell.node.reading import LedgerRows
+from failwell.node.workspace import Lock, Workspace
 from failwell.storage import sqlite
 from failwell.verify.anchors import Anchor, find_notes
 from failwell.verify.finding import FILE, ROWS, STEPS, Finding, Findings, Report
@@ -91,13 +89,9 @@ def rebuild_workspace(path: Path, *, write: bool = False) -> Rebuilt:
 def tail(path: Path, count: int) -> list[Shown]:
     """The last `count` entries, oldest first; of a running workspace too. Nothing is verified."""
     workspace = Workspace(path)
-    sql = "SELECT seq, data, leaf FROM entry ORDER BY seq DESC LIMIT ?"
-    with _reading(workspace) as connection:
-        try:
-            rows = connection.execute(sql, (count,)).fetchall()
-        except apsw.Error as error:
-            raise Corrupt(f"{workspace.ledger} cannot be read: {error}", hint="failwell ledger verify") from error
-    return [_shown(*row) for row in reversed(rows)]
+    with LedgerRows(workspace) as rows:
+        found = rows.newest(count)
+    return [_shown(row.seq, row.data, row.leaf) for row in found]
 
 
 def _verify(copy: LedgerCopy, workspace: Workspace, log_key: str | None, kept: list[Anchor]) -> Report:
@@ -130,46 +124,6 @@ def _unreadable(error: Corrupt) -> Report:
     for step in STEPS:
         findings.uncheckable(step, "the ledger file cannot be read")
     return findings.report(entries=0, origin=None, root=None, size=0, read={})
-
-
-class _Reading:
-    """A read connection as a context: on the live file while a node runs, on a copy otherwise."""
-
-    def __init__(self, connection: apsw.Connection, directory: tempfile.TemporaryDirectory[str] | None) -> None:
-        self._connection = connection
-        self._directory = directory
-
-    def __enter__(self) -> apsw.Connection:
-        return self._connection
-
-    def __exit__(self, *_: object) -> None:
-        self._connection.close(True)
-        if self._directory is not None:
-            self._directory.cleanup()
-
-
-def _reading(workspace: Workspace) -> _Reading:
-    if lock_holder(workspace) is not None:
-        # The node's shared memory is there, so a reader needs to create nothing beside the ledger.
-        return _Reading(_connect(workspace.ledger), None)
-    directory = tempfile.TemporaryDirectory(prefix="failwell-tail-")
-    try:
-        target = Path(directory.name) / "ledger.db"
-        copy_ledger(workspace, target)
-        return _Reading(_connect(target, writable=True), directory)
-    except BaseException:
-        directory.cleanup()
-        raise
-
-
-def _connect(path: Path, *, writable: bool = False) -> apsw.Connection:
-    flags = apsw.SQLITE_OPEN_READWRITE if writable else apsw.SQLITE_OPEN_READONLY
-    try:
-        connection = apsw.Connection(str(path), flags=flags)
-    except apsw.Error as error:
-        raise Corrupt(f"{path} cannot be opened: {error}") from error
-    connection.set_busy_timeout(5000)
-    return connection
 
 
 def _shown(seq: int, data: bytes, leaf: bytes) -> Shown:

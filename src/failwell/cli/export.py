@@ -1,0 +1,193 @@
+"""`ledger export`: what leaves the record in the open formats, for people who trust neither it nor us."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from failwell.cli import options, session
+from failwell.cli.screen import Answer, Screen, door, plural, tell
+from failwell.core.errors import InputError
+
+if TYPE_CHECKING:
+    from failwell.node.exports import Sealed
+
+STDOUT = "-"
+TELL_EVERY_S = 2.0
+
+
+@door("ledger-export")
+def export(
+    tiles: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The whole log as C2SP tlog-tiles; adds to what is there.")
+    ] = None,
+    checkpoint: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="The newest checkpoint, to be kept by somebody else.")
+    ] = None,
+    proof: Annotated[
+        int | None, typer.Option(metavar="SEQ", min=0, help="The proof that this entry is sealed (C2SP tlog-proof).")
+    ] = None,
+    consistency: Annotated[
+        str | None,
+        typer.Option(metavar="OLD", help="The proof that it only grew since OLD: a checkpoint file, or a size."),
+    ] = None,
+    to: Annotated[
+        str, typer.Option(metavar="FILE|-", help="Where a proof goes. Default: standard output.")
+    ] = STDOUT,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer | None:  # fmt: skip
+    """Take the sealed record, or a proof about it, away in the open formats.
+
+    Nothing is started and nothing is written in the workspace. Entries that no checkpoint covers yet are not exported.
+
+    \b
+    Examples:
+      failwell ledger export --checkpoint kept-by-the-auditor.note
+      failwell ledger export --proof 17 --to entry-17.tlog-proof
+      failwell ledger export --consistency kept-by-the-auditor.note
+      failwell ledger export --tiles /srv/log
+    """
+    chosen = [name for name, given in _given(tiles, checkpoint, proof, consistency).items() if given is not None]
+    if len(chosen) != 1:
+        raise InputError(
+            f"{len(chosen)} things to export were named, one is needed",
+            hint="--tiles DIR, --checkpoint FILE, --proof SEQ or --consistency OLD",
+        )
+    place = session.open_workspace(workspace).path
+    if tiles is not None:
+        return _export_tiles(place, tiles)
+    if checkpoint is not None:
+        return _export_checkpoint(place, checkpoint, as_json)
+    if proof is not None:
+        return _export_proof(place, proof, to, as_json)
+    return _export_growth(place, str(consistency), to, as_json)
+
+
+def _given(*named: object) -> dict[str, object]:
+    return dict(zip(("tiles", "checkpoint", "proof", "consistency"), named, strict=True))
+
+
+def _export_tiles(place: Path, directory: Path) -> Answer:
+    from failwell.node import exports
+
+    made = exports.export_tiles(place, directory, _progress())
+    sealed = made.sealed
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{plural(sealed.checkpoint.size, 'sealed entry', 'sealed entries')} in {directory}: "
+            f"{plural(made.written, 'file')} written, {made.kept:,} there already and the same.",
+            _beyond(sealed) or "Everything that was written is sealed.",
+        )
+
+    fields = {"directory": str(directory), "written": made.written, "kept": made.kept}
+    return Answer(fields={**_fields(sealed), **fields}, show=show)
+
+
+def _export_checkpoint(place: Path, to: str, as_json: bool) -> Answer | None:
+    from failwell.node import exports
+
+    sealed = exports.export_checkpoint(place)
+    fields = {**_fields(sealed), "note": sealed.note.decode()}
+    says = f"The checkpoint over {plural(sealed.checkpoint.size, 'entry', 'entries')} is in {to}."
+    asked = "Whoever keeps it can tell later whether the record before it was changed: ledger verify --checkpoint FILE"
+    return _hand_over(sealed, sealed.note, to, fields, (says, asked), as_json)
+
+
+def _export_proof(place: Path, seq: int, to: str, as_json: bool) -> Answer | None:
+    from failwell.node import exports
+
+    made = exports.export_proof(place, seq)
+    says = f"The proof of entry {seq} under {plural(made.sealed.checkpoint.size, 'entry', 'entries')} is in {to}."
+    asked = "It holds the entry's bytes. To verify it, only the log's key is needed: keys/log.pub"
+    fields = {**_fields(made.sealed), "entry": seq, "proof": made.proof.encode().decode()}
+    return _hand_over(made.sealed, made.proof.encode(), to, fields, (says, asked), as_json)
+
+
+def _export_growth(place: Path, old: str, to: str, as_json: bool) -> Answer | None:
+    from failwell.node import exports
+
+    made = exports.export_growth(place, int(old) if old.isascii() and old.isdigit() else _read(old))
+    size = made.sealed.checkpoint.size
+    says = f"The proof that the {plural(size, 'entry', 'entries')} extend the first {made.growth.old:,} is in {to}."
+    asked = "It is the request body of C2SP tlog-witness; its old root is in the checkpoint that was kept."
+    fields = {
+        **_fields(made.sealed), "old_size": made.growth.old,
+        "old_root": None if made.old_root is None else made.old_root.hex(), "proof": made.growth.encode().decode(),
+    }  # fmt: skip
+    return _hand_over(made.sealed, made.growth.encode(), to, fields, (says, asked), as_json)
+
+
+def _hand_over(
+    sealed: Sealed, data: bytes, to: str, fields: dict[str, Any], says: tuple[str, str], as_json: bool
+) -> Answer | None:  # fmt: skip
+    """To a new file, or to standard output; there programs that ask for JSON get it inside the object."""
+    if sealed.unsealed:
+        tell(_beyond(sealed))
+    if to == STDOUT:
+        if as_json:
+            return Answer(fields=fields, show=lambda screen: None)
+        sys.stdout.buffer.write(data)
+        sys.stdout.flush()
+        return None
+    _write_new(Path(to), data)
+    return Answer(fields={**fields, "file": to}, show=lambda screen: screen.lead(*says))
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all; never over another one, which may be what somebody kept as evidence."""
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    try:
+        os.link(unfinished, path)
+    except FileExistsError as error:
+        raise InputError(f"{path} is there already", hint="Name a new file; what was kept is not replaced.") from error
+    finally:
+        unfinished.unlink()
+
+
+def _read(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"{name} is neither a size nor a file that can be read: {error.strerror}",
+            hint="Give the checkpoint that was kept, a mail with one, or a number of entries.",
+        ) from error
+
+
+def _fields(sealed: Sealed) -> dict[str, Any]:
+    checkpoint = sealed.checkpoint
+    return {
+        "origin": checkpoint.origin, "size": checkpoint.size, "root": checkpoint.root.hex(),
+        "unsealed": sealed.unsealed,
+    }  # fmt: skip
+
+
+def _beyond(sealed: Sealed) -> str:
+    """What stays behind; empty where nothing does."""
+    if not sealed.unsealed:
+        return ""
+    return f"Not exported: {plural(sealed.unsealed, 'entry', 'entries')} after it, not sealed yet."
+
+
+def _progress() -> Callable[[int, int], None]:
+    """Progress on standard error, for exports that take longer than a look."""
+    last = time.monotonic()
+
+    def said(done: int, size: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= TELL_EVERY_S:
+            last = time.monotonic()
+            tell(f"{done:,} of {size:,} entries ...")
+
+    return said

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -83,6 +84,13 @@ class RemoteGuard:
         link = self._link
         return None if link is None or link.child is None else link.child.pid
 
+    def peer(self) -> tuple[int, int]:
+        """Process and user id of who answers (SO_PEERCRED). Raises GuardFailed where nobody does any more."""
+        link = self._link
+        if link is None:
+            raise GuardFailed("the guard is not connected")
+        return link.peer()
+
     @property
     def retired(self) -> str | None:
         """Why it signs nothing any more, None while it does."""
@@ -93,6 +101,10 @@ class RemoteGuard:
         """The change of key that waits to be put in force."""
         shown = self._known()
         return None if shown.waiting is None else KeyChange(shown.key, shown.waiting.key, shown.waiting.statement)
+
+    def shown(self) -> Shown:
+        """All it says of itself, as heard last."""
+        return self._known()
 
     def last(self) -> Sealed | None:
         return self._known().last
@@ -308,6 +320,13 @@ class _Link:
             if not data:
                 raise ConnectionResetError("it ended")
             self._frames.feed(data)
+
+    def peer(self) -> tuple[int, int]:
+        try:
+            pid, uid, _ = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
+        except OSError as error:
+            raise _failed(error) from error
+        return pid, uid
 
     def interrupt(self) -> None:
         try:

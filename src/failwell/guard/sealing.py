@@ -77,6 +77,12 @@ class LocalGuard:
         """Why it signs nothing any more, None while it does."""
         return self.state().retired
 
+    @property
+    def waiting(self) -> KeyChange | None:
+        state = self.state()
+        found = state.waiting
+        return None if found is None else KeyChange(state.key, found.pair.key, found.statement)
+
     def last(self) -> Sealed | None:
         return _last(self.state())
 

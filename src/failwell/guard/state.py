@@ -273,6 +273,20 @@ def peek(directory: Path) -> State:
         os.close(handle)
 
 
+def holder(directory: Path) -> int | None:
+    """Process id of the guard that has the file of `directory` open; None where none has, or it cannot be seen."""
+    handle = _open(directory, os.O_RDONLY)
+    try:
+        text = os.pread(handle, 32, _HOLDER_AT).split(b"\n")[0].decode("ascii", "replace")
+        held = os.fstat(handle)
+        open_files = [os.stat(f"/proc/{text}/fd/{each}") for each in os.listdir(f"/proc/{text}/fd") if text.isdigit()]
+    except OSError:
+        return None  # it is gone, or another user's
+    finally:
+        os.close(handle)
+    return int(text) if any(os.path.samestat(each, held) for each in open_files) else None
+
+
 def _newest(path: Path, data: bytes) -> tuple[int, State, State | None]:
     """Generation and state of the newer slot, and the state of the other one where it is readable."""
     slots = [] if len(data) != FILE_BYTES else [_unpack(data[at : at + SLOT_BYTES]) for at in (0, SLOT_BYTES)]

@@ -58,12 +58,15 @@ class _Queue:
 
 
 class Beside:
-    """Walks blobs and tokens along with the entries."""
+    """Walks blobs and tokens along with the entries; None where only entries were given, as in an export."""
 
-    def __init__(self, findings: Findings, blobs: Iterable[Any], tokens: Iterable[Any]) -> None:
+    def __init__(self, findings: Findings, blobs: Iterable[Any] | None, tokens: Iterable[Any] | None) -> None:
         self._findings = findings
-        self._blobs = _Queue(findings, "blob", blobs, (int, bytes, bytes))
-        self._tokens = _Queue(findings, "token", tokens, (int, str, bytes, bytes))
+        self._absent = blobs is None or tokens is None
+        if self._absent:
+            findings.uncheckable(BOUND, "blobs and tokens are not part of what was given")
+        self._blobs = _Queue(findings, "blob", blobs or (), (int, bytes, bytes))
+        self._tokens = _Queue(findings, "token", tokens or (), (int, str, bytes, bytes))
 
     @property
     def counts(self) -> tuple[int, int]:
@@ -80,6 +83,8 @@ class Beside:
 
     def take(self, entry: Envelope) -> None:
         """Hold the rows of one entry against the digests that it carries."""
+        if self._absent:
+            return
         seq = entry.seq
         self._extra(seq)
         self._blob(seq, entry)

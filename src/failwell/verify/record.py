@@ -40,11 +40,12 @@ class Ledger(NamedTuple):
     `entries` (seq, data, leaf, nodes) · `blobs` (seq, ciphertext, wrapped) · `tokens` (id, token, lookup, sealed) ·
     `checkpoints` (id, size, note) · `rows(table)` (key, text) · `objects` what the file declares, beside what it
     should (`declared`), and `complaints` its own integrity check's; None where there is no file.
+    `blobs` and `tokens` are None where what was given has none of them, as an export.
     """
 
     entries: Iterable[Any]
-    blobs: Iterable[Any]
-    tokens: Iterable[Any]
+    blobs: Iterable[Any] | None
+    tokens: Iterable[Any] | None
     checkpoints: Iterable[Any]
     rows: Callable[[str], Iterable[Any]]
     objects: Iterable[Object] | None = None

@@ -5,17 +5,31 @@ from __future__ import annotations
 import random
 import shutil
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest import mock
 
-from tests.faults.judge import Judge, Violation
+from failwell.core.errors import FailwellError
+from failwell.guard.sealing import LocalGuard
+from failwell.guard.state import FILE_NAME, StateFile
+from failwell.ledger import seals
+from failwell.ports.guard import Sealed
+from failwell.storage import sqlite
+from tests.faults import guard_cuts
+from tests.faults.judge import GUARD, WORKSPACE, Judge, Violation, copy_machine
 from tests.faults.work import Labour, journal_answers
 from tests.simulate.powercut import Journal, State, recording, states
 from tests.unit.verify import ledgers
 
-#: Pages of the log after which SQLite moves it into the file; the product's 2000 would need long histories.
+#: Pages of the log after which it is moved into the file; the product's own number would need long histories.
 SMALL_LOG_PAGES = (30, 80, 2000)
+#: Seals are made sooner than in the product, so that more of them fall into a short history.
+SOON_S = 0.002
+#: What a broken product may raise while it is recorded: what its disk was asked until then is judged.
+BROKEN = (FailwellError, AssertionError)
+#: Answers of a ledger's beginning; before them there is nothing to go on with.
+BEGUN = 4
 #: States of a history that are recovered from under the eyes of the recorder, and cut again.
 SECOND_CUTS = 6
 
@@ -47,37 +61,66 @@ def judge_history(
     With a `mutant` (a fault seeded into the product) the recording is done under it; judging never is.
     """
     rng = random.Random(f"{seed}:history")
-    model, journal = record(directory / "w", rng, acts, mutant)
-    first, left = _judged(directory / "judged", model, journal, rng, int(wanted * 0.8))
+    journal = record(directory / "first", rng, acts, mutant)
+    first, left = _judged(directory / "judged", journal, rng, int(wanted * 0.8))
     if first.violations:
         return first
-    return first.plus(_second_cuts(directory, model, journal, left, rng, wanted - first.states))
+    return first.plus(_second_cuts(directory, journal, left, rng, wanted - first.states))
 
 
-def record(
-    path: Path, rng: random.Random, acts: int, mutant: AbstractContextManager[object] | None = None
-) -> tuple[Path, Journal]:  # fmt: skip
-    """A workspace from its very beginning, at work, closed and opened again on the way; and what its disk was asked."""
+def record(root: Path, rng: random.Random, acts: int, mutant: AbstractContextManager[object] | None = None) -> Journal:
+    """A machine from a ledger's very beginning, at work, closed and opened again; and what its disk was asked.
+
+    Its guard is made before: what it wrote then is durable (it synced its directory, too).
+    """
+    path = root / WORKSPACE
     # The empty file's name is durable before anything is written: SQLite syncs the directory with its first journal.
-    journal = Journal(path, {"ledger.db": b""})
+    journal = Journal(root, {f"{WORKSPACE}/ledger.db": b""})
     log_pages = rng.choice(SMALL_LOG_PAGES)
-    with mutant or nullcontext(), recording(journal):
+    with _machine(journal), mutant or nullcontext(), suppress(*(BROKEN if mutant is not None else ())):
         with ledgers.fresh(path) as made, _watched(made, journal, log_pages):
             ledgers.begin(made)
             _labour(made, rng, acts)
         if mutant is not None:  # a broken product need not open what it wrote
-            return path, journal
+            return journal
         clock = ledgers.StepClock("b" * 32, wall_us=ledgers.START_US + 60_000_000)
         with ledgers.reopened(path, clock) as made, _watched(made, journal, log_pages):
             _labour(made, rng, acts // 2)
-    return path, journal
+    return journal
+
+
+@contextmanager
+def _machine(journal: Journal) -> Iterator[None]:
+    """Everything that the ledger and its guard ask of the disk, and every seal handed out, goes into the journal."""
+    seal = LocalGuard.seal
+
+    def sealing(self: LocalGuard, *asked: Any, **named: Any) -> Sealed:
+        sealed = seal(self, *asked, **named)
+        journal.acknowledge(sealed)
+        return sealed
+
+    create = StateFile.create.__func__  # type: ignore[attr-defined]
+
+    def creating(cls: type[StateFile], directory: Path, state: Any) -> StateFile:
+        made: StateFile = create(cls, directory, state)
+        journal.base[f"{GUARD}/{FILE_NAME}"] = made.path.read_bytes()
+        return made
+
+    with (
+        recording(journal),
+        guard_cuts.journalled(journal),
+        mock.patch.object(LocalGuard, "seal", sealing),
+        mock.patch.object(StateFile, "create", classmethod(creating)),
+        mock.patch.object(seals, "COALESCE_S", SOON_S),
+    ):
+        yield
 
 
 @contextmanager
 def _watched(made: ledgers.Made, journal: Journal, log_pages: int) -> Iterator[None]:
     journal_answers(made, journal)
-    made.book.storage._write.wal_autocheckpoint(log_pages)  # type: ignore[attr-defined]
-    yield
+    with mock.patch.object(sqlite, "MOVE_PAGES", log_pages):
+        yield
 
 
 def _labour(made: ledgers.Made, rng: random.Random, acts: int) -> None:
@@ -86,9 +129,9 @@ def _labour(made: ledgers.Made, rng: random.Random, acts: int) -> None:
         labour.act()
 
 
-def _judged(place: Path, model: Path, journal: Journal, rng: random.Random, wanted: int) -> tuple[Tally, list[State]]:
+def _judged(place: Path, journal: Journal, rng: random.Random, wanted: int) -> tuple[Tally, list[State]]:
     """Judge about `wanted` disks of a journal; also some of them, to be gone on with under another cut."""
-    judge = Judge(model, place, journal.acks, rng)
+    judge = Judge(journal.root, place, journal.acks, rng)
     per_cut = max(1, round(wanted / (len(journal.ops) + 1)))
     kept: list[State] = []
 
@@ -108,25 +151,23 @@ def _judged(place: Path, model: Path, journal: Journal, rng: random.Random, want
 
 
 def _second_cuts(
-    directory: Path, model: Path, journal: Journal, left: list[State], rng: random.Random, wanted: int
+    directory: Path, journal: Journal, left: list[State], rng: random.Random, wanted: int
 ) -> Tally:  # fmt: skip
     """Lay out disks as a first cut left them, let the product recover and work, and cut that too."""
     tally = NOTHING
-    begun = [state for state in left if state.acks]
+    begun = [state for state in left if state.acks > BEGUN]
     for number, state in enumerate(begun):
         place = directory / f"again-{number}"
-        shutil.copytree(model, place, ignore=shutil.ignore_patterns("ledger.db*"))
-        for name, content in state.files.items():
-            (place / name).write_bytes(content)
+        copy_machine(journal.root, place, state.files)
         again = Journal(place, state.files)
         again.acks += journal.acks[: state.acks]
         with (
-            recording(again),
-            ledgers.reopened(place, ledgers.StepClock("e" * 32)) as made,
+            _machine(again),
+            ledgers.reopened(place / WORKSPACE, ledgers.StepClock("e" * 32)) as made,
             _watched(made, again, rng.choice(SMALL_LOG_PAGES)),
         ):
             _labour(made, rng, 3)
-        judged, _ = _judged(directory / "judged", place, again, rng, wanted // len(begun))
+        judged, _ = _judged(directory / "judged", again, rng, wanted // len(begun))
         tally = tally.plus(judged)
         shutil.rmtree(place)
     return tally

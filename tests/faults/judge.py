@@ -18,12 +18,20 @@ from typing import NamedTuple
 
 from failwell.core.errors import FailwellError
 from failwell.core.rows import TABLES
-from failwell.node import assembly, audit
+from failwell.guard.sealing import LocalGuard
+from failwell.ledger.book import Book
+from failwell.node import assembly, audit, guarding
 from failwell.node.workspace import Workspace
+from failwell.ports.guard import Sealed
+from failwell.storage.sqlite import SqliteStorage
 from tests.faults.work import Told, health
 from tests.simulate.powercut import State
 from tests.unit.verify import ledgers
 
+#: The workspace of a machine, beside which lies its guard's directory, as `ledgers.fresh` puts it.
+WORKSPACE, GUARD = "w", "w.guard"
+#: The entries of a ledger's first commit; `init` answers once its first checkpoint is stored.
+GENESIS = 2
 BOOT_AFTER = "c" * 32
 #: A state whose content was seen already is gone on with this often all the same: the entries owed are more by now.
 GO_ON_ONE_IN = 100
@@ -38,11 +46,23 @@ class Violation(NamedTuple):
     why: str
 
 
+def copy_machine(model: Path, place: Path, files: dict[str, bytes] | None = None) -> None:
+    """A second machine: workspace, keys and guard of `model`, its ledger left out, `files` laid into it."""
+    shutil.copytree(model / WORKSPACE, place / WORKSPACE, ignore=shutil.ignore_patterns("ledger.db*", "reserve"))
+    shutil.copytree(model / GUARD, place / GUARD)
+    (place / WORKSPACE / "reserve").touch()  # so that opening a state does not write four megabytes
+    (place / WORKSPACE / "keys" / "guard").write_text(f"{place / GUARD}\n")
+    for name, content in (files or {}).items():
+        (place / name).write_bytes(content)
+
+
 class Judge:
-    """Judges the states of one journal, in its order. `model` is the workspace whose keys open the ledger."""
+    """Judges the states of one journal, in its order. `model` is the directory with the workspace and its guard."""
 
     def __init__(self, model: Path, place: Path, told: Sequence[object], rng: random.Random) -> None:
-        self.place = place
+        copy_machine(model, place)
+        self.root = place
+        self.place = place / WORKSPACE
         self.states = 0
         self.contents = 0
         self.gone_on = 0
@@ -52,9 +72,8 @@ class Judge:
         self._known: dict[bytes, str | None] = {}
         self._owed: Told = {}
         self._taken = 0
-        shutil.copytree(model, place, ignore=shutil.ignore_patterns("ledger.db*", "reserve"))
-        (place / "reserve").touch()  # so that opening a state does not write four megabytes
-        self._workspace = Workspace(place)
+        self._sealed = 0
+        self._workspace = Workspace(self.place)
         self._keys = self._workspace.open_keys()
 
     def violations(self, found: Iterable[State]) -> list[Violation]:
@@ -84,6 +103,9 @@ class Judge:
 
     def _owe(self, acks: int) -> str | None:
         for told in self._told[self._taken : acks]:
+            if isinstance(told, Sealed):
+                self._sealed = max(self._sealed, told.size)
+                continue
             assert isinstance(told, dict)
             for seq, data in told.items():
                 if self._owed.setdefault(seq, data) != data:
@@ -95,15 +117,34 @@ class Judge:
         for path in self.place.glob("ledger.db*"):
             path.unlink()
         for name, content in files.items():
-            (self.place / name).write_bytes(content)
+            (self.root / name).write_bytes(content)
 
     def _opened(self) -> str | None:
         book = assembly.open_book(self._workspace, self._keys, ledgers.StepClock())
         try:
             stored = {row.seq: row.data for row in book.storage.entries(0, 1 << 30)}
+            return self._missing(stored) or self._repaired(book) or self._guarded(book)
         finally:
             book.storage.close()
-        return self._missing(stored)
+
+    def _repaired(self, book: Book) -> str | None:
+        """A cut tears at most the one commit that nobody was told of: the store must not report that it lost more."""
+        assert isinstance(book.storage, SqliteStorage)
+        opened = book.storage.opened
+        return f"it reports a loss: {opened.detail()}" if opened.damaged else None
+
+    def _guarded(self, book: Book) -> str | None:
+        """The guard remembers what it handed out, and never more than is stored."""
+        guard = LocalGuard.open(Path(self._workspace.guard_place()))
+        try:
+            if book.state.size:
+                guarding.check_history(guard, book)
+            size, _ = guard.grown()
+        finally:
+            guard.close()
+        return (
+            None if size >= self._sealed else f"a seal over {self._sealed} entries was handed out, it knows of {size}"
+        )
 
     def _missing(self, stored: Told) -> str | None:
         for seq, data in self._owed.items():
@@ -144,12 +185,12 @@ class Judge:
         return f"ledger verify finds {first.code}: {first.message} ({sum(report.counts.values())} in all)"
 
     def _unbegun(self, report: audit.Report) -> bool:
-        """A file that `init` never got to: nothing was told, nothing is in it, and verify must not call that sealed."""
-        return not self._owed and not report.entries and set(report.counts) == {"head.missing"}
+        """A file that `init` had not finished with: nobody was told that there is a ledger, and none was sealed."""
+        return report.entries <= GENESIS and set(report.counts) == {"head.missing"}
 
     def _goes_on(self) -> str | None:
         """The tree continues: an entry is written by the whole product, and everything verifies with it."""
-        if not self._owed:
+        if len(self._owed) <= GENESIS:
             return None
         self.gone_on += 1
         with ledgers.reopened(self.place, ledgers.StepClock(BOOT_AFTER)) as made:

@@ -17,7 +17,7 @@ import msgspec
 from failwell.core import merkle, records, state
 from failwell.ledger import book, writer
 from failwell.ports.storage import Batch
-from failwell.storage import sqlite
+from failwell.storage import files, sqlite
 from failwell.storage.sqlite import SqliteStorage
 
 Mutant = Callable[[], Any]
@@ -27,7 +27,7 @@ def _synchronous(level: int) -> Any:
     def pragma(connection: apsw.Connection, name: str, value: Any) -> None:
         connection.pragma(name, level if name == "synchronous" else value)
 
-    return mock.patch.object(sqlite, "_pragma", pragma)
+    return mock.patch.object(files, "set_pragma", pragma)
 
 
 def normal_sync() -> Any:

@@ -110,6 +110,14 @@ class _RecordedFile(apsw.VFSFile):
         super().xSync(flags)
         self._journal.note(SYNC, self._path)  # behind it: a cut during a sync has synced nothing for sure
 
+    def xLock(self, level: int) -> None:
+        try:
+            super().xLock(level)
+        except apsw.IOError as error:
+            # The last reader of a log asks for a writer's lock when it closes, is refused by the kernel and lets be.
+            # Through Python only "busy" is such a refusal; anything else would be raised out of its close.
+            raise apsw.BusyError(str(error)) from error
+
 
 @contextmanager
 def recording(journal: Journal) -> Iterator[Journal]:

@@ -165,7 +165,10 @@ class _Walk:
         if base64.b64decode(root) != _root(self._leaves[: int(length)]):
             self._say(int(length), "is under a checkpoint with another root")
         key = self._report.entries[0]["body"]["log_key"]
-        if origin != self._report.entries[0]["origin"] or not _note_holds(key, text + b"\n", signatures):
+        for entry in self._report.entries[:size]:  # the key may have changed, and the log may have been continued
+            if entry["kind"] in ("log.key", "continued"):
+                key = entry["body"]["key"]
+        if origin != key.split("+")[0] or origin != self._report.entries[size - 1]["origin"] or not _note_holds(key, text + b"\n", signatures):
             self._say(int(length), "is under a checkpoint that the ledger's key did not sign")
 
 

@@ -27,6 +27,7 @@ from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, NotFound, Refused
 from failwell.execute.function import ORIGINAL, import_path, importable, make_command
 from failwell.identity import agents, names
+from failwell.identity.keys import SigningKey
 from failwell.node.workspace import find_workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,10 +91,17 @@ class Gate:
     def prove(self, role: str, name: str) -> str:
         """Prove an identity with the key that its registration left in the configuration directory; its full name."""
         if name not in self._proved:
-            origin = self.wire.greeting["origin"]
-            load = agents.load_host_key if role == "host" else agents.load_agent_key
-            self._proved[name] = hello(self.wire, role, name, load(self._config, origin, name))
+            self._proved[name] = hello(self.wire, role, name, self._key(role, name))
         return self._proved[name]
+
+    def _key(self, role: str, name: str) -> SigningKey:
+        """The key of an identity, also one that was made before the record was continued under another name."""
+        load = agents.load_host_key if role == "host" else agents.load_agent_key
+        origins = self.wire.greeting["origins"]
+        for origin in origins[:-1]:
+            with contextlib.suppress(NotFound):
+                return load(self._config, origin, name)
+        return load(self._config, origins[-1], name)
 
     def function(self, tool: str) -> Callable[..., Any] | None:
         return self._tools.get(tool)

@@ -38,6 +38,12 @@ _ERRORS: dict[str, type[FailwellError]] = {
     "busy": Unhealthy,
     "storage-full": Unhealthy,
     "storage-failed": Unhealthy,
+    # A record that must not be written to, by its code; whoever stops somebody leaves the order in the workspace then.
+    "behind-guard": Unhealthy,
+    "guard-failed": Unhealthy,
+    "guard-lost": Unhealthy,
+    "guard-refused": Unhealthy,
+    "unsealed": Unhealthy,
     "corrupt": Corrupt,
     "stopping": Unreachable,
 }

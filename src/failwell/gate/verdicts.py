@@ -181,7 +181,7 @@ class Gate:
 
 
 def _irreversible(state: State, agent: str, tool: str) -> bool:
-    """Whether the contract in force says that this tool's effect cannot be undone; a tool it does not name counts as one."""
+    """Whether the contract in force says that this tool's effect cannot be undone; a tool it does not name counts so."""
     contract = state.contract_of(agent)
     if contract is None:
         return True

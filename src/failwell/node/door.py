@@ -79,8 +79,8 @@ class Connection(asyncio.Protocol):
             return
         self.push(
             Greeting(
-                protocol=1, origin=self._node.origin, node=self._node.name, challenge=self.challenge.hex(),
-                pid=os.getpid(), mode=self._node.mode,
+                protocol=1, origin=self._node.origin, origins=self._node.origins, node=self._node.name,
+                challenge=self.challenge.hex(), pid=os.getpid(), mode=self._node.mode,
             )
         )  # fmt: skip
 

@@ -6,18 +6,19 @@ more may be written under the same name: it would be a second history. Nothing h
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from failwell.core import merkle
 from failwell.core.errors import Corrupt, FailwellError
-from failwell.guard.sealing import LocalGuard
+from failwell.guard.place import place_of
+from failwell.guard.remote import RemoteGuard
 from failwell.ledger.book import Book
 from failwell.node.workspace import Workspace
 from failwell.ports.guard import Guard, GuardFailed, KeyChange, Sealed
 
-#: How long a guard may take to come up.
-START_S = 5.0
+#: How long a guard may take for one step.
+STEP_S = 5.0
 HINT = "Compare it with its backups and with the checkpoints in its mails; failwell ledger continue goes on from here."
 
 
@@ -30,7 +31,8 @@ class Behind(Corrupt):
 def check_history(guard: Guard, book: Book) -> None:
     """Raises Behind unless the stored tree begins with the one that the guard signed last; O(log n) reads."""
     size = book.state.size
-    if size and guard.key != book.state.log_key:
+    _finish_rotation(guard, book)
+    if size and guard.key != book.state.log_key and (guard.waiting is None or guard.waiting.key != book.state.log_key):
         raise Behind("the guard of this record signs with another key than the record names", hint=HINT)
     signed, root = guard.grown()
     if size and not signed:
@@ -41,10 +43,18 @@ def check_history(guard: Guard, book: Book) -> None:
         raise Behind(f"the first {signed} entries of the record are not those that its guard signed", hint=HINT)
 
 
+def _finish_rotation(guard: Guard, book: Book) -> None:
+    """Put a key in force that the record names already: the ceremony was cut off before the guard was told so."""
+    waiting = guard.waiting
+    if waiting is not None and waiting.key == book.state.log_key:
+        guard.confirm(waiting.key, guard.grown()[0] + 1, STEP_S)
+
+
 class NoGuard:
     """In the place of a guard that did not come up: nothing was signed, nothing will be (`ports.guard.Guard`)."""
 
     key = ""
+    waiting = None
 
     def __init__(self, why: FailwellError) -> None:
         self._why = why
@@ -76,14 +86,26 @@ class NoGuard:
         return GuardFailed(self._why.message, hint=self._why.hint)
 
 
+def _finish_publishing(workspace: Workspace, book: Book) -> None:
+    """Publish the key that the record names, where a ceremony was cut off before it did, and find a new name's guard."""
+    if not book.state.size or not workspace.guard.exists() or workspace.published_key() == book.state.log_key:
+        return
+    line = workspace.guard_line()
+    following = place_of(book.origin, os.environ)
+    if workspace.origin() != book.origin and following.is_dir():
+        line = str(following)
+    workspace.guarded_by(line, book.state.log_key)
+
+
 def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError | None]:
     """The running guard of a ledger, and why nothing may be written (None where all is well).
 
     Without a guard it cannot be told whether this is the record that was signed: then it is read, and not written to.
     """
     guard: Guard | None = None
+    _finish_publishing(workspace, book)
     try:
-        guard = LocalGuard.open(Path(workspace.guard_place()), wait_s=START_S)
+        guard = RemoteGuard.at(workspace.guard_place())
         check_history(guard, book)
     except FailwellError as error:
         return guard if guard is not None and isinstance(error, Behind) else NoGuard(error), error

@@ -92,10 +92,14 @@ ENCODER = msgspec.json.Encoder()
 
 
 class Greeting(msgspec.Struct, frozen=True, kw_only=True):
-    """The node's first frame: who it is, and the challenge that identities are proved against."""
+    """The node's first frame: who it is, and the challenge that identities are proved against.
+
+    `origins`: the names the record has had, the present one first; keys made under an earlier one still serve.
+    """
 
     protocol: int
     origin: str
+    origins: tuple[str, ...]
     node: str
     challenge: str
     pid: int

@@ -83,13 +83,14 @@ class Node:
     def _open(self) -> None:
         ledger_keys = self.workspace.open_keys()
         book = open_book(self.workspace, ledger_keys, self._clock)
-        self.origin = self.workspace.origin()
+        self.origin = book.origin
+        self.origins = tuple(origin for _, origin in reversed(book.state.origins))
         self.mode = book.state.mode
         if self.mode != "live":
             raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
         self.storage, self.vault = book.storage, book.vault
         guard, behind = open_guard(self.workspace, book)
-        self.guard_place = self.workspace.guard.read_text("utf-8").strip() if self.workspace.guard.exists() else ""
+        self.guard_place = self.workspace.guard_line() if self.workspace.guard.exists() else ""
         self.settings = settings_in_force(book)
         self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
@@ -127,7 +128,7 @@ class Node:
 
     def _begin(self, book: Book) -> None:
         """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
-        swept = sweep_leftovers(self.marker_prefix)
+        swept = [left for origin in self.origins for left in sweep_leftovers(f"{origin}/")]
         test = self.executor.self_test()
         record = test.as_record()
         self.self_test: dict[str, Any] = record["kill"]

@@ -35,6 +35,7 @@ class Workspace:
         self.contracts = self.path / "contracts"
         self.lock_path = self.path / "node.lock"
         self.log_pub = self.keys / "log.pub"
+        self.former_pub = self.keys / "log-former.pub"
         self.guard = self.keys / "guard"
 
     @property
@@ -72,14 +73,34 @@ class Workspace:
 
         A directory inside the workspace goes where the workspace goes: only what can be made again is guarded so.
         """
+        if self.log_pub.exists() and (was := self.published_key()) != log_key:
+            former = [*self.former_keys(), was]  # old evidence is verified with the key of its time
+            keys.replace_private(self.former_pub, "".join(f"{key}\n" for key in dict.fromkeys(former)).encode())
         keys.replace_private(self.guard, f"{place}\n".encode())
         keys.replace_private(self.log_pub, f"{log_key}\n".encode())
 
+    def published_key(self) -> str:
+        """The vkey that `keys/log.pub` holds."""
+        return self.log_pub.read_text("utf-8").strip()
+
+    def former_keys(self) -> tuple[str, ...]:
+        """The vkeys that were in force before, oldest first."""
+        return tuple(self.former_pub.read_text("utf-8").split()) if self.former_pub.exists() else ()
+
+    def origins(self) -> tuple[str, ...]:
+        """The ledger's name now, then those it had before."""
+        former = (VerifierKey.parse(key).name for key in reversed(self.former_keys()))
+        return tuple(dict.fromkeys((self.origin(), *former)))
+
     def guard_place(self) -> str:
-        """Where this workspace's guard is, as an absolute path or `unix:` and one. Raises NotFound where nothing says so."""
+        """Where this workspace's guard is: an absolute path, or `unix:` and one. NotFound where nothing says so."""
+        place = self.guard_line()
+        return place if place.startswith("unix:") else str(self.path / place)
+
+    def guard_line(self) -> str:
+        """What `keys/guard` says. NotFound where it is missing."""
         try:
-            place = self.guard.read_text("utf-8").strip()
-            return place if place.startswith("unix:") else str(self.path / place)
+            return self.guard.read_text("utf-8").strip()
         except OSError as error:
             raise NotFound(
                 f"{self.guard} does not say where the guard of this record is",

@@ -64,6 +64,11 @@ class Guard(Protocol):
         """The C2SP vkey it signs with now; its name is the log's origin."""
         ...
 
+    @property
+    def waiting(self) -> KeyChange | None:
+        """The change of key that waits to be put in force."""
+        ...
+
     def last(self) -> Sealed | None:
         """What it signed last, None before the first head."""
         ...

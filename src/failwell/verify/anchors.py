@@ -276,7 +276,7 @@ class Anchors:
         try:
             era = self._keys.of(kept.origin, kept.size)
             if era is None and self._trusted is not None:
-                raise InputError(f"it is of log {kept.origin}")
+                raise InputError(f"log {kept.origin}, of which it is, has no tree of {kept.size} entries here")
             if not self._open(each, era) and era is not None:
                 self._findings.uncheckable(KEPT, f"the key given does not vouch for the key of entry {era.since}")
         except FailwellError as error:

@@ -197,7 +197,7 @@ class Conduct:
             )  # fmt: skip
 
     def _against_state(self, entry: Entry[Any], body: kinds.Decision) -> list[tuple[str, str]]:
-        """A decision names what was in force: authority, posture, contract, principal, use of limits."""
+        """A decision names what was in force: authority, posture, contract, principal, limits, health."""
         state, agent = self.state, str(entry.agent)
         row = state.agent.get(agent)
         contract = None if row is None or row.contract is None else state.contract[row.contract]
@@ -212,6 +212,8 @@ class Conduct:
             wrong.append(("decision.principal", "the principal is not that of the run"))
         if body.verdict == "ALLOW" and (contract is None or run is None or run.agent != agent):
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
+        if body.verdict == "ALLOW" and state.failed:
+            wrong.append(("decision.health", f"an ALLOW while {', '.join(state.failed)} had failed"))
         now_us = state.limit_us(parse_at(entry.at))
         limits = () if body.uses == () else getattr(state.contract_of(agent), "limits", ())
         per_us = {limit.id: limit.per_us for limit in limits}

@@ -103,8 +103,8 @@ class LogKeys:
 
     def of(self, origin: str, size: int) -> Era | None:
         """The same for a head of log `origin`, also one that covers more than that log has entries here."""
-        mine = [era for era in self.eras if era.origin == origin]
-        return next((era for era in reversed(mine) if era.since < size), mine[0] if mine else None)
+        mine = (era for era in reversed(self.eras) if era.origin == origin)
+        return next((era for era in mine if era.since < size or era.how == BEGUN), None)
 
     def ended(self, era: Era) -> Era | None:
         """The continuity break that ended this era's origin."""

@@ -32,11 +32,16 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.Acknowledged: (frozenset({"incident.acknowledge"}),),
     kinds.ReleaseProposed: (frozenset({"release.propose"}),),
     kinds.ReleaseApproved: (frozenset({"release.approve"}),),
+    kinds.LogKey: (frozenset({"ledger.rotate"}),),
+    kinds.Continued: (frozenset({"ledger.continue"}),),
 }
 #: What a backtest does without people.
 BY_BACKTEST = (kinds.Config, kinds.AgentRegistered, kinds.AgentKey, kinds.ContractAdopted)
 #: Fields that an order's details and the entry it leads to both have, and that must say the same.
-SHARED = ("agents", "conditions", "contract", "digest", "host", "incident", "key", "owner", "roles", "version")
+SHARED = (
+    "agents", "conditions", "contract", "digest", "host", "incident", "key", "lost_root", "lost_size", "owner", "roles",
+    "root", "size", "version",
+)  # fmt: skip
 
 
 class Powers:
@@ -144,9 +149,13 @@ class Powers:
 def _disagrees(order: orders.Order[Any], entry: Entry[Any], body: Any) -> str | None:
     """The first field in which an entry says something else than the order that led to it."""
     details = order.details
+    if isinstance(body, kinds.LogKey):
+        return None if body.was == details.key else "old key"
     for field in SHARED:
         if hasattr(details, field) and hasattr(body, field) and getattr(details, field) != getattr(body, field):
             return field
+    if isinstance(body, kinds.Continued) and body.why != details.reason:
+        return "reason"
     if isinstance(body, kinds.Config) and body.digest != details.settings:
         return "digest"
     if isinstance(body, kinds.PersonEnrolled) and body.person != getattr(details, "person", order.person):

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from failwell.core import kinds
-from failwell.core.records import Entry, Ref, encode_entry
+from failwell.core import kinds, note
+from failwell.core.records import Draft, Entry, Ref, encode_entry
 from failwell.identity import keys
 from failwell.verify.finding import Report
 from tests.unit.verify import ledgers
@@ -208,3 +208,46 @@ def test_a_key_that_other_readers_would_sort_elsewhere(image: Image) -> None:
     report = changed(image, entry, facts={"Ä": kinds.Fact(value=1, public=True, provenance="asserted")})
     assert report.first_bad == entry.seq
     assert report.findings[0].code == "entry.bytes"
+
+
+def test_an_allow_while_a_part_had_failed(tmp_path: Path) -> None:
+    """Attack: tools could not be stopped, so the gate denied; the denial is made an ALLOW afterwards."""
+    with ledgers.fresh(tmp_path / "w") as made:
+        ledgers.begin(made)
+        run = made.run()
+        made.write(Draft(body=kinds.Health(part="stopping", state="failed", detail="gone"), actor="node"))
+        denied = made.ask(run, "c1", "orders.read", {"order_id": "A-1"})
+        made.write(Draft(body=kinds.Health(part="stopping", state="ok", detail="back"), actor="node"))
+        made.settle(made.ask(run, "c2", "orders.read", {"order_id": "A-1"}))
+    image = Image(tmp_path / "w")
+    assert denied.verdict == "DENY"
+    assert Forger(image).verify().ok
+    forger = Forger(image)
+    forger.change(denied.entry, lambda e: replace(e, body=replace(e.body, verdict="ALLOW", clauses=())), resign=True)
+    report = forger.verify()
+    assert "decision.health" in report.counts
+    assert report.first_bad == denied.entry
+    assert says(report, "an ALLOW while stopping had failed")
+
+
+def test_a_key_changed_or_a_log_continued_by_nobodys_order(image: Image) -> None:
+    """The guard's old key and the new one are both in the forger's hands; a person's is not."""
+    new = keys.from_seed(b"n" * 32)
+    was, key = note.VerifierKey.parse(image.log_key), note.VerifierKey(image.origin, new.public)
+    statement = note.sign_change(was, key, image.log.sign, new.sign).decode()
+    forger = Forger(image)
+    seq = forger.append(kinds.LogKey(was=was.text(), key=key.text(), statement=statement), "person:olga")
+    report = forger.verify()
+    assert says(report, "no order ledger.rotate stands before it")
+    assert report.first_bad == seq
+    assert "key.statement" not in report.counts
+    forger = Forger(image)
+    root = forger.root(image.size).hex()
+    body = kinds.Continued(
+        was=image.origin, size=image.size, root=root, key=key.text(), lost_size=None, lost_root=None, lost_note=None,
+        why="restored",
+    )  # fmt: skip
+    seq = forger.append(body, "person:olga")
+    report = forger.verify()
+    assert {"log.continued", "order.effect"} <= set(report.counts) or "entry.fold" in report.counts
+    assert report.first_bad == seq

@@ -180,9 +180,9 @@ class Made:
 
 
 @contextmanager
-def fresh(path: Path, mode: str = "live") -> Iterator[Made]:
+def fresh(path: Path, mode: str = "live", clock: StepClock | None = None) -> Iterator[Made]:
     """A new workspace with its genesis and first clock entry; closed (and the log truncated) at the end."""
-    clock = StepClock()
+    clock = clock or StepClock()
     workspace = Workspace(path)
     book, guard = assembly.create_book(workspace, clock, path.with_name(f"{path.name}.guard"))
     writer = assembly.sealed_writer(book, guard)

@@ -1,0 +1,56 @@
+"""Projections edited: the attacker has the file and makes the tables say what the entries do not.
+
+An agent set ACTIVE, an incident closed, a limit's counters emptied, a person given a role: the tables are only what
+the entries make of them, and no entry needs to be touched for these lies.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from failwell.core.rows import TABLES
+from tests.attacks.ledger.judging import Ground, caught
+from tests.unit.verify import ledgers
+
+
+def lies(value: Any) -> list[Any]:
+    """Other values of the same shape."""
+    if isinstance(value, bool):
+        return [not value]
+    if isinstance(value, int):
+        return [value + 1, 0] if value else [1]
+    if isinstance(value, str):
+        return [value + "x", ""] if value else ["x"]
+    if isinstance(value, list):
+        return [[*value, "x"], []] if value else [["x"]]
+    return [7] if value is None else [{}] if value else [{"x": 1}]
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_every_field_of_every_row_made_to_say_something_else(ground: Ground, table: str) -> None:
+    for key, text in ground.rows[table]:
+        row = json.loads(text)
+        fields = row if isinstance(row, dict) else range(len(row))
+        for field in fields:
+            for lie in lies(row[field]):
+                changed = dict(row) if isinstance(row, dict) else list(row)
+                changed[field] = lie
+                told = json.dumps(changed, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+                forger = ground.forger()
+                forger.sql(f'UPDATE "{table}" SET row = ? WHERE key = ?', told, key)
+                report = forger.verify()
+                caught(report, row=(table, key))
+                assert report.good == ground.size
+
+
+def test_an_agent_that_was_suspended_is_made_active_again(ground: Ground) -> None:
+    forger = ground.forger()
+    text = forger.one("SELECT row FROM agent WHERE key = ?", ledgers.AGENT)
+    changed = text.replace('"PROBATION"', '"ACTIVE"')
+    assert changed != text
+    forger.sql("UPDATE agent SET row = ?", changed)
+    caught(forger.verify(), row=("agent", ledgers.AGENT))
+    assert ground.proving(forger) == set(range(ground.size))

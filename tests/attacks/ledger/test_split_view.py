@@ -1,0 +1,60 @@
+"""Split view: the attacker shows one history to one person and another to somebody else, each of them genuine.
+
+Whoever holds the log key can sign both. Two people who compare what they were shown have proof: no ledger agrees with
+both checkpoints, and no consistency proof joins them.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from failwell.core import merkle, proof
+from failwell.core.errors import Corrupt
+from tests.attacks.ledger.judging import TALLY, Ground, caught, fair, undetected
+from tests.unit.verify.forgery import Forger, replace
+
+
+def other_view(ground: Ground, seq: int) -> Forger:
+    """The same history but for one entry, signed with the same key."""
+    forger = ground.forger()
+    forger.change(seq, lambda e: replace(e, boot="e" * 32 if seq < 2 else e.boot, mono_us=e.mono_us + 1), resign=True)
+    return forger
+
+
+VIEWS = (21, 24, 36, 52, 59, 69)
+
+
+@pytest.mark.parametrize("seq", VIEWS)
+def test_each_view_agrees_with_its_own_checkpoint_and_none_with_both(ground: Ground, seq: int) -> None:
+    forger = other_view(ground, seq)
+    theirs: bytes = forger.one("SELECT note FROM checkpoint")
+    fair(ground.forger().verify(ground.kept()))
+    if (alone := forger.verify(theirs)).ok:
+        undetected(alone)
+    caught(forger.verify(theirs, ground.kept()), within=(0, ground.size - 1))
+    caught(ground.forger().verify(ground.kept(), theirs), within=(0, ground.size - 1), code="kept.root")
+    caught(ground.forger().verify(ground.kept(seq), theirs), within=(seq, ground.size - 1), code="kept.root")
+
+
+@pytest.mark.parametrize("seq", VIEWS)
+@pytest.mark.requirement("R13.7")
+def test_two_checkpoints_of_one_log_that_no_consistency_proof_joins(ground: Ground, seq: int) -> None:
+    """By two people who have no ledger at all: whatever path they are given, made of either view, it is refused."""
+    forger = other_view(ground, seq)
+    rows = {number: (leaf, nodes) for number, leaf, nodes in forger.sql("SELECT seq, leaf, nodes FROM entry")}
+    new = forger.root(ground.size)
+
+    def get(level: int, index: int) -> bytes:
+        leaf, nodes = rows[(index + 1 << level) - 1]
+        return bytes(leaf if level == 0 else nodes[(level - 1) * 32 : level * 32])
+
+    for size in range(seq + 1, ground.size + 1):
+        path = merkle.consistency_path(size, ground.size, get)
+        TALLY.attacks += 1
+        with pytest.raises(Corrupt, match="consistency"):
+            proof.verify_consistency(size, ground.roots[size], ground.size, new, path)
+        TALLY.detected += 1
+    for size in range(1, seq + 1):  # up to where they part, both are one history
+        proof.verify_consistency(
+            size, ground.roots[size], ground.size, new, merkle.consistency_path(size, ground.size, get)
+        )

@@ -1,0 +1,143 @@
+"""docs/threats.md is the one list of attacks: each row names tests that exist, and each test there stands in a row.
+
+The table is read as it stands, so that there is no second copy of it. What a row claims is shown by its tests.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENT = ROOT / "docs" / "threats.md"
+TESTS = ROOT / "tests" / "attacks" / "ledger"
+
+HEAD = ("id", "attack", "the attacker holds", "what finds it", "grade", "located", "tests")
+HOLDS = {
+    "file", "file, node's keys", "file, guard's key", "guard's directory", "everything", "public key", "network",
+    "nothing",
+}  # fmt: skip
+#: The lowest grade at which it is found; `none`: nothing that exists today finds it; `-`: there is nothing to find.
+GRADES = {"A", "B", "C", "none", "-"}
+LOCATED = {"entry", "range", "row", "ledger", "-"}
+SCREEN_LINES = 50
+
+
+class Row(NamedTuple):
+    """One attack, by the columns of the table."""
+
+    id: str
+    attack: str
+    holds: str
+    found_by: str
+    grade: str
+    located: str
+    tests: tuple[str, ...]
+
+
+def rows(text: str) -> list[Row]:
+    """The rows of all tables in the document; ValueError for one that is not of the table's form."""
+    found = []
+    for line in text.splitlines():
+        if not line.startswith("|") or set(line) <= set("|- "):
+            continue
+        cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
+        if cells == HEAD:
+            continue
+        if len(cells) != len(HEAD) or not re.fullmatch(r"T\d\d", cells[0]):
+            raise ValueError(f"not a row of the threat table: {line}")
+        *plain, tests = cells
+        found.append(Row(*plain, tests=tuple(each.strip("` ") for each in tests.split("<br>"))))
+    return found
+
+
+def named_tests(folder: Path) -> set[str]:
+    """`file.py::test` of every test in a folder, read from its source."""
+    return {
+        f"{path.name}::{node.name}"
+        for path in folder.glob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    }
+
+
+def faults(table: list[Row], tests: set[str]) -> list[str]:
+    """What does not hold of a table beside the tests that exist."""
+    said = [test for row in table for test in row.tests]
+    ids = [row.id for row in table]
+    found = [f"{row.id} names {test}, which does not exist" for row in table for test in row.tests if test not in tests]
+    found += [f"{test} stands in no row" for test in sorted(tests - set(said))]
+    found += [f"{each} is given twice" for each in sorted({*ids}) if ids.count(each) > 1]
+    for row in table:
+        if row.holds not in HOLDS or row.grade not in GRADES or row.located not in LOCATED:
+            found.append(f"{row.id}: {row.holds} / {row.grade} / {row.located} is not in the document's words")
+        if (row.grade in ("none", "-")) != (row.located == "-"):
+            found.append(f"{row.id} is located, yet not found, or the other way round")
+        if not row.attack or not row.found_by:
+            found.append(f"{row.id} leaves a cell empty")
+    return found
+
+
+@pytest.fixture(scope="module")
+def document() -> str:
+    return DOCUMENT.read_text("utf-8")
+
+
+def test_every_row_names_tests_that_exist_and_every_test_stands_in_a_row(document: str) -> None:
+    assert faults(rows(document), named_tests(TESTS)) == []
+
+
+def test_ids_are_in_order_so_that_a_row_keeps_its_own(document: str) -> None:
+    ids = [row.id for row in rows(document)]
+    assert ids == sorted(ids)
+    assert len(ids) > 30
+
+
+def test_the_introduction_is_one_screen_and_says_where_the_strength_ends(document: str) -> None:
+    introduction = document.partition("\n## ")[0]
+    assert introduction.count("\n") <= SCREEN_LINES
+    assert "Where the strength ends" in introduction
+
+
+def test_rows_that_the_text_names_exist(document: str) -> None:
+    assert set(re.findall(r"\bT\d\d\b", document)) == {row.id for row in rows(document)}
+
+
+def test_what_is_said_not_to_be_found_has_a_test_that_shows_it_passing(document: str) -> None:
+    """A limit is claimed like anything else: by a test that calls `undetected`."""
+    for row in rows(document):
+        if row.grade == "none":
+            sources = [(TESTS / test.partition("::")[0]).read_text("utf-8") for test in row.tests]
+            assert any("undetected(" in source for source in sources), row.id
+
+
+SOUND = Row("T01", "edit", "file", "the leaf", "C", "entry", ("test_a.py::test_b",))
+
+
+@pytest.mark.parametrize(
+    ("row", "tests"),
+    [
+        (SOUND, {"test_a.py::test_c"}),
+        (SOUND, {"test_a.py::test_b", "test_a.py::test_c"}),
+        (SOUND._replace(grade="D"), {"test_a.py::test_b"}),
+        (SOUND._replace(holds="nerve"), {"test_a.py::test_b"}),
+        (SOUND._replace(located="somewhere"), {"test_a.py::test_b"}),
+        (SOUND._replace(grade="none"), {"test_a.py::test_b"}),
+        (SOUND._replace(located="-"), {"test_a.py::test_b"}),
+        (SOUND._replace(found_by=""), {"test_a.py::test_b"}),
+    ],
+)
+def test_a_table_that_claims_too_much_is_refused(row: Row, tests: set[str]) -> None:
+    assert faults([SOUND], {"test_a.py::test_b"}) == []
+    assert faults([row], tests) != []
+    assert faults([SOUND, SOUND], {"test_a.py::test_b"}) != []
+
+
+@pytest.mark.parametrize("line", ["| T01 | edit | file |", "| 7 | a | file | b | C | entry | c |"])
+def test_a_line_that_is_no_row_is_not_passed_over(line: str) -> None:
+    with pytest.raises(ValueError, match="threat table"):
+        rows(line)

@@ -193,8 +193,7 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
     if body.state not in OUTCOMES:
         raise Corrupt(f"entry {entry.seq} says that action {body.decision} is {body.state!r}, which is no outcome")
     if body.state == "blocked":  # proved not started: only this gives a reservation back (D6)
-        for limit, key in row.held:
-            state.windows[row.agent, limit, key].release(body.decision)
+        state.release(row, body.decision, entry.seq)
     state.put("action", body.decision, replace(row, state=body.state))
     state.forget("action", body.decision)
 

@@ -1,50 +1,27 @@
 """The projections in memory: rows by table, the indexes over them, and which rows changed since the last drain.
 
 Only `core.folds` changes them. Rows that can no longer change a verdict (settled actions, closed runs, signals) leave
-memory; the storage keeps them. No IO: the ledger drains `dirty` into the entry's transaction.
+memory; the storage keeps them, and tells again what was counted (`past`). No IO: the ledger drains `dirty` into the
+entry's transaction.
 """
 
 from __future__ import annotations
 
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from failwell.core import contract as contracts
 from failwell.core import rows
 from failwell.core.errors import Corrupt
+from failwell.core.windows import EVER, NEVER, Past, Window
 
+#: Windows kept in memory before those that the store can tell again are let go of, and rows of one that are.
+KEPT_WINDOWS = 20_000
+KEPT_ROWS = 4096
 
-class Window:
-    """Entries of one kind in the order of time, as two arrays of equal length: what a sliding window counts.
-
-    Kept per (agent, limit, key) for reservations, per (agent, signal) for signals.
-    """
-
-    __slots__ = ("_seqs", "_times")
-
-    def __init__(self) -> None:
-        self._times = array("q")
-        self._seqs = array("q")
-
-    def reserve(self, at_us: int, seq: int) -> None:
-        """Add one. Limit time stands still at a withheld clock step but never goes back."""
-        self._times.append(max(at_us, self._times[-1] if self._times else at_us))
-        self._seqs.append(seq)
-
-    def used(self, now_us: int, per_us: int) -> int:
-        """How many are younger than `per_us` (0 = of all time) at time `now_us`; O(log n)."""
-        oldest = 0 if per_us == 0 else bisect_right(self._times, now_us - per_us)
-        return len(self._times) - oldest
-
-    def release(self, seq: int) -> None:
-        """Give a reservation back: the action was proved not to have started."""
-        if seq in self._seqs:
-            place = self._seqs.index(seq)
-            del self._times[place], self._seqs[place]
+_Place = TypeVar("_Place")
 
 
 class Projections:
@@ -74,6 +51,8 @@ class Projections:
         self.pages = 0
         #: The newest decision and its tool: what the signals that follow from it are about.
         self.decided: tuple[int, str] = (-1, "")
+        #: What the store tells of before this memory; None where memory holds everything, as in a replay.
+        self.past: Past | None = None
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
         self.names: dict[str, str] = {}
@@ -128,13 +107,39 @@ class Projections:
         return tuple(seq for seq, action in self.action.items() if action.state == "open" and action.agent == agent)
 
     def used(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> int:
-        window = self.windows.get((agent, limit, key))
-        return 0 if window is None else window.used(now_us, per_us)
+        window = self.limit_window(agent, limit, key, now_us - per_us if per_us else EVER)
+        window.asked_us = max(window.asked_us, per_us or NEVER)
+        return window.used(now_us, per_us)
 
     def signals_within(self, agent: str, signal: str, now_us: int, within_us: int) -> int:
         """How often `signal` was raised for `agent` in the window that ends now."""
-        window = self.signals_of.get((agent, signal))
-        return 0 if window is None else window.used(now_us, within_us)
+        window = self.signal_window(agent, signal, now_us - within_us if within_us else EVER)
+        window.asked_us = max(window.asked_us, within_us or NEVER)
+        return window.used(now_us, within_us)
+
+    def limit_window(self, agent: str, limit: str, key: str | None, since_us: int) -> Window:
+        """The reservations of a limit, reaching back to `since_us`."""
+        window = self._window(self.windows, (agent, limit, key))
+        if self.past is not None and since_us < window.reaches_us:
+            upto_us, before = window.reaches_us, window.first
+            older = self.past.reserved(agent, limit, key, after_us=since_us, upto_us=upto_us, before=before)
+            window.extend(since_us, older)
+        return window
+
+    def signal_window(self, agent: str, signal: str, since_us: int) -> Window:
+        """The signals of one name about `agent`, reaching back to `since_us`."""
+        window = self._window(self.signals_of, (agent, signal))
+        if self.past is not None and since_us < window.reaches_us:
+            upto_us, before = window.reaches_us, window.first
+            older = self.past.raised(agent, signal, after_us=since_us, upto_us=upto_us, before=before)
+            window.extend(since_us, older)
+        return window
+
+    def _window(self, windows: dict[_Place, Window], place: _Place) -> Window:
+        found = windows.get(place)
+        if found is None:
+            found = windows[place] = Window(EVER if self.past is None else NEVER)
+        return found
 
     # -- changing (folds only) ---------------------------------------------------------------------------------
 
@@ -167,12 +172,54 @@ class Projections:
             if _stays(self, table, key, row):
                 memory[key] = row
 
+    def recall(self, table: str, stored: Iterable[tuple[Any, Any]]) -> None:
+        """Count the actions and signals that `past` does not reach, after the open runs were loaded."""
+        for key, row in stored:
+            if table == "signal":
+                self.note_signal(key, row)
+                continue
+            if row.run is not None and row.run in self.calls:
+                self.call(row.run, row.call, key)
+            if row.held and row.state != "blocked":
+                self.reserve(row.agent, key, row.limit_us, row.held)
+
+    def call(self, run: int, call: str, seq: int) -> None:
+        """An open run asked for `call` at entry `seq`; a denied re-use of an id never takes the first one's place."""
+        self.calls[run].setdefault(call, seq)
+
     def reserve(self, agent: str, seq: int, at_us: int, held: tuple[tuple[str, str | None], ...]) -> None:
         for limit, key in held:
-            self.windows.setdefault((agent, limit, key), Window()).reserve(at_us, seq)
+            self._window(self.windows, (agent, limit, key)).reserve(at_us, seq)
+
+    def release(self, row: rows.Action, seq: int, by: int) -> None:
+        """Entry `by` proves that the action `seq` never started: it gives back what it reserved (D6)."""
+        for limit, key in row.held:
+            window = self._window(self.windows, (row.agent, limit, key))
+            window.release(seq)
+            window.touched = max(window.touched, by)
 
     def note_signal(self, seq: int, row: rows.SignalRow) -> None:
-        self.signals_of.setdefault((row.agent, row.signal), Window()).reserve(row.at_us, seq)
+        self._window(self.signals_of, (row.agent, row.signal)).reserve(row.at_us, seq)
+
+    def settle(self, now_us: int) -> None:
+        """Let go of what `past` can tell again: windows that nobody changed lately, and what no window counts any more.
+
+        INVARIANT: only what stands before `past.size` may go, or a limit would forget.
+        """
+        if self.past is None:
+            return
+        size, limit_us = self.past.size, self.limit_us(now_us)
+        _let_go(self.windows, size, limit_us)
+        _let_go(self.signals_of, size, now_us)
+
+
+def _let_go(windows: dict[Any, Window], size: int, now_us: int) -> None:
+    if len(windows) > KEPT_WINDOWS:
+        for place in [place for place, window in windows.items() if window.touched < size]:
+            del windows[place]
+    for window in windows.values():
+        if len(window) > KEPT_ROWS and window.asked_us < NEVER:
+            window.trim(now_us - window.asked_us, size)
 
 
 def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
@@ -182,17 +229,11 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
             state.calls.setdefault(key, {})
         return bool(row.open)
     if table == "action":
-        if row.run is not None and row.run in state.calls:
-            # As in the fold: a denied re-use of a call id never takes the first one's place.
-            state.calls[row.run].setdefault(row.call, key)
-        if row.held and row.state != "blocked":
-            state.reserve(row.agent, key, row.limit_us, row.held)
         return bool(row.state == "open")
     if table == "order":
         state.nonces.add((row.person, row.nonce))
         return False
     if table == "signal":
-        state.note_signal(key, row)
         return False
     if table == "agent":
         state.names[row.name] = key

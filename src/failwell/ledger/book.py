@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -92,12 +92,10 @@ class Book:
             self._boot, self._mono_us = last.boot, last.mono_us
             self.state.resume(size, last.at)
         for table in rows.TABLES:
-            try:
-                self.state.load(table, ((key, rows.decode_row(table, row)) for key, row in self.storage.rows(table)))
-            except (msgspec.MsgspecError, LookupError, TypeError) as error:
-                raise Corrupt(
-                    f"a row of table {table} cannot be read: {error}", hint="failwell ledger verify"
-                ) from error
+            self.state.load(table, _decoded(table, self.storage.live_rows(table)))
+        self.state.pages = self.storage.newest_key("page") or 0
+        for table in ("action", "signal"):
+            self.state.recall(table, _decoded(table, self.storage.rows(table)))
         self.origin = self.state.origin or self._first_origin
         self.vault.name(*(self.state.origins or ((0, self.origin),)))
 
@@ -291,3 +289,11 @@ class Book:
             for (data, leaf), row in zip(stored, self._entries, strict=True)
         ):
             raise StorageFailed(f"entries from {first} on were not read back as written")
+
+
+def _decoded(table: str, stored: Iterable[tuple[Any, str]]) -> Iterator[tuple[Any, Any]]:
+    try:
+        for key, row in stored:
+            yield key, rows.decode_row(table, row)
+    except (msgspec.MsgspecError, LookupError, TypeError) as error:
+        raise Corrupt(f"a row of table {table} cannot be read: {error}", hint="failwell ledger verify") from error

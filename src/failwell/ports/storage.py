@@ -65,8 +65,26 @@ class Batch(NamedTuple):
     note: bytes | None
 
 
+class Opened(Protocol):
+    """What opening a store repaired."""
+
+    @property
+    def repaired(self) -> bool:
+        """Whether there is anything to report."""
+        ...
+
+    def detail(self) -> str:
+        """One sentence for the record."""
+        ...
+
+
 class Storage(Protocol):
     """One workspace's ledger file. `commit` is called by one thread; the readers may be called by any."""
+
+    @property
+    def opened(self) -> Opened:
+        """What opening it repaired."""
+        ...
 
     def commit(self, batch: Batch) -> None:
         """Write all of `batch` durably or nothing. Raises StorageFull or StorageFailed."""
@@ -93,6 +111,14 @@ class Storage(Protocol):
     def row(self, table: str, key: Any) -> str | None: ...
 
     def rows(self, table: str) -> Iterator[tuple[Any, str]]: ...
+
+    def live_rows(self, table: str) -> Iterator[tuple[Any, str]]:
+        """Rows that can still change a verdict: open actions and runs, queued pages; of other tables all."""
+        ...
+
+    def newest_key(self, table: str) -> int | None:
+        """The greatest key of a table whose keys are numbers; None where it is empty."""
+        ...
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint (C2SP signed note)."""

@@ -229,6 +229,10 @@ class SqliteStorage:
             yield from page
             page = self._page(f"{sql} ORDER BY key LIMIT {PAGE}", page[-1][0])
 
+    def newest_key(self, table: str) -> int | None:
+        found = self._one(f'SELECT max(key) FROM "{known(table)}"')[0]  # noqa: S608
+        return None if found is None else int(found)
+
     def rows(self, table: str) -> Iterator[tuple[Any, str]]:
         yield from self._all(known(table), "key")
 

@@ -33,7 +33,7 @@ from typing import Any, Final, Self
 from failwell.core import canonical, note
 from failwell.core.errors import FailwellError, InputError
 from failwell.core.merkle import EMPTY_ROOT, HASH_BYTES
-from failwell.guard.keypair import KeyPair
+from failwell.guard.keypair import KeyPair, verify
 from failwell.ports.guard import GuardFailed, GuardLost
 
 FILE_NAME: Final = "state"
@@ -102,25 +102,33 @@ def _seed(pair: KeyPair | None) -> str | None:
 
 
 def _decode(content: bytes) -> tuple[int, State]:
-    """Read what `State.encode` wrote; KeyError, TypeError, ValueError or FailwellError for anything else."""
+    """Read what `State.encode` wrote; raises a FailwellError or what Python raises for anything else."""
     value = canonical.decode(content)
-    name = note.VerifierKey.parse(value["key"]).name
+    key = note.VerifierKey.parse(value["key"])
     waiting = value["waiting"]
     state = State(
-        key=value["key"], pair=_pair(name, value["seed"], value["key"]), size=value["size"],
+        key=value["key"], pair=_pair(key.name, value["seed"], value["key"]), size=value["size"],
         root=bytes.fromhex(value["root"]), note=None if value["note"] is None else value["note"].encode(),
-        retired=value["retired"], waiting=None if waiting is None else _waiting(name, waiting),
+        retired=value["retired"], waiting=None if waiting is None else _waiting(key, waiting),
     )  # fmt: skip
-    if state.encode(value["generation"]) != content or (state.pair is None) != (state.retired is not None):
+    head = note.Checkpoint(key.name, state.size, state.root)
+    if state.note is not None and note.open_checkpoint(state.note, key.name, [(key, verify)]) != head:
+        raise ValueError("the note is over another head")
+    if state.encode(value["generation"]) != content or type(state.retired) is not (
+        str if state.pair is None else type(None)
+    ):
         raise ValueError("not what a guard writes")
     return value["generation"], state
 
 
-def _waiting(name: str, value: Any) -> Waiting:
-    pair = _pair(name, value["seed"], value["key"])
-    if pair is None:
-        raise ValueError("a waiting key without its private half")
-    return Waiting(pair=pair, statement=value["statement"], since=value["since"])
+def _waiting(was: note.VerifierKey, value: Any) -> Waiting:
+    pair = _pair(was.name, value["seed"], value["key"])
+    since = value["since"]
+    if pair is None or not (since is None or type(since) is int):
+        raise ValueError("not a waiting key")
+    if note.open_change(value["statement"].encode(), verify) != (was, pair.verifier):
+        raise ValueError("the statement is about other keys")
+    return Waiting(pair=pair, statement=value["statement"], since=since)
 
 
 def _pair(name: str, seed: str | None, key: str) -> KeyPair | None:
@@ -145,7 +153,7 @@ def _unpack(slot: bytes) -> tuple[int, State] | None:
     length = int.from_bytes(rest[:4], "big")
     try:
         return _decode(rest[4 : 4 + length])
-    except (KeyError, TypeError, ValueError, FailwellError):
+    except (AttributeError, KeyError, TypeError, ValueError, FailwellError):
         return None
 
 

@@ -20,7 +20,8 @@ from failwell.core.records import Entry
 
 replace = msgspec.structs.replace
 
-#: A forward step of the wall clock up to this frees limit windows by itself; a longer one needs a person (D7).
+#: A forward step of the wall clock over a boot frees limit windows by itself up to this; a longer one, and any while
+#: the node ran, needs a person (D7).
 FREE_STEP_US = 60 * 1_000_000
 #: Clauses by which an action is denied before its contract was asked about the tool.
 NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", "health.failed"})
@@ -86,7 +87,7 @@ def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: in
 
 @_folds(kinds.Clock)
 def _clock(state: Projections, entry: Entry[Any], body: kinds.Clock, at_us: int) -> None:
-    if body.stepped_us > FREE_STEP_US:
+    if body.reason != "boot" or body.stepped_us > FREE_STEP_US:
         state.change("workspace", 1, withheld_us=state.workspace[1].withheld_us + body.stepped_us)
 
 

@@ -36,6 +36,8 @@ from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, St
 
 #: More reactions than this to each entry that a job wrote are a fault of ours, not of an agent.
 MAX_REACTIONS = 256
+#: How far the wall clock may stand ahead of ledger time before an entry says so.
+DRIFT_US = 2_000_000
 #: Leaf hashes kept at hand for citations; older ones are read from the store.
 RECENT_LEAVES = 65_536
 
@@ -141,6 +143,19 @@ class Book:
         # A wall clock behind the ledger never turns time back: the ledger goes on from where it stood.
         self._rebase_us = max(wall_us, self.state.last_at_us)
         return Draft(body=body, actor="node")
+
+    def drift_draft(self) -> Draft | None:
+        """A `clock` entry for a wall clock that was set forward while the node ran; None while the two agree.
+
+        Called in a job. It frees no limit window: somebody who can set a clock must not be able to refill limits by it.
+        A wall clock that was set back changes nothing: ledger time goes on with the boot clock.
+        """
+        mono_us, wall_us = self._clock.mono_us(), self._clock.wall_us()
+        stepped_us = wall_us - self._at_us(mono_us)
+        if stepped_us <= DRIFT_US:
+            return None
+        self._rebase_us, self._rebase_mono_us = wall_us, mono_us
+        return Draft(body=kinds.Clock(reason="drift", wall=format_at(wall_us), stepped_us=stepped_us), actor="node")
 
     def _rebase(self, before: Callable[[Entry[Any]], None]) -> None:
         """Write the clock entry that was lost with a failed commit: no entry tells the time of two boots."""

@@ -80,9 +80,17 @@ def genesis_drafts(book: Book, log_key: str, mode: str) -> tuple[Draft, ...]:
 
 
 def mended_drafts(book: Book, *parts: str) -> tuple[Draft, ...]:
-    """Health entries for those of `parts` that an earlier node left failed, and that work again at this start."""
-    body = {part: kinds.Health(part=part, state="ok", detail="works again at a start") for part in parts}
-    return tuple(Draft(body=body[part], actor="node") for part in parts if part in book.state.failed)
+    """Health entries for those of `parts` that an earlier node left failed and that work again at this start, and for
+    what opening the file repaired.
+    """
+    told = [(part, "ok", "works again at a start") for part in parts if part in book.state.failed]
+    opened = book.storage.opened
+    if opened.repaired:
+        told.append(("storage", "repaired", opened.detail()))
+    return tuple(
+        Draft(body=kinds.Health(part=part, state=state, detail=detail[:500]), actor="node")
+        for part, state, detail in told
+    )
 
 
 def write_now(writer: Writer, drafts: tuple[Draft, ...]) -> None:

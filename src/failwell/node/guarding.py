@@ -16,6 +16,7 @@ from failwell.guard.remote import RemoteGuard
 from failwell.ledger.book import Book
 from failwell.node.workspace import Workspace
 from failwell.ports.guard import Guard, GuardFailed, KeyChange, Sealed
+from failwell.storage.tail import check_tail
 
 #: How long a guard may take for one step.
 STEP_S = 5.0
@@ -41,6 +42,10 @@ def check_history(guard: Guard, book: Book) -> None:
         raise Behind(f"the record has {size} entries, and its guard has signed {signed}: the end is lost", hint=HINT)
     if merkle.range_root(0, signed, book.subtree) != root:
         raise Behind(f"the first {signed} entries of the record are not those that its guard signed", hint=HINT)
+    try:
+        check_tail(book.storage, signed)
+    except Corrupt as error:
+        raise Behind(f"the newest part of the record does not hold together: {error.message}", hint=HINT) from error
 
 
 def _finish_rotation(guard: Guard, book: Book) -> None:
@@ -87,7 +92,7 @@ class NoGuard:
 
 
 def _finish_publishing(workspace: Workspace, book: Book) -> None:
-    """Publish the key that the record names, where a ceremony was cut off before it did, and find a new name's guard."""
+    """Publish the key that the record names, where a ceremony was cut off before that, and find a new name's guard."""
     if not book.state.size or not workspace.guard.exists() or workspace.published_key() == book.state.log_key:
         return
     line = workspace.guard_line()

@@ -25,7 +25,7 @@ from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity.persons import verify_order
 from failwell.ledger.book import Book
 from failwell.ledger.heads import write_heads
-from failwell.ledger.jobs import CONTAINMENT, Plan
+from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.ledger.seals import LATE_S
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
@@ -54,6 +54,8 @@ from failwell.response.letters import Letter, incident_letter
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
+#: How often ledger time is held against the wall clock.
+CLOCK_S = 5.0
 #: Executor classes from the surest stop to none.
 STRENGTH = ("fenced", "supervised", "transactional", "cooperative", "unstoppable")
 #: How often a start looks again whether `orders/` was read, before it is refused.
@@ -117,7 +119,7 @@ class Node:
         self._uncontained: dict[str, kinds.Signal] = {}
         self._connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
-        self._busy_at = 0.0
+        self._busy_at = self._clock_at = 0.0
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
 
@@ -354,6 +356,13 @@ class Node:
                 self._contain(agent, signal)
             await self.wait_for_orders()
             await reader.read()
+            if self._loop.time() >= self._clock_at:
+                self._clock_at = self._loop.time() + CLOCK_S
+                await self.writer.submit_async(self._drift)
+
+    def _drift(self, turn: Turn) -> Plan[None]:
+        draft = self.writer.book.drift_draft()
+        return Plan(() if draft is None else (draft,), _nothing)
 
     def _idle_for(self) -> float:
         now = self._loop.time()

@@ -197,6 +197,30 @@ def test_what_passes_between_reading_the_wall_clock_and_writing_it_is_not_lost(t
     assert parse_at(entry.at) >= ledgers.START_US + 90_800_000
 
 
+@pytest.mark.parametrize("ahead_us", [-50_000_000, 0, 1_900_000, 2_100_000, 3_600_000_000])
+def test_a_wall_clock_that_is_set_while_the_node_runs_is_said_and_frees_no_window(tmp_path: Path, ahead_us: int) -> None:
+    """Attack: set the clock forward, a little each time, and have every limit counted anew."""
+
+    def drift(turn: Turn) -> Plan[None]:
+        draft = made.book.drift_draft()
+        return Plan(() if draft is None else (draft,), lambda entries: None)
+
+    with ledgers.fresh(tmp_path / "w") as made:
+        made.write(health())
+        before = made.book.state.limit_us(made.book.state.last_at_us)
+        made.clock._wall_us += ahead_us
+        made.do(drift)
+        made.do(drift)
+        made.write(health())
+        state = made.book.state
+        told = [shown.entry for shown in audit.tail(made.path, 10) if shown.entry and shown.entry.kind == "clock"]
+        assert len(told) == (2 if ahead_us > 2_000_000 else 1)  # the first is the one of its beginning
+        assert state.limit_us(state.last_at_us) - before < 1_000_000
+        if ahead_us > 2_000_000:
+            assert state.last_at_us >= made.clock._wall_us - 1_000_000
+    assert audit.verify_workspace(tmp_path / "w").ok
+
+
 def test_old_leaves_are_read_from_the_store_for_a_citation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(books, "RECENT_LEAVES", 4)
     with ledgers.fresh(tmp_path / "w") as made:

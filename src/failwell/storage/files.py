@@ -18,7 +18,8 @@ from failwell.ports.storage import StorageFailed, StorageFull
 APPLICATION_ID = 0x4641_494C  # "FAIL": file(1) and strangers can tell what this is
 #: How long a connection waits for another one's lock; longer is no wait but a second writer.
 BUSY_MS = 5000
-_PIECE = 1 << 20
+#: SQLite's own file layer writes at most 0x1FFFF bytes at a time: of more it writes the rest of a division by that.
+_PIECE = 1 << 16
 
 
 def log_of(path: Path) -> Path:

@@ -11,13 +11,17 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import decisions, orders, probe
+from bench import appends, decisions, orders, probe
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "one-caller": ("durable decision, one caller: p50 <= 2 fdatasync + 0.6 ms", decisions.one_caller),
     "many-callers": ("64 callers: >= 6,000 decisions/s on a quiet disk", decisions.many_callers),
     "slow-disk": ("5 ms a sync: 64 callers >= 20 x one caller", decisions.slow),
     "order": ("order behind 10,000 queued actions: p50 <= 2 fdatasync + 15 ms", orders.order_behind_queue),
+    "append-one": ("durable entry, one caller: p50 <= 2 fdatasync + 0.4 ms", appends.one_caller),
+    "append-many": ("64 callers: >= 15,000 entries/s on a quiet disk", appends.many_callers),
+    "append-slow": ("5 ms a sync: 64 callers >= 25 x one entry per transaction", appends.slow),
+    "million": ("append to 1,000,000 entries: within 10 %; then a proof p99 < 1 ms", appends.million),
     "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
 }
 

@@ -48,6 +48,9 @@ def connect(path: Path, *, writable: bool = True) -> apsw.Connection:
             )
         set_pragma(connection, "journal_mode", "wal")
         set_pragma(connection, "synchronous", 2)
+    else:
+        # The last reader to close must not try to move the log: it would ask for a lock that only a writer can get.
+        connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
     return connection
 
 

@@ -18,7 +18,7 @@ from concurrent.futures import Future
 from failwell.core import merkle
 from failwell.core.errors import Corrupt, FailwellError, Unhealthy
 from failwell.ledger.book import Head
-from failwell.ports.guard import Guard, GuardMoved, Sealed
+from failwell.ports.guard import Guard, GuardMoved, GuardRefused, Sealed
 
 #: How long heads are gathered before one is signed, when nobody waits for it: well below the promised 100 ms.
 COALESCE_S = 0.040
@@ -121,8 +121,6 @@ class Seals:
                 return
             try:
                 sealed = self._ask(head)
-            except GuardMoved as moved:  # it signed, and the answer was lost
-                self._done(moved.sealed)
             except Unhealthy as error:  # the guard, or the store that is just being opened again: it may pass
                 if not self._endure(error):
                     return
@@ -150,7 +148,20 @@ class Seals:
         with self._turn:
             since = self._unsealed[0][1] if self._unsealed else time.monotonic()
         left_s = since + LATE_S - time.monotonic()
-        return self.guard.seal(head.size, root, path, left_s if left_s > 0 else ANSWER_S, since=self._grown)
+        try:
+            return self.guard.seal(head.size, root, path, left_s if left_s > 0 else ANSWER_S, since=self._grown)
+        except GuardMoved as moved:
+            return self._found(moved.sealed, head)
+
+    def _found(self, sealed: Sealed, head: Head) -> Sealed:
+        """What the guard has signed meanwhile: ours, where an answer was lost. Raises GuardRefused for another's."""
+        # Attack: a copy of the workspace runs beside us, and what was sealed there passes for our seal.
+        if sealed.size > head.size or merkle.range_root(0, sealed.size, self._subtree) != sealed.root:
+            raise GuardRefused(
+                f"the guard has signed a tree of {sealed.size} leaves that is not ours",
+                hint="Does a copy of this workspace run somewhere?",
+            )
+        return sealed
 
     def _done(self, sealed: Sealed) -> None:
         with self._turn:

@@ -8,7 +8,7 @@ Canonical JSON (RFC 8785 under the ledger's profile) with these members, and no 
     entries          by number: {data: base64 of the entry's stored bytes, seq}. Those of the agent; and entry 0, the
                      heads entry, entries that change the log's key or name, and maybe entries that are cited
     heads            the newest heads entry's number (`entry`), and the `places` in its tree that show how many entries
-                     of the agent it counts (`core.heads`); null where the log had none yet
+                     of the agent it counts (`core.heads`)
     nodes            the tree hashes of all inclusion proofs (RFC 9162, 2.1.3), each once: "LEVEL.INDEX": base64, named
                      as in `core.merkle`. A path that several entries share is not repeated, and yet each entry is
                      proved alone, so that one that was changed is the one that fails
@@ -39,7 +39,7 @@ MAX_EXTRACT_BYTES: Final = 1 << 28
 _NODE: Final = re.compile(r"(0|[1-9][0-9]?)\.(0|[1-9][0-9]{0,18})")
 _Members = dict[str, type | tuple[type, ...]]
 _TOP: Final[_Members] = {
-    "agent": str, "checkpoint": str, "consistent_with": list, "entries": list, "heads": (dict, type(None)),
+    "agent": str, "checkpoint": str, "consistent_with": list, "entries": list, "heads": dict,
     "nodes": dict, "schema": str,
 }  # fmt: skip
 
@@ -48,7 +48,8 @@ _TOP: Final[_Members] = {
 class Extract:
     """One extract. `checkpoint`: the note's bytes; `entries`: (number, stored bytes) by number, each number once;
 
-    `heads`: the heads entry's number, and the places; `nodes`: (level, index) -> hash; `consistent_with`: by size.
+    `heads`: the heads entry's number, and the places, None while the log has none: then it has no text; `nodes`:
+    (level, index) -> hash; `consistent_with`: by size.
     """
 
     agent: str
@@ -66,12 +67,11 @@ class Extract:
             members = _members(value, _TOP, "an extract")
             if members["schema"] != SCHEMA:
                 raise InputError(f"the schema is not {SCHEMA}")
-            heads = members["heads"]
             return cls(
                 agent=members["agent"],
                 checkpoint=members["checkpoint"].encode(),
                 entries=_ascending([_entry(each) for each in members["entries"]], "entries"),
-                heads=None if heads is None else _heads(heads),
+                heads=_heads(members["heads"]),
                 nodes=dict(_node(name, text) for name, text in members["nodes"].items()),
                 consistent_with=_sizes(members["consistent_with"]),
             )
@@ -80,15 +80,14 @@ class Extract:
 
     def encode(self) -> bytes:
         """The one text of this extract. Raises InputError for one that could not be read again."""
-        heads = None
-        if self.heads is not None:
-            heads = {"entry": self.heads[0], "places": [_place_value(place) for place in self.heads[1]]}
+        if self.heads is None:
+            raise InputError("without a heads entry nothing shows that no entry is left out", code="extract")
         value = {
             "agent": self.agent,
             "checkpoint": self.checkpoint.decode(),
             "consistent_with": list(self.consistent_with),
             "entries": [{"data": to_base64(data), "seq": seq} for seq, data in self.entries],
-            "heads": heads,
+            "heads": {"entry": self.heads[0], "places": [_place_value(place) for place in self.heads[1]]},
             "nodes": {f"{level}.{index}": to_base64(node) for (level, index), node in self.nodes.items()},
             "schema": SCHEMA,
         }

@@ -10,14 +10,15 @@ newest one is in its chain, but an entry left out at its end would not show.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from failwell.core import kinds
+from failwell.core.errors import Corrupt
 from failwell.core.heads import HeadsTree, heads_root
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
-from failwell.ports.storage import Storage
+from failwell.ports.storage import StoredEntry
 
 EVERY: Final = 4096
 #: Entries between two looks at the tree where there are more agents than are hashed at once (about 2 ms either way).
@@ -26,6 +27,12 @@ AT_ONCE: Final = 1000
 #: What was asked for and not written (the ledger was closed to it) is asked for again after as many entries.
 AGAIN: Final = 256
 _PAGE: Final = 1024
+
+
+class Rows(Protocol):
+    """Entries by number: a storage, or a read of a copy."""
+
+    def entries(self, first: int, limit: int, /) -> Sequence[StoredEntry]: ...
 
 
 class Heads:
@@ -69,16 +76,25 @@ def write_heads(turn: Turn) -> Plan[int]:
     return Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
 
 
-def newest_heads(storage: Storage, size: int, within: int) -> Entry[kinds.Heads] | None:
-    """The newest heads entry among the last `within` of the first `size` entries, None where there is none."""
+def newest_heads(rows: Rows, size: int, within: int) -> Entry[kinds.Heads] | None:
+    """The newest heads entry among the last `within` of the first `size` entries, None where there is none.
+
+    One that cannot be read is passed over: that it cannot is for a verification to say.
+    """
     end, first = size, max(0, size - within)
     while end > first:
         begin = max(first, end - _PAGE)
-        for row in reversed(storage.entries(begin, end - begin)):
+        for row in reversed(rows.entries(begin, end - begin)):
             # Within a text the quotes would be escaped, so only an entry of this kind or a body's own field has this.
-            if b'"kind":"heads"' in row.data:
-                entry = decode_entry(row.data)
-                if isinstance(entry.body, kinds.Heads):
-                    return entry
+            if b'"kind":"heads"' in row.data and (found := _heads(row.data)) is not None:
+                return found
         end = begin
     return None
+
+
+def _heads(data: bytes) -> Entry[kinds.Heads] | None:
+    try:
+        entry = decode_entry(data)
+    except Corrupt:
+        return None
+    return entry if isinstance(entry.body, kinds.Heads) else None

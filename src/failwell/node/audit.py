@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from failwell.core.errors import Corrupt, InputError
+from failwell.core.extract import Extract
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import TABLES
 from failwell.identity import keys
@@ -55,7 +56,7 @@ def verify_workspace(path: Path, *, checkpoints: Iterable[Path | bytes] = (), lo
     cannot be read.
     """
     workspace = Workspace(path)
-    kept = [anchor for each in checkpoints for anchor in _anchors(each)]
+    kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
     try:
         with LedgerCopy(workspace) as copy:
             return _verify(copy, workspace, log_key, kept)
@@ -95,25 +96,31 @@ def tail(path: Path, count: int) -> list[Shown]:
 
 
 def _verify(copy: LedgerCopy, workspace: Workspace, log_key: str | None, kept: list[Anchor]) -> Report:
-    key = _published_key(workspace) if log_key is None else log_key
+    key = published_key(workspace) if log_key is None else log_key
     return verify_ledger(copy.ledger(), shelf=copy.shelf, verify=keys.verify, log_key=key, kept=kept)
 
 
-def _published_key(workspace: Workspace) -> str | None:
+def published_key(workspace: Workspace) -> str | None:
+    """The vkey in `keys/log.pub`, None where it cannot be read."""
     try:
         return workspace.log_pub.read_text("utf-8").strip()
     except (OSError, UnicodeDecodeError):
         return None  # the step says that it could not be checked
 
 
-def _anchors(given: Path | bytes) -> Iterator[Anchor]:
+def read_anchors(given: Path | bytes) -> Iterator[Anchor]:
+    """The checkpoints in a file that somebody kept, or in its bytes: a note, a mail, an extract.
+
+    Raises InputError for one without a checkpoint, or that cannot be read.
+    """
     source = "given here" if isinstance(given, bytes) else str(given)
     try:
         data = given if isinstance(given, bytes) else given.read_bytes()
     except OSError as error:
         raise InputError(f"the checkpoint {source} cannot be read: {error.strerror}") from error
     try:
-        yield from (Anchor(source, note) for note in find_notes(data))
+        notes = (Extract.parse(data).checkpoint,) if data.startswith(b'{"agent":') else find_notes(data)
+        yield from (Anchor(source, note) for note in notes)
     except InputError as error:
         raise InputError(f"{source}: {error.message}", hint=error.hint) from error
 

@@ -9,20 +9,25 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
 import apsw
+import msgspec
 
 from failwell.core.errors import Corrupt
+from failwell.core.rows import Head, decode_row
 from failwell.node.copies import copy_ledger
 from failwell.node.workspace import Workspace, lock_holder
 from failwell.ports.storage import StoredEntry
 from failwell.storage import sqlite
 
-_TABLES = ("entry", "checkpoint")
+_TABLES = ("checkpoint", "entry", "head")
 _ENTRY = "SELECT seq, data, leaf, nodes FROM entry"
+#: Entries looked through in one read: a reader holds back a node's log no longer than that.
+_PAGE = 10_000
 
 
 class LedgerRows:
@@ -49,7 +54,7 @@ class LedgerRows:
 
     def _check_tables(self) -> None:
         # Attack: a view under the table's name, which computes what is read, or never ends.
-        sql = "SELECT type, name, sql FROM sqlite_schema WHERE name IN (?, ?)"
+        sql = "SELECT type, name, sql FROM sqlite_schema WHERE name IN (?, ?, ?)"
         wanted = {each for each in sqlite.declared_objects() if each[1] in _TABLES}
         if set(self._all(sql, *_TABLES)) != wanted:
             raise Corrupt(
@@ -76,6 +81,32 @@ class LedgerRows:
         """The last `count` rows, oldest first."""
         found = self._all(f"{_ENTRY} ORDER BY seq DESC LIMIT ?", count)
         return [StoredEntry(*row) for row in reversed(found)]
+
+    def holding(self, text: bytes) -> Iterator[StoredEntry]:
+        """The rows whose bytes hold `text`, oldest first; of a large ledger all are read."""
+        for first in range(0, self.size(), _PAGE):
+            sql = f"{_ENTRY} WHERE seq >= ? AND seq < ? AND instr(data, ?) ORDER BY seq"
+            for row in self._all(sql, first, first + _PAGE, text):
+                yield StoredEntry(*row)
+
+    def missing(self) -> list[int]:
+        """The first few numbers below the last that no entry has."""
+        count, last = self._all("SELECT count(*), max(seq) FROM entry WHERE seq >= 0")[0]
+        if count == 0 or count == last + 1:
+            return []
+        sql = """
+            SELECT 0 WHERE NOT EXISTS (SELECT 1 FROM entry WHERE seq = 0) UNION ALL
+            SELECT seq + 1 FROM entry AS one WHERE seq BETWEEN 0 AND ? - 1
+            AND NOT EXISTS (SELECT 1 FROM entry WHERE seq = one.seq + 1) LIMIT 5
+        """
+        return [int(row[0]) for row in self._all(sql, last)]
+
+    def heads(self) -> dict[str, Head]:
+        """The projection `head`: how far each agent's chain reaches."""
+        try:
+            return {str(agent): decode_row("head", row) for agent, row in self._all("SELECT key, row FROM head")}
+        except msgspec.MsgspecError as error:
+            raise Corrupt(f"a row of table head cannot be read: {error}", hint="failwell ledger verify") from error
 
     def size(self) -> int:
         """How many entries there are, sealed or not."""

@@ -1,0 +1,59 @@
+"""What the verification of an extract shows: its numbered steps, and its result. Values only: nothing here verifies."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+from failwell.verify.finding import Finding, Step
+
+SCHEMA: Final = "failwell/extract-verify/1"
+
+FORM, BYTES, HEAD, INCLUDED, LOG, CHAIN, COMPLETE, CITED, KEPT = range(1, 10)
+
+STEPS: Final[dict[int, str]] = {
+    FORM: "the extract has the one spelling it can have (RFC 8785), and holds nothing that belongs to no proof",
+    BYTES: "every entry is read from the one spelling it can have (RFC 8785)",
+    HEAD: "the tree head is signed by the log key given, or by one that it vouches for (C2SP tlog-checkpoint)",
+    INCLUDED: "every entry stands at its number in the tree of that head (RFC 9162 2.1.3)",
+    LOG: "every entry bears the name that this log had",
+    CHAIN: "the agent's entries count up without a gap, each names the one before",
+    COMPLETE: "no more entries of the agent: the heads entry counts as many, with the same last one (RFC 9162 2.1.3)",
+    CITED: "what the agent's entries cite, as far as it is here, has the cited leaf",
+    KEPT: "the tree of every checkpoint kept elsewhere is the beginning of this one (RFC 9162 2.1.4)",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractReport:
+    """The result. `size` and `root` (hex) are the head's, `newest_at` the time of the newest entry that is here.
+
+    `entries` of the agent are here, the first and last of them at these numbers; `missing` are ranges of the agent's
+    own count. If `ok`, nothing of the agent before entry `complete_to` is left out; `since` of its entries stand from
+    there on, where one left out at the end would not show.
+    """
+
+    findings: tuple[Finding, ...]
+    checks: tuple[Step, ...]
+    counts: dict[str, int]
+    agent: str | None
+    origin: str | None
+    mode: str | None
+    size: int
+    root: str | None
+    newest_at: str | None
+    entries: int
+    first: int | None
+    last: int | None
+    missing: tuple[tuple[int, int], ...]
+    complete_to: int | None
+    since: int
+    cited_elsewhere: int
+
+    @property
+    def ok(self) -> bool:
+        return not self.counts
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as JSON values, for `--json`."""
+        return {"schema": SCHEMA, "ok": self.ok, **asdict(self)}

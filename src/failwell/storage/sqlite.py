@@ -276,7 +276,7 @@ class SqliteStorage:
 
     def reopen(self) -> None:
         with self._lock:  # no reader of another thread finds its connection closed under it
-            self._shut()
+            self._shut(trusted=False)
             if self._uncertain:
                 self._mend()
             self._connect()
@@ -295,10 +295,12 @@ class SqliteStorage:
         else:
             self._uncertain = False
 
-    def _shut(self) -> None:
+    def _shut(self, *, trusted: bool) -> None:
         for connection in (self._back, self._read, self._write):
             with contextlib.suppress(apsw.Error):
-                if self._failed is not None:  # the last one to close would move a log that is not trusted
+                # The last one to close would move a log that is not trusted, such as one with a page that was read
+                # back otherwise than written: its checksum does not hold, and the next to open it drops that commit.
+                if not trusted:
                     connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
                 connection.close(True)
 
@@ -310,7 +312,7 @@ class SqliteStorage:
                     self._back.close(True)
                     self._read.close(True)
                     self._write.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
-            self._shut()
+            self._shut(trusted=self._failed is None)
 
 
 def _moved(path: Path) -> int | None:

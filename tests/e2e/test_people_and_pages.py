@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -71,6 +72,27 @@ def test_a_node_killed_while_it_mails_sends_the_same_message_again_and_keeps_one
     assert [entry["body"]["accepted"] for entry in house.entries("page.attempted")] == [True]
     assert "NOTIFIED" in house.incident_of()["marks"]
     house.hold_true()
+
+
+def test_an_operator_is_told_once_that_the_record_is_behind_its_guard(mailed: tuple[House, Sink]) -> None:
+    house, sink = mailed
+    old = house.root / "backup.db"
+    shutil.copyfile(house.workspace.ledger, old)
+    node = house.node()
+    house.agent().write("c1")
+    house.end(node)
+    shutil.copyfile(old, house.workspace.ledger)
+    sink.start()
+    for _ in range(2):  # nodes start on demand: the second has nothing new to say
+        node = house.node()
+        await_true(lambda: sink.mails)
+        house.ask("status")
+        house.end(node)
+    assert len(sink.mails) == 1
+    text = " ".join(sink.mails[0].get_payload(decode=True).decode().split())  # type: ignore[union-attr]
+    assert "read-only" in sink.mails[0]["Subject"]
+    assert "its guard has signed" in text
+    assert house.workspace.origin() in text
 
 
 @pytest.mark.slow

@@ -24,11 +24,12 @@ from failwell.execute.supervised import SupervisedExecutor
 from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity.persons import verify_order
 from failwell.ledger.book import Book
-from failwell.ledger.heads import write_heads
+from failwell.ledger.heads import Heads
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.ledger.seals import LATE_S
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
+from failwell.node.alarm import Alarm
 from failwell.node.assembly import (
     EVALUATOR,
     mended_drafts,
@@ -100,6 +101,7 @@ class Node:
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self._clock.wall_us)
+        self.heads = Heads(book)
         self.writer = sealed_writer(
             book, guard, before=self._before, after=self._after, dropped=self._contain_dropped,
             urgent=self._drain_orders, paused=True,
@@ -136,6 +138,8 @@ class Node:
         self.self_test: dict[str, Any] = record["kill"]
         if self.writer.read_only is not None:
             self.writer.start()
+            alarm = Alarm(self.writer, self._notifier, self.origin, self.workspace.runtime)
+            alarm.give(self.writer.read_only, self.writer.seals.newest)
             return
         clock = book.clock_draft()
         mended = mended_drafts(book, "storage", *(("stopping",) if test.passed else ()))
@@ -188,10 +192,15 @@ class Node:
                 self.runner.interrupt(body.actions)
             elif isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
                 self.fence.set(entry.agent, body.now, body.epoch)
+            elif isinstance(body, kinds.HoldPlaced):
+                self.writer.seals.wait(entry.seq + 1)  # triggered, not awaited: what is held is pinned at once
             elif isinstance(body, kinds.PageQueued | kinds.InterruptConfirmed | kinds.InterruptUnconfirmed):
                 self.outbox.wake()
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))
+        if self.heads.take(entries):
+            with contextlib.suppress(FailwellError):  # a closing ledger: the last one is written by `close`
+                self.writer.submit(self.heads.write, certain=True)
 
     def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
         """The store failed under a containment: its fence is up and its tools stand still, so it is made durable."""
@@ -382,7 +391,7 @@ class Node:
         self.outbox.close()
         with contextlib.suppress(FailwellError):
             write_now(self.writer, self.refusals.take(everything=True))
-            self.writer.submit(write_heads, CONTAINMENT).result()
+            self.writer.submit(self.heads.write, CONTAINMENT).result()
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
         self._lock.release()

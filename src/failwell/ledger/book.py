@@ -32,7 +32,7 @@ from failwell.ledger.jobs import Job, Turn
 from failwell.ledger.vault import Minted, Vault
 from failwell.ports.clock import Clock
 from failwell.ports.guard import Sealed
-from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredToken
+from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredPast, StoredToken
 
 #: More reactions than this to each entry that a job wrote are a fault of ours, not of an agent.
 MAX_REACTIONS = 256
@@ -40,6 +40,8 @@ MAX_REACTIONS = 256
 DRIFT_US = 2_000_000
 #: Leaf hashes kept at hand for citations; older ones are read from the store.
 RECENT_LEAVES = 65_536
+#: After how many entries memory is looked through for what the store can tell again.
+SETTLE_ENTRIES = 10_000
 
 
 class Head(NamedTuple):
@@ -86,7 +88,9 @@ class Book:
         self._recent: deque[int] = deque()
         self._clear()
         self.frontier = merkle.Frontier.read(size, self.subtree)
-        self.vault.load(self.storage.tokens())
+        past = self.storage.past()
+        reached = 0 if past is None else past.size
+        self.vault.load(self.storage.tokens(reached * MAX_TOKENS), None if past is None else past.token)
         self._boot, self._mono_us = "", 0
         self._noted = 0  # what row is stored is not believed: the newest seal replaces it with the next commit
         if size:
@@ -96,10 +100,35 @@ class Book:
         for table in rows.TABLES:
             self.state.load(table, _decoded(table, self.storage.live_rows(table)))
         self.state.pages = self.storage.newest_key("page") or 0
-        for table in ("action", "signal"):
-            self.state.recall(table, _decoded(table, self.storage.rows(table)))
+        self._recall(past, reached)
         self.origin = self.state.origin or self._first_origin
         self.vault.name(*(self.state.origins or ((0, self.origin),)))
+
+    def _recall(self, past: StoredPast | None, reached: int) -> None:
+        """What was counted: `past` tells of all entries before `reached` when it is asked, the rest is counted now."""
+        self.state.past = past
+        self._settled = self.state.size
+        if past is not None:
+            for run in self.state.run:
+                for call, seq in past.calls(run):
+                    self.state.call(run, call, seq)
+        for table in ("action", "signal"):
+            self.state.recall(table, _decoded(table, self.storage.rows(table, reached)))
+        first = reached if reached else self.state.size
+        while page := self.storage.entries(first, SETTLE_ENTRIES):
+            first = page[-1].seq + 1
+            for stored in page:
+                body = decode_entry(stored.data).body if b'"state":"blocked"' in stored.data else None
+                if isinstance(body, kinds.Outcome) and body.state == "blocked" and body.decision < reached:
+                    row = rows.decode_row("action", self.storage.row("action", body.decision) or "")
+                    self.state.release(row, body.decision, stored.seq)
+
+    def _settle(self) -> None:
+        """Now and then let memory go of what the store can tell again."""
+        if self.state.past is not None and self.state.size - self._settled >= SETTLE_ENTRIES:
+            self._settled = self.state.size
+            self.state.settle(self.state.last_at_us)
+            self.vault.settle(self.state.past.size, self.state.size)
 
     def recover(self) -> None:
         """After a failed commit: fresh handles, and the state as it is really stored."""
@@ -292,6 +321,7 @@ class Book:
             self._read_back()
         written = self.written
         self._clear()
+        self._settle()
         return written
 
     def _read_back(self) -> None:

@@ -24,6 +24,8 @@ from failwell.ports.storage import StoredBlob, StoredToken
 
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
+#: Tokens kept in memory before those go that the store can find again.
+KEPT_TOKENS = 50_000
 
 _ENCODER = msgspec.json.Encoder(order="sorted")
 
@@ -51,6 +53,9 @@ class Vault:
         self.name((0, origin))
         self._entropy = entropy
         self._tokens: dict[bytes, str] = {}
+        self._older: dict[bytes, str] = {}
+        self._older_than = 0
+        self._stored: Callable[[bytes], str | None] | None = None
 
     def name(self, *origins: tuple[int, str]) -> None:
         """Tell the names of the log, oldest first, each with the entry from which it holds: blobs are bound to them."""
@@ -83,13 +88,29 @@ class Vault:
 
     # -- tokens ------------------------------------------------------------------------------------------------
 
-    def load(self, stored: Iterable[StoredToken]) -> None:
-        self._tokens = {row.lookup: row.token for row in stored}
+    def load(self, newest: Iterable[StoredToken], stored: Callable[[bytes], str | None] | None = None) -> None:
+        """Begin with the `newest` tokens; what they lack is asked of `stored` by its lookup key."""
+        self._tokens = {row.lookup: row.token for row in newest}
+        self._older, self._older_than = {}, 0
+        self._stored = stored
+
+    def settle(self, reached: int, size: int) -> None:
+        """Let go of tokens in two ages: `stored` finds all that were bound before entry `reached` of `size`."""
+        if len(self._tokens) > KEPT_TOKENS and reached >= self._older_than:
+            self._older, self._older_than, self._tokens = self._tokens, size, {}
+
+    def _known(self, lookup: bytes) -> str | None:
+        found = self._tokens.get(lookup) or self._older.get(lookup)
+        if found is None and self._stored is not None:
+            found = self._stored(lookup)
+            if found is not None:
+                self._tokens[lookup] = found
+        return found
 
     def find(self, kind: str, value: str) -> tuple[str | None, bytes]:
         """(the token of `value` among `kind`, or None; its lookup key)."""
         lookup = hmac.digest(self._token_key, f"{kind}\0{value}".encode(), "sha256")[:16]
-        return self._tokens.get(lookup), lookup
+        return self._known(lookup), lookup
 
     def mint(self, kind: str, value: str, lookup: bytes) -> Minted:
         """A fresh random token for `value`; it counts only once `learn` is called with it."""

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from failwell.core.errors import Unhealthy
+from failwell.core.windows import Past
 
 
 class StorageFailed(Unhealthy):
@@ -78,6 +79,18 @@ class Opened(Protocol):
         ...
 
 
+class StoredPast(Past, Protocol):
+    """What lies before memory, found by key: `size` tells up to which entry. Every method raises StorageFailed."""
+
+    def token(self, lookup: bytes) -> str | None:
+        """The token that stands under a lookup key."""
+        ...
+
+    def calls(self, run: int) -> Sequence[tuple[str, int]]:
+        """(call id, entry) of a run's actions, oldest first."""
+        ...
+
+
 class Storage(Protocol):
     """One workspace's ledger file. `commit` is called by one thread; the readers may be called by any."""
 
@@ -106,11 +119,15 @@ class Storage(Protocol):
 
     def blob(self, seq: int) -> StoredBlob | None: ...
 
-    def tokens(self) -> Iterator[StoredToken]: ...
+    def tokens(self, first: int = 0) -> Iterator[StoredToken]:
+        """Token rows from id `first` on, in order."""
+        ...
 
     def row(self, table: str, key: Any) -> str | None: ...
 
-    def rows(self, table: str) -> Iterator[tuple[Any, str]]: ...
+    def rows(self, table: str, first: Any = None) -> Iterator[tuple[Any, str]]:
+        """Rows by ascending key, from key `first` on."""
+        ...
 
     def live_rows(self, table: str) -> Iterator[tuple[Any, str]]:
         """Rows that can still change a verdict: open actions and runs, queued pages; of other tables all."""
@@ -122,6 +139,10 @@ class Storage(Protocol):
 
     def checkpoint(self) -> bytes | None:
         """The newest signed checkpoint (C2SP signed note)."""
+        ...
+
+    def past(self) -> StoredPast | None:
+        """What need not be read into memory, as far as it reaches; None where nothing can tell of the past."""
         ...
 
     def spend_reserve(self) -> None:

@@ -21,6 +21,7 @@ from failwell.core.errors import Corrupt
 from failwell.ports.storage import Batch, StorageFailed, StorageForeign, StoredBlob, StoredEntry, StoredToken
 from failwell.storage import files, wal
 from failwell.storage.files import APPLICATION_ID, copy, copy_live
+from failwell.storage.index import Index
 from failwell.storage.layouts import (
     LAYOUT_VERSION,
     PUT,
@@ -73,8 +74,10 @@ class SqliteStorage:
         self.path = path
         self.reserve_path = path.with_name("reserve")
         self._lock = threading.Lock()
+        self._beside = threading.Lock()
         self._failed: StorageFailed | None = None
         self._uncertain = False
+        self._index: Index | None = None
         log = self._log()
         before = _moved(path) if log.frames else 0
         if rebuild is not None:
@@ -209,8 +212,8 @@ class SqliteStorage:
         for row in self._all("blob", "seq"):
             yield StoredBlob(*row)
 
-    def tokens(self) -> Iterator[StoredToken]:
-        for row in self._all("token", "id"):
+    def tokens(self, first: int = 0) -> Iterator[StoredToken]:
+        for row in self._all("token", "id", first):
             yield StoredToken(*row)
 
     def row(self, table: str, key: Any) -> str | None:
@@ -233,15 +236,17 @@ class SqliteStorage:
         found = self._one(f'SELECT max(key) FROM "{known(table)}"')[0]  # noqa: S608
         return None if found is None else int(found)
 
-    def rows(self, table: str) -> Iterator[tuple[Any, str]]:
-        yield from self._all(known(table), "key")
+    def rows(self, table: str, first: Any = None) -> Iterator[tuple[Any, str]]:
+        yield from self._all(known(table), "key", first)
 
-    def _all(self, table: str, key: str) -> Iterator[Any]:
+    def _all(self, table: str, key: str, first: Any = None) -> Iterator[Any]:
         """Rows of `table` by key, each page in its own short transaction so that no reader holds back the WAL."""
-        page = self._page(f'SELECT * FROM "{table}" ORDER BY {key} LIMIT {PAGE}')  # noqa: S608
+        sql = f'SELECT * FROM "{table}"'  # noqa: S608
+        rest = f"ORDER BY {key} LIMIT {PAGE}"
+        page = self._page(f"{sql} {rest}") if first is None else self._page(f"{sql} WHERE {key} >= ? {rest}", first)
         while page:
             yield from page
-            page = self._page(f'SELECT * FROM "{table}" WHERE {key} > ? ORDER BY {key} LIMIT {PAGE}', page[-1][0])  # noqa: S608
+            page = self._page(f"{sql} WHERE {key} > ? {rest}", page[-1][0])
 
     def checkpoint(self) -> bytes | None:
         row = self._one("SELECT note FROM checkpoint WHERE id = 1")
@@ -255,6 +260,35 @@ class SqliteStorage:
         """SQLite's own complaints about the file's structure; empty when it has none."""
         found = [str(row[0]) for row in self._page("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
+
+    def past(self) -> Index | None:
+        """What a restart need not read into memory, as far as the index reaches; opened and brought up to now.
+
+        What it does not reach is for the caller to read: on a full disk it is left as it is, for the reserve is not
+        its own. None where not even an empty one can be made.
+        """
+        with self._beside:
+            if self._index is None or not self._index.open:
+                try:
+                    self._index = Index(self.path)
+                except StorageFailed:
+                    return None
+            index = self._index
+        if self._failed is None and self.reserve_path.exists():
+            with contextlib.suppress(StorageFailed):
+                index.catch_up()
+        return index
+
+    def index_more(self, pages: int = 4) -> bool:
+        """Take some pages of what was committed into the index (`index.Follower`); whether all of it is in now.
+
+        Raises StorageFailed; then the index goes on from where it was.
+        """
+        with self._beside:
+            index = self._index
+        if index is None or not index.open or not self.reserve_path.exists():
+            return True
+        return index.catch_up(pages)
 
     def spend_reserve(self) -> None:
         self.reserve_path.unlink(missing_ok=True)
@@ -296,6 +330,9 @@ class SqliteStorage:
             self._uncertain = False
 
     def _shut(self, *, trusted: bool) -> None:
+        with self._beside:
+            if self._index is not None:
+                self._index.close()
         for connection in (self._back, self._read, self._write):
             with contextlib.suppress(apsw.Error):
                 # The last one to close would move a log that is not trusted, such as one with a page that was read

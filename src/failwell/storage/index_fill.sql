@@ -1,0 +1,42 @@
+-- One page of the ledger into the index beside it: entries from :first up to :end (`index`).
+
+INSERT OR IGNORE INTO agent (name)
+SELECT DISTINCT CAST(e.data AS TEXT) ->> '$.agent' AS name
+FROM ledger.entry e
+WHERE e.seq >= :first AND e.seq < :end AND name IS NOT NULL;
+
+INSERT INTO numbered
+SELECT g.id, CAST(e.data AS TEXT) ->> '$.aseq', e.seq
+FROM ledger.entry e JOIN agent g ON g.name = CAST(e.data AS TEXT) ->> '$.agent'
+WHERE e.seq >= :first AND e.seq < :end;
+
+INSERT INTO called
+SELECT a.row ->> '$.run' AS run, a.key
+FROM ledger.action a
+WHERE a.key >= :first AND a.key < :end AND run IS NOT NULL;
+
+INSERT INTO reserved
+SELECT g.id, h.value ->> 0, coalesce(h.value ->> 1, ''), a.row ->> '$.limit_us', a.key
+FROM ledger.action a, json_each(a.row, '$.held') h JOIN agent g ON g.name = a.row ->> '$.agent'
+WHERE a.key >= :first AND a.key < :end AND a.row ->> '$.state' <> 'blocked';
+
+-- What an earlier action reserved is given back by an outcome in this page: it was proved not to have started.
+-- Entries are canonical JSON, in which a quote inside a text is escaped: what is looked for stands for itself.
+DELETE FROM reserved WHERE (agent, what, key, at_us, seq) IN (
+    SELECT g.id, h.value ->> 0, coalesce(h.value ->> 1, ''), a.row ->> '$.limit_us', a.key
+    FROM ledger.entry e JOIN ledger.action a ON a.key = CAST(e.data AS TEXT) ->> '$.body.decision',
+         json_each(a.row, '$.held') h JOIN agent g ON g.name = a.row ->> '$.agent'
+    WHERE e.seq >= :first AND e.seq < :end AND instr(e.data, CAST('"kind":"outcome"' AS BLOB))
+          AND CAST(e.data AS TEXT) ->> '$.body.state' = 'blocked'
+);
+
+INSERT INTO raised
+SELECT g.id, s.row ->> '$.signal', s.row ->> '$.at_us', s.key
+FROM ledger.signal s JOIN agent g ON g.name = s.row ->> '$.agent'
+WHERE s.key >= :first AND s.key < :end;
+
+INSERT OR REPLACE INTO token
+SELECT lookup, id FROM ledger.token
+WHERE id >= :first * :tokens AND id < :end * :tokens;
+
+UPDATE reach SET size = :end, leaf = (SELECT leaf FROM ledger.entry WHERE seq = :end - 1);

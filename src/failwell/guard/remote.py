@@ -239,6 +239,8 @@ class RemoteGuard:
             # Attack: the guard's state was put back while the node ran, or another guard answers in its place.
             if shown.size < before.size or (shown.size == before.size and shown.root != before.root):
                 raise self._distrust(f"it remembers a tree of {shown.size} leaves and signed one of {before.size}")
+            if before.note is not None and shown.note is None:
+                raise self._distrust("it signed before, and shows no note of it")
             if before.retired is not None and shown.retired is None:
                 raise self._distrust("it was retired")
         self._expected = shown.key

@@ -112,3 +112,48 @@ def test_published_corruptions_of_consistency_proofs_are_refused(case: dict[str,
     for corrupted in corrupted_consistencies(case):
         with pytest.raises(Corrupt, match="consistency proof refused"):
             verify_consistency(*corrupted)
+
+
+# ---- the cases that transparency-dev/merkle's testdata holds beside the corrupted ones
+
+
+@pytest.mark.parametrize(("index", "size"), [(0, 0), (0, 1), (1, 0), (2, 1)])
+def test_published_probes_without_a_path_are_refused(index: int, size: int) -> None:
+    for leaf, root in ((SOME_HASH, b""), (b"", EMPTY_ROOT), (SOME_HASH, EMPTY_ROOT)):
+        with pytest.raises(Corrupt):
+            verify_inclusion(leaf, index, size, [], root)
+
+
+def test_the_published_single_entry() -> None:
+    only = leaf_hash(b"data")
+    verify_inclusion(only, 0, 1, [], only)
+    for leaf, root in ((b"", only), (only, b""), (b"", b"")):
+        with pytest.raises(Corrupt):
+            verify_inclusion(leaf, 0, 1, [], root)
+
+
+ONE, OTHER = leaf_hash(b"don't care 1"), leaf_hash(b"don't care 2")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "old_root", "new_root", "path"),
+    [
+        (0, 0, ONE, OTHER, []), (1, 1, ONE, OTHER, []), (1, 0, ONE, OTHER, []), (2, 1, ONE, OTHER, []),
+        (1, 2, ONE, OTHER, []), (0, 0, EMPTY_ROOT, OTHER, []), (1, 1, EMPTY_ROOT, OTHER, []),
+        (0, 0, EMPTY_ROOT, EMPTY_ROOT, [EMPTY_ROOT]), (0, 1, EMPTY_ROOT, EMPTY_ROOT, [EMPTY_ROOT]),
+        (1, 1, EMPTY_ROOT, EMPTY_ROOT, [EMPTY_ROOT]),
+        # Accepted by theirs, which take any root for the empty tree; ours knows the only one it has.
+        (0, 0, ONE, ONE, []), (0, 1, ONE, OTHER, []),
+    ],
+)  # fmt: skip
+def test_published_inconsistencies_are_refused(
+    old: int, new: int, old_root: bytes, new_root: bytes, path: list[bytes]
+) -> None:
+    with pytest.raises(Corrupt):
+        verify_consistency(old, old_root, new, new_root, path)
+
+
+def test_published_trivial_consistencies_hold() -> None:
+    verify_consistency(0, EMPTY_ROOT, 0, EMPTY_ROOT, [])
+    verify_consistency(0, EMPTY_ROOT, 1, OTHER, [])
+    verify_consistency(1, OTHER, 1, OTHER, [])

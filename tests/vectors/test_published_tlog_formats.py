@@ -33,6 +33,12 @@ def test_published_cosignature_lines_are_read_and_written(line: str, timestamp: 
     assert timestamp in (None, read.timestamp)  # in the examples of a witness's answer the bytes are random
 
 
+@pytest.mark.parametrize("line", COSIGNED["beyond_the_last_time"])
+def test_examples_whose_random_time_the_standard_itself_forbids_are_refused(line: str) -> None:
+    with pytest.raises(InputError, match="the timestamp is not"):
+        Cosignature.parse(line)
+
+
 def test_a_logs_own_signature_is_no_cosignature() -> None:
     with pytest.raises(InputError):
         Cosignature.parse(COSIGNED["plain_signature"])

@@ -175,7 +175,7 @@ class Chain(Generic[E]):
             self.seams[seq] = last.kind, kind
         if entry.origin != self.origin or kind in READ_BODIES or seq == 0:
             self._name(seq, entry, last)
-        if entry.at != self._last_at:
+        if entry.at != self._last_at or not self._last_at:  # an entry without a time is no neighbour of the beginning
             self._time(seq, entry.at)
         if last is not None:
             self._boot(seq, entry, last)

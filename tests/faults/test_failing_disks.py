@@ -183,7 +183,7 @@ def test_a_ledger_on_a_read_only_file_system_is_refused_in_words_verified_and_go
     for machine in (own_mount, own_mount / "crashed"):
         subprocess.run(["mount", "-o", "remount,ro", str(own_mount)], check=True)
         try:
-            with pytest.raises(Unhealthy, match="ledger.db") as told:
+            with pytest.raises(Unhealthy, match=r"ledger\.db") as told:
                 assembly.open_book(bench.made.workspace, bench.made.keys, ledgers.StepClock())
             assert told.value.code == "storage-failed"
             report = audit.verify_workspace(machine / WORKSPACE)

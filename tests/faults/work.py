@@ -14,7 +14,7 @@ from typing import Any
 from failwell.core import kinds
 from failwell.core.records import Draft, Entry, encode_entry
 from failwell.gate.verdicts import Proposal, Verdict
-from failwell.ledger.heads import write_heads
+from failwell.ledger.heads import Heads
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
 from tests.simulate.powercut import Journal
 from tests.unit.verify import ledgers
@@ -100,7 +100,7 @@ class Labour:
         self.made.write(health(f"{self.name} " + "d" * self.rng.randrange(480)))
 
     def heads(self) -> None:
-        self.made.do(write_heads)
+        self.made.do(Heads(self.made.book).write)
 
     def together(self) -> None:
         """Several callers at once: they share commits."""

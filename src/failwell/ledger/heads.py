@@ -3,21 +3,23 @@
 Due are: every 4,096 entries, the opening of an incident and the placing of a hold (what is handed out about an agent
 then is complete up to there), and the close of a node, which asks for it itself. Hashing is spread: of a thousand
 agents the tree is brought up to date at once, of more a part every 256 entries, so that no batch waits for ten
-thousand lines. It does not queue the job, and it promises nothing between two entries: what an agent did after the
-newest one is in its chain, but an entry left out at its end would not show.
+thousand lines. It promises nothing between two entries: what an agent did after the newest one is in its chain, but an
+entry left out at its end would not show.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, Protocol
 
 from failwell.core import kinds
-from failwell.core.errors import Corrupt
-from failwell.core.heads import HeadsTree, heads_root
+from failwell.core.errors import Corrupt, FailwellError
+from failwell.core.heads import HeadsTree
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import Plan, Turn
+from failwell.ledger.writer import Writer
 from failwell.ports.storage import StoredEntry
 
 EVERY: Final = 4096
@@ -45,6 +47,12 @@ class Heads:
         last = newest_heads(book.storage, size, EVERY)
         self._next = (max(0, size - EVERY) if last is None else last.seq + 1) + EVERY
 
+    def follow(self, entries: Sequence[Entry[Any]], writer: Writer) -> None:
+        """Note what has become durable, and have `writer` write a heads entry if one is due now."""
+        if self.take(entries):
+            with suppress(FailwellError):  # a closing ledger: who closes it asks for the last one
+                writer.submit(self.write, certain=True)
+
     def take(self, entries: Sequence[Entry[Any]]) -> bool:
         """Note what has become durable; whether a heads entry is due now."""
         due = False
@@ -68,12 +76,6 @@ class Heads:
         self._tree.update(turn.state.head)
         body = kinds.Heads(root=self._tree.root().hex(), agents=self._tree.size, upto=turn.seq)
         return Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
-
-
-def write_heads(turn: Turn) -> Plan[int]:
-    """The job that writes a `heads` entry over everything before it."""
-    body = kinds.Heads(root=heads_root(turn.state.head).hex(), agents=len(turn.state.head), upto=turn.seq)
-    return Plan((Draft(body=body, actor="node"),), lambda entries: entries[0].seq)
 
 
 def newest_heads(rows: Rows, size: int, within: int) -> Entry[kinds.Heads] | None:

@@ -198,9 +198,7 @@ class Node:
                 self.outbox.wake()
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))
-        if self.heads.take(entries):
-            with contextlib.suppress(FailwellError):  # a closing ledger: the last one is written by `close`
-                self.writer.submit(self.heads.write, certain=True)
+        self.heads.follow(entries, self.writer)
 
     def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
         """The store failed under a containment: its fence is up and its tools stand still, so it is made durable."""

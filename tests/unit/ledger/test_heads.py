@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds
+from failwell.core.errors import Unhealthy
 from failwell.core.heads import heads_root
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.core.state import State
 from failwell.ledger.heads import AGAIN, AT_ONCE, EVERY, SWEEP, Heads, newest_heads
-from failwell.ledger.jobs import Plan, Turn
+from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node import audit
 from failwell.ports.storage import StorageFailed
 from tests.unit.verify import ledgers
@@ -158,3 +159,26 @@ def test_of_many_agents_no_heads_entry_hashes_more_than_a_sweep_leaves(made: led
     assert sum(known.get(agent) is not row for agent, row in made.book.state.head.items()) < SWEEP + 100
     made.do(heads.write)
     assert every_root_holds(made) == 1
+
+
+def test_a_ledger_that_is_followed_counts_by_itself_and_not_while_it_is_closed_to_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("failwell.ledger.heads.EVERY", 40)
+    monkeypatch.setattr("failwell.ledger.heads.AGAIN", 10)
+    with ledgers.fresh(tmp_path / "w") as made:
+        heads = Heads(made.book)
+        monkeypatch.setattr(made.writer, "_after", lambda entries: heads.follow(entries, made.writer))
+        for _ in range(30):
+            write(made, BOT, None, f"{BOT}-2")
+        write(made, BOT)
+        assert every_root_holds(made) == 2
+        made.writer.barred = Unhealthy("closed to work")
+        for _ in range(20):
+            made.do(lambda turn: Plan((note(BOT), note(None)), len), CONTAINMENT)
+        assert every_root_holds(made) == 2
+        made.writer.barred = None
+        for _ in range(6):
+            write(made, BOT, None)
+        assert every_root_holds(made) == 3
+    assert audit.verify_workspace(tmp_path / "w").ok

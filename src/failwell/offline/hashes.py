@@ -26,6 +26,7 @@ from failwell.verify.record import CORE, Ledger, Tell
 BLOCK: Final = 4096
 #: An entry of these kinds has this text, and inside a string its quotes would be escaped.
 _NAMING: Final = tuple(b'"kind":"%b"' % kind.encode() for kind in (LOG_KEY, CONTINUED))
+_Grown = tuple[Frontier, list[bytes]]
 _NOT_MADE: Final = "not looked at: only hashes were asked for"
 
 
@@ -84,9 +85,9 @@ class HashTree:
         self.broken_at: int | None = None
         #: Tree over the roots of whole blocks, as if they were leaves.
         self._above = Frontier()
-        #: The tree before the newest block, and that block's leaves.
-        self._before = Frontier()
-        self._leaves: list[bytes] = []
+        #: The tree before a block, and that block's leaves: the newest, and the one before it.
+        self._newest: _Grown = (Frontier(), [])
+        self._older: _Grown = self._newest
         #: As long as all stored hashes are the true ones; behind the first that is not, subtrees are not compared.
         self._agree = True
         self._last: Any = None
@@ -102,11 +103,11 @@ class HashTree:
             return
         self.size = begin + len(block)
         datas, stored, nodes = columns
-        self._leaves = [sha256(b"\0" + data).digest() for data in datas]
-        self._before = Frontier.from_hashes(begin, self._above.hashes())
-        if list(stored) != self._leaves:
-            self._odd(begin, stored, self._leaves, "leaf", "leaf that its bytes give")
-        expected = self._subtrees()
+        leaves = [sha256(b"\0" + data).digest() for data in datas]
+        self._older, self._newest = self._newest, (Frontier.from_hashes(begin, self._above.hashes()), leaves)
+        if list(stored) != leaves:
+            self._odd(begin, stored, leaves, "leaf", "leaf that its bytes give")
+        expected = self._subtrees(leaves)
         if self._agree and list(nodes) != expected:
             self._odd(begin, nodes, expected, "nodes", "subtree hashes that the leaves give")
         self.roots |= {size: self._root_at(size) for size in self._wanted if begin < size <= self.size}
@@ -123,15 +124,16 @@ class HashTree:
         return None if self.broken_at is not None else self._root_at(self.size)
 
     def _root_at(self, size: int) -> bytes:
-        """The head over the first `size` entries, the last of which is in the newest block."""
-        tree = self._before.copy()
-        for leaf in self._leaves[: size - tree.size]:
+        """The head over the first `size` entries, the last of which is in one of the two newest blocks."""
+        before, leaves = self._newest if size >= self._newest[0].size else self._older
+        tree = before.copy()
+        for leaf in leaves[: size - tree.size]:
             tree.append(leaf)
         return tree.root()
 
-    def _subtrees(self) -> list[bytes]:
+    def _subtrees(self, leaves: list[bytes]) -> list[bytes]:
         """What each row of the block must hold: the hashes of the perfect subtrees that it completes, lowest first."""
-        level = self._leaves
+        level = leaves
         expected, step = [b""] * len(level), 1
         while len(level) > 1:
             step *= 2
@@ -139,7 +141,7 @@ class HashTree:
                 sha256(b"\1" + left + right).digest() for left, right in zip(level[::2], level[1::2], strict=False)
             ]
             expected[step - 1 :: step] = map(add, expected[step - 1 :: step], level)
-        if len(self._leaves) == BLOCK:
+        if len(leaves) == BLOCK:
             expected[-1] += b"".join(self._above.append(level[0]))
         return expected
 
@@ -196,11 +198,7 @@ class HashTree:
         elif entry.kind == LOG_KEY:
             self.keys.rotate(seq, entry)
         elif entry.kind == CONTINUED:
-            # Both lie in this block or at its beginning; where the order closed the one before, its root is not kept.
-            for size in (seq - 1, seq):
-                if size >= self._before.size:
-                    self.roots[size] = self._root_at(size)
-            self.keys.go_on(seq, entry, last, self.roots.get(seq - 1))
+            self.keys.go_on(seq, entry, last, self._root_at(seq - 1) if seq else None)  # the head before its order
 
     def _decode(self, row: Any) -> Entry | None:
         """An entry as far as it can be read; what is wrong with it is not for this mode to say."""

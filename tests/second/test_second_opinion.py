@@ -214,16 +214,17 @@ def test_the_head_changed_byte_by_byte(image: Image, court: Court) -> None:
         head = [(1, image.size, bytes(changed))]
         assert not court.hear(honest | {"checkpoint": head}, image.log_key)
         assert not court.hear(honest, image.log_key, [bytes(changed)])
-    row = (1, image.size, image.checkpoint)
-    for rows in (
+    own = (1, image.size, image.checkpoint)
+    odd: list[list[Any]] = [
         [],
-        [head[:2]],
-        [(2, *head[1:])],
-        [(1, 7, head[2])],
-        [head, head],
-        [(1, None, head[2])],
+        [own[:2]],
+        [(2, *own[1:])],
+        [(1, 7, own[2])],
+        [own] * 2,
+        [(1, None, own[2])],
         [(1, 7, None)],
-    ):
+    ]
+    for rows in odd:
         assert not court.hear(honest | {"checkpoint": rows}, image.log_key)
 
 

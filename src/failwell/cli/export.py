@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,7 @@ import typer
 from failwell.cli import options, session
 from failwell.cli.screen import Answer, Screen, door, plural, tell
 from failwell.core.errors import InputError
+from failwell.core.release import VERSION
 
 if TYPE_CHECKING:
     from failwell.node.exports import Sealed
@@ -37,6 +39,9 @@ def export(
         str | None,
         typer.Option(metavar="OLD", help="The proof that it only grew since OLD: a checkpoint file, or a size."),
     ] = None,
+    verifier: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The stand-alone verifier, for any Python 3.11: verify.pyz.")
+    ] = None,
     to: Annotated[
         str, typer.Option(metavar="FILE|-", help="Where a proof goes. Default: standard output.")
     ] = STDOUT,
@@ -52,7 +57,11 @@ def export(
       failwell ledger export --proof 17 --to entry-17.tlog-proof
       failwell ledger export --consistency kept-by-the-auditor.note
       failwell ledger export --tiles /srv/log
+      failwell ledger export --verifier verify.pyz
     """
+    if verifier is not None:
+        _check_bare(tiles, checkpoint, proof, consistency)
+        return _export_verifier(verifier)
     chosen = [name for name, given in _given(tiles, checkpoint, proof, consistency).items() if given is not None]
     if len(chosen) != 1:
         raise InputError(
@@ -67,6 +76,11 @@ def export(
     if proof is not None:
         return _export_proof(place, proof, to, as_json)
     return _export_growth(place, str(consistency), to, as_json)
+
+
+def _check_bare(*others: object) -> None:
+    if any(other is not None for other in others):
+        raise InputError("--verifier is exported alone", hint="It is of this release, not of any record.")
 
 
 def _given(*named: object) -> dict[str, object]:
@@ -122,6 +136,24 @@ def _export_growth(place: Path, old: str, to: str, as_json: bool) -> Answer | No
         "old_root": None if made.old_root is None else made.old_root.hex(), "proof": made.growth.encode().decode(),
     }  # fmt: skip
     return _hand_over(made.sealed, made.growth.encode(), to, fields, (says, asked), as_json)
+
+
+def _export_verifier(to: Path) -> Answer:
+    """Made from this release alone: no workspace is needed, and it fits every record that the release can read."""
+    from failwell.offline import archive
+
+    data = archive.build()
+    _write_new(to, data)
+    to.chmod(0o755)
+    digest = sha256(data).hexdigest()
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"The verifier of release {VERSION} is in {to}: {len(data):,} bytes, SHA-256 {digest}.",
+            f"Whoever doubts the record runs it with a key of their own: python3 {to.name} WORKSPACE --key log.pub",
+        )
+
+    return Answer(fields={"file": str(to), "bytes": len(data), "sha256": digest, "release": VERSION}, show=show)
 
 
 def _hand_over(

@@ -178,7 +178,7 @@ def _compare(path: Path) -> None:
         copy.with_name(f"{copy.name}.part").unlink(missing_ok=True)
         if not copy.exists():
             continue
-        made, old = files.connect(path, writable=False), apsw.Connection(str(copy), flags=apsw.SQLITE_OPEN_READONLY)
+        made, old = files.connect(path, writable=False), files.connect(copy, writable=False)
         try:
             wrong = [str(row[0]) for row in made.execute("PRAGMA integrity_check") if row[0] != "ok"]
             wrong += [table for table, sql in EVIDENCE.items() if not _same(old.execute(sql), made.execute(sql))]

@@ -79,7 +79,7 @@ class SqliteStorage:
         self._uncertain = False
         self._index: Index | None = None
         log = self._log()
-        before = _moved(path) if log.frames else 0
+        before = _moved(path) if log.data else 0
         if rebuild is not None:
             migrate(path, rebuild)
         self._connect()

@@ -56,9 +56,10 @@ class Frame(NamedTuple):
 
 
 class Log(NamedTuple):
-    """A log before it is opened: its bytes, and the frames of its present use in order."""
+    """A log before it is opened: its bytes, whether its header holds, and the frames of its present use in order."""
 
     data: bytes
+    holds: bool
     frames: tuple[Frame, ...]
 
 
@@ -70,7 +71,7 @@ def read(path: Path) -> Log:
     # A header that does not hold is as a crash leaves it at the first commit after all was moved into the file: what
     # stands behind it may be moved long ago, and SQLite takes none of it.
     if page == 0 or data[24:HEADER_BYTES] != struct.pack(">2I", *_checksum(data, data[:24], (0, 0))):
-        return Log(data, ())
+        return Log(data, False, ())
     frames = []
     for place in range(HEADER_BYTES, len(data), FRAME_BYTES + page):
         head = data[place : place + FRAME_BYTES]
@@ -78,7 +79,7 @@ def read(path: Path) -> Log:
         if head[8:16] == data[16:24][: max(0, len(head) - 8)]:
             head = head.ljust(FRAME_BYTES, b"\0")
             frames.append(Frame(place, head[4:8] != b"\0\0\0\0", struct.unpack(">2I", head[16:])))
-    return Log(data, tuple(frames))
+    return Log(data, True, tuple(frames))
 
 
 def told(log: Log, taken: int, entries: int | None) -> Opened:
@@ -87,7 +88,7 @@ def told(log: Log, taken: int, entries: int | None) -> Opened:
         return Opened()
     kept, dropped = log.frames[:taken], log.frames[taken:]
     size = FRAME_BYTES + _page_size(log.data)
-    torn = sum(min(size, len(log.data) - frame.place) for frame in dropped) if log.frames else 0
+    torn = sum(min(size, len(log.data) - frame.place) for frame in dropped) if log.holds else len(log.data)
     return Opened(sum(frame.ends for frame in kept), entries, torn, _damaged(log, dropped))
 
 

@@ -248,6 +248,18 @@ def test_a_ledger_that_was_rolled_back_is_a_finding(log: Log, out: Path, tmp_pat
         assert "this ledger has sealed 400" in error.message
 
 
+def test_one_tile_from_beyond_this_log_is_a_finding(log: Log, out: Path, tmp_path: Path) -> None:
+    export(log, out)
+    files = files_in(out)
+    with Log(tmp_path / "backup") as backup:
+        backup.grow(log.entries[:400])
+        for name in ("tile/0/002.p/88", "tile/entries/002.p/88", "tile/1/000.p/2"):
+            alone = tmp_path / "alone" / name.replace("/", "-")
+            (alone / name).parent.mkdir(parents=True)
+            (alone / name).write_bytes(files[name])
+            assert refused(Corrupt, lambda alone=alone: export(backup, alone)).code == "export-differs"  # type: ignore[misc]
+
+
 def test_every_tile_that_differs_is_a_finding_and_is_not_rewritten(log: Log, out: Path, rng: random.Random) -> None:
     export(log, out)
     log.grow(some_entries(rng, 100))
@@ -311,6 +323,19 @@ def test_nothing_false_leaves_a_tampered_ledger(log: Log, out: Path, sql: str) -
             assert list(tiles.parse_bundle(data, tile.width)) == log.entries[tile.begin : tile.begin + tile.width]
         else:
             assert data == b"".join(log.leaves[tile.begin : tile.begin + tile.width])
+
+
+def test_a_ledger_rewritten_whole_under_the_old_checkpoint_exports_nothing(log: Log, tmp_path: Path) -> None:
+    """Every hash in it fits every other; only the signed root does not."""
+    with Log(tmp_path / "forged") as forged:
+        forged.grow([*log.entries[:300], b"forged", *log.entries[301:]])
+        tamper(forged, "UPDATE checkpoint SET note = ?", log.note(600))
+        for call in (
+            lambda: export(forged, tmp_path / "out"), lambda: exports.export_proof(forged.path, 300),
+            lambda: exports.export_proof(forged.path, 5), lambda: exports.export_growth(forged.path, 257),
+        ):  # fmt: skip
+            refused(Corrupt, call)
+        assert files_in(tmp_path / "out") == {}
 
 
 def test_a_view_in_the_place_of_a_table_is_a_finding(log: Log, out: Path) -> None:

@@ -138,6 +138,8 @@ def test_at_every_commit_what_lies_on_the_disk_is_an_honest_ledger(tmp_path: Pat
         target.mkdir(parents=True)
         sqlite.copy(path / "ledger.db", target / "ledger.db")
         shutil.copytree(path / "keys", target / "keys")
+        shutil.copytree(tmp_path / "w.guard", target / "guard")
+        (target / "keys" / "guard").write_text("guard\n")  # as it was then: later it remembers more
         sizes.append(entries[-1].seq + 1)
 
     with ledgers.fresh(path) as made:

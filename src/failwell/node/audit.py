@@ -11,10 +11,12 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from failwell.core.errors import Corrupt, InputError
+from failwell.core.errors import Corrupt, FailwellError, InputError
 from failwell.core.extract import Extract
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import TABLES
+from failwell.guard.place import Place
+from failwell.guard.state import peek
 from failwell.identity import keys
 from failwell.node.copies import LedgerCopy
 from failwell.node.reading import LedgerRows
@@ -52,11 +54,14 @@ def verify_workspace(path: Path, *, checkpoints: Iterable[Path | bytes] = (), lo
     """Verify the ledger of the workspace at `path` on a copy; starts nothing and writes nothing in it.
 
     `checkpoints`: files (a note, a mail, any text around a note) or their bytes, kept elsewhere; `log_key`: the vkey
-    from outside, by default `keys/log.pub`. Raises InputError for a checkpoint file without a checkpoint or that
-    cannot be read.
+    from outside, by default `keys/log.pub`. What the workspace's guard signed last is one more, where its directory
+    can be read. Raises InputError for a checkpoint file without a checkpoint or that cannot be read.
     """
     workspace = Workspace(path)
     kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
+    log_key = published_key(workspace) if log_key is None else log_key
+    if log_key is not None:
+        kept += _remembered(workspace)  # before the copy is made: what is signed later is not in it
     try:
         with LedgerCopy(workspace) as copy:
             return _verify(copy, workspace, log_key, kept)
@@ -98,6 +103,20 @@ def tail(path: Path, count: int) -> list[Shown]:
 def _verify(copy: LedgerCopy, workspace: Workspace, log_key: str | None, kept: list[Anchor]) -> Report:
     key = published_key(workspace) if log_key is None else log_key
     return verify_ledger(copy.ledger(), shelf=copy.shelf, verify=keys.verify, log_key=key, kept=kept)
+
+
+def _remembered(workspace: Workspace) -> Iterator[Anchor]:
+    """The head that the workspace's own guard signed last.
+
+    Attack: an older state of the ledger, or of its checkpoint alone, put in the place of the newer one.
+    """
+    try:
+        place = Place.parse(workspace.guard_place())
+        state = None if place.directory is None else peek(place.directory)
+    except (FailwellError, ValueError):
+        return  # the guard is another user's, or gone: that is the node's to tell, and says nothing of the entries
+    if state is not None and state.note is not None:
+        yield Anchor("that its guard remembers", state.note, ours=True)
 
 
 def published_key(workspace: Workspace) -> str | None:

@@ -29,10 +29,15 @@ VerifySignature = note.Verify
 
 
 class Anchor(NamedTuple):
-    """A kept checkpoint: where it came from (for messages) and the bytes of its signed note."""
+    """A kept checkpoint: where it came from (for messages) and the bytes of its signed note.
+
+    `ours`: kept by the log's own guard. It is held against the entries like any other, but it is no other party's: it
+    leaves the step of kept checkpoints not checkable.
+    """
 
     source: str
     note: bytes
+    ours: bool = False
 
 
 class Tree(Protocol):
@@ -126,12 +131,13 @@ class Anchors:
         self._verify = verify
         self.key = self._read_key(log_key)
         self._own: _Head | None = None
+        kept = tuple(kept)
         self._kept = [head for anchor in kept if (head := self._read_kept(anchor)) is not None]
         #: Entries that the ledger's own head vouches for: signed, and the tree of those entries.
         self.sealed = 0
         #: Entries beyond the ledger's own head, for which nothing in it vouches yet.
         self.unsealed = 0
-        if not self._kept:
+        if all(anchor.ours for anchor in kept):
             findings.uncheckable(
                 KEPT, "no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show"
             )

@@ -54,8 +54,9 @@ def test_a_copy_elsewhere_and_one_taken_while_it_is_written(tmp_path: Path) -> N
         for number in range(8):
             made.write(Draft(body=kinds.Health(part="storage", state="ok", detail=str(number)), actor="node"))
             shutil.copytree(path, tmp_path / f"copy{number}")
-    for number in range(8):
-        fair(audit.verify_workspace(tmp_path / f"copy{number}"))
+            fair(audit.verify_workspace(tmp_path / f"copy{number}"))
+            fair(audit.verify_workspace(path))
+    fair(audit.verify_workspace(Path(shutil.copytree(path, tmp_path / "elsewhere"))))
 
 
 @pytest.mark.parametrize("change", ["VACUUM", "REINDEX"])

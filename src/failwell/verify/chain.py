@@ -49,7 +49,8 @@ class Chain(Generic[E]):
         self._tree = Frontier()
         #: The tree's subtree hashes before each of the last two entries: a `continued` entry names the head before its
         #: order.
-        self._below: tuple[tuple[bytes, ...], tuple[bytes, ...]] = ((), ())
+        self._below_last: tuple[bytes, ...] = ()
+        self._below: tuple[bytes, ...] = ()
         #: Stored subtree hashes still to be combined, once they differ from the true ones; None where nothing can be
         #: told from them any more. As long as all agree, the true tree stands for both.
         self._agree = True
@@ -66,17 +67,20 @@ class Chain(Generic[E]):
     def take(self, row: Any) -> tuple[E, bytes] | None:
         """Hold one row against all before it; the entry and its leaf, None where it does not decode."""
         self.rows += 1
-        shaped = _shaped(row)
-        if shaped is None:
+        try:
+            seq, data, leaf, nodes = row
+        except (TypeError, ValueError):
+            seq, data, leaf, nodes = None, None, None, None
+        # Types, not kinds of types: what a database gives back as a row is told from what only looks like one.
+        if type(seq) is not int or type(data) is not bytes or type(leaf) is not bytes or type(nodes) is not bytes:
             message = f"entry {self.size} is no row of a number and bytes"
             self._findings.add(BYTES, "entry.shape", message, entry=self.size)
             self._break(self.size)
             return None
-        seq, data, leaf, nodes = shaped
-        if seq < self.size:
-            self._findings.add(SEQUENCE, "entry.misplaced", f"entry {seq} does not belong here", entry=seq)
-            return None
-        if seq > self.size:
+        if seq != self.size:
+            if seq < self.size:
+                self._findings.add(SEQUENCE, "entry.misplaced", f"entry {seq} does not belong here", entry=seq)
+                return None
             self._missing(seq)
         true_leaf = sha256(b"\0" + data).digest()
         self._hashes(seq, true_leaf, leaf, nodes)
@@ -134,15 +138,14 @@ class Chain(Generic[E]):
         if self._leaves is not None:
             self._leaves += true_leaf
         if self.broken_at is None:
-            below = self._tree.hashes()
-            self._below = self._below[1], below
+            self._below_last, self._below = self._below, self._tree.hashes()
             completed = self._tree.append(true_leaf)
             if seq + 1 in self._wanted:
                 self.roots[seq + 1] = self._tree.root()
             if self._agree and (leaf != true_leaf or nodes != b"".join(completed)):
                 # Comparing stored with stored from here on keeps one changed hash one finding, instead of one for each
                 # subtree above it.
-                self._agree, self._stored = False, list(below)
+                self._agree, self._stored = False, list(self._below)
         if self._stored is not None:
             self._subtrees(seq, leaf, nodes, self._stored)
 
@@ -204,7 +207,7 @@ class Chain(Generic[E]):
         """The tree head over everything before the entry above `seq`; None where the tree is broken."""
         if self.broken_at is not None or not seq:
             return None
-        return Frontier.from_hashes(seq - 1, self._below[0]).root()
+        return Frontier.from_hashes(seq - 1, self._below_last).root()
 
     def _time(self, seq: int, at: str) -> None:
         """Instants have one spelling of one length (RFC 3339, UTC), so their texts sort as they do."""
@@ -257,10 +260,3 @@ class Chain(Generic[E]):
             return claimed
         leaf = self._leaves[seq * HASH_BYTES : (seq + 1) * HASH_BYTES]
         return leaf.hex() if any(leaf) else claimed
-
-
-def _shaped(row: Any) -> tuple[int, bytes, bytes, bytes] | None:
-    """The row, if it holds one number and three byte strings."""
-    if len(row) != 4 or type(row[0]) is not int or any(type(part) is not bytes for part in row[1:]):
-        return None
-    return row[0], row[1], row[2], row[3]

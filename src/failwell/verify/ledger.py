@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from failwell.core import canonical
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import encode_row
 from failwell.verify.anchors import Anchor, VerifySignature
@@ -75,7 +74,6 @@ def lay_down(conduct: Conduct, shelf: Shelf) -> None:
 
 
 def _decode(seq: int, data: bytes) -> Entry[Any]:
-    canonical.decode(data)
     return decode_entry(data)
 
 

@@ -7,6 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from failwell.core import kinds, note
@@ -205,7 +206,13 @@ def test_two_names_with_one_key_are_one_person(tmp_path: Path) -> None:
 
 def test_a_key_that_other_readers_would_sort_elsewhere(image: Image) -> None:
     entry = decision(image, "ALLOW")
-    report = changed(image, entry, facts={"Ä": kinds.Fact(value=1, public=True, provenance="asserted")})
+    facts = {"Ä": kinds.Fact(value=1, public=True, provenance="asserted")}
+    texts = [encode_entry(each) for each in Forger(image).entries()]
+    changed = replace(entry, body=replace(entry.body, facts=facts))
+    texts[entry.seq] = msgspec.json.Encoder(order="sorted").encode(changed)
+    forger = Forger(image)
+    forger.store_bytes(texts, resign=True)
+    report = forger.verify()
     assert report.first_bad == entry.seq
     assert report.findings[0].code == "entry.bytes"
 

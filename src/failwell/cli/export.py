@@ -39,6 +39,12 @@ def export(
         str | None,
         typer.Option(metavar="OLD", help="The proof that it only grew since OLD: a checkpoint file, or a size."),
     ] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="All entries of this agent, shown to be all, in one file.")
+    ] = None,
+    with_cited: Annotated[
+        bool, typer.Option("--with-cited", help="With --agent: also what its entries cite of others.")
+    ] = False,
     verifier: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The stand-alone verifier, for any Python 3.11: verify.pyz.")
     ] = None,
@@ -57,16 +63,21 @@ def export(
       failwell ledger export --proof 17 --to entry-17.tlog-proof
       failwell ledger export --consistency kept-by-the-auditor.note
       failwell ledger export --tiles /srv/log
+      failwell ledger export --agent refund-bot --to refund-bot.json
+      failwell ledger export --agent refund-bot --consistency kept-by-the-auditor.note --to refund-bot.json
       failwell ledger export --verifier verify.pyz
     """
     if verifier is not None:
-        _check_bare(tiles, checkpoint, proof, consistency)
+        _check_bare(tiles, checkpoint, proof, consistency, agent)
         return _export_verifier(verifier)
+    if agent is not None:
+        _check_alone(tiles, checkpoint, proof)
+        return _export_agent(session.open_workspace(workspace).path, agent, with_cited, consistency, to, as_json)
     chosen = [name for name, given in _given(tiles, checkpoint, proof, consistency).items() if given is not None]
     if len(chosen) != 1:
         raise InputError(
             f"{len(chosen)} things to export were named, one is needed",
-            hint="--tiles DIR, --checkpoint FILE, --proof SEQ or --consistency OLD",
+            hint="--tiles DIR, --checkpoint FILE, --proof SEQ, --consistency OLD or --agent NAME",
         )
     place = session.open_workspace(workspace).path
     if tiles is not None:
@@ -76,6 +87,31 @@ def export(
     if proof is not None:
         return _export_proof(place, proof, to, as_json)
     return _export_growth(place, str(consistency), to, as_json)
+
+
+def _check_alone(*others: object) -> None:
+    if any(other is not None for other in others):
+        raise InputError("--agent is exported alone", hint="Only --consistency OLD goes with it, where OLD is a file.")
+
+
+def _export_agent(
+    place: Path, agent: str, with_cited: bool, old: str | None, to: str, as_json: bool
+) -> Answer | None:  # fmt: skip
+    from failwell.cli import verified
+    from failwell.node import extracts
+
+    made = extracts.export_extract(
+        place, agent, with_cited=with_cited, checkpoints=() if old is None else (_read(old),)
+    )
+    report = made.report
+    says = f"{plural(report.entries, 'entry', 'entries')} of {report.agent} in {to}, shown to be all."
+    asked = f"{verified.reach(report)} To verify it, only the log's key is needed: ledger verify --extract FILE --key log.pub"
+    fields = {**verified.extract_fields(report), "unsealed": made.unsealed}
+    if made.unsealed:
+        tell(f"Not exported: {plural(made.unsealed, 'entry', 'entries')} of the agent, not sealed yet.")
+    if as_json and to == STDOUT:
+        fields["extract"] = made.data.decode()
+    return _write_out(made.data, to, fields, (says, asked), as_json)
 
 
 def _check_bare(*others: object) -> None:
@@ -162,6 +198,10 @@ def _hand_over(
     """To a new file, or to standard output; there programs that ask for JSON get it inside the object."""
     if sealed.unsealed:
         tell(_beyond(sealed))
+    return _write_out(data, to, fields, says, as_json)
+
+
+def _write_out(data: bytes, to: str, fields: dict[str, Any], says: tuple[str, str], as_json: bool) -> Answer | None:
     if to == STDOUT:
         if as_json:
             return Answer(fields=fields, show=lambda screen: None)

@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import export, options, session
+from failwell.cli import export, options, session, verified
 from failwell.cli.screen import Answer, Screen, clock, door, plural, safe
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
-    from failwell.node.audit import Report, Shown
+    from failwell.node.audit import Shown
 
 app = typer.Typer(help="The record: verify, look at its end, take it away, rebuild. Needs no node.")
 
-SHOWN_FINDINGS = 10
 MIN_SHORT = 20
 
 
@@ -30,6 +29,12 @@ def verify(
     ] = None,
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The verifier key, kept elsewhere. Default: keys/log.pub")
+    ] = None,
+    agent: Annotated[
+        str | None, typer.Option(metavar="NAME", help="This agent's entries alone: that none is missing.")
+    ] = None,
+    extract: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Not the record, but an extract of it: ledger export --agent")
     ] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
@@ -44,53 +49,34 @@ def verify(
     Examples:
       failwell ledger verify
       failwell ledger verify --checkpoint mail-from-incident-1.eml --key log.pub
+      failwell ledger verify --agent refund-bot
+      failwell ledger verify --extract refund-bot.json --key log.pub
     """
+    log_key = None if key is None else _key(key)
+    checkpoints, kept = checkpoint or [], len(checkpoint or [])
+    if extract is not None:
+        from failwell.node import extracts
+
+        try:
+            place = None if log_key is not None else _place(workspace)
+        except NotFound:
+            place = None  # an extract needs no workspace, only a key
+        checked = extracts.verify_file(extract, place, checkpoints=checkpoints, log_key=log_key, agent=agent)
+        return verified.extract_answer(checked, kept)
+    if agent is not None:
+        from failwell.node import extracts
+
+        found = extracts.verify_agent(_place(workspace), agent, checkpoints=checkpoints, log_key=log_key)
+        return verified.agent_answer(found, kept)
     from failwell.node import audit
 
-    log_key = None if key is None else _key(key)
-    report = audit.verify_workspace(_place(workspace), checkpoints=checkpoint or [], log_key=log_key)
-    kept = len(checkpoint or [])
+    report = audit.verify_workspace(_place(workspace), checkpoints=checkpoints, log_key=log_key)
 
     def show(screen: Screen) -> None:
-        _show_report(screen, report, kept)
+        verified.show_report(screen, report, kept)
 
     fields = {name: value for name, value in report.as_dict().items() if name != "schema"}
     return Answer(fields=fields, show=show, finding=not report.ok)
-
-
-def _show_report(screen: Screen, report: Report, kept: int) -> None:
-    if report.ok:
-        anchors = (
-            f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
-            else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
-        )  # fmt: skip
-        screen.lead(
-            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.", anchors
-        )
-    else:
-        first = report.findings[0] if report.findings else None
-        where = "" if report.first_bad is None else f" First bad entry: {report.first_bad}."
-        if first is not None and report.first_bad is not None and not first.exact:
-            where = f" The first bad entry lies between {first.first} and {first.last}."
-        screen.lead(
-            f"THE RECORD DOES NOT VERIFY: {plural(sum(report.counts.values()), 'finding')}.{where}",
-            "Keep this workspace as it is, and compare it with the checkpoints in the mails of its incidents.",
-            bad=True,
-        )
-        screen.say()
-        for finding in report.findings[:SHOWN_FINDINGS]:
-            screen.say(f"  {finding.message}")
-        more = sum(report.counts.values()) - min(len(report.findings), SHOWN_FINDINGS)
-        if more > 0:
-            screen.say(f"  and {more} more; all of them: --json")
-    screen.say()
-    rows = [
-        (step.number, step.state, f"{step.says} ({step.detail})" if step.detail else step.says)
-        for step in report.checks
-    ]
-    screen.table(("step", "", "shows that"), rows, right=("step",))
-    root = "" if report.root is None else f", root {report.root}"
-    screen.say(f"\nLog {report.origin or 'unknown'}, tree of {report.size}{root}")
 
 
 @app.command("tail")
@@ -188,7 +174,7 @@ def rebuild(
             "The node may start again." if made.replaced else "Replace them: failwell ledger rebuild --write",
             bad=not made.replaced,
         )
-        for finding in made.differing[:SHOWN_FINDINGS]:
+        for finding in made.differing[: verified.SHOWN_FINDINGS]:
             screen.say(f"  {finding.message}")
 
     fields = {

@@ -102,8 +102,25 @@ def verify_agent(
     return AgentReport(report, len(taken.unsealed), around)
 
 
-def _key(workspace: Workspace, given: str | None) -> str:
-    key = published_key(workspace) if given is None else given
+def verify_file(
+    file: Path, workspace: Path | None, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None,
+    agent: str | None = None,
+) -> ExtractReport:  # fmt: skip
+    """Verify an extract in a file, by `log_key` or else by the published key of the workspace at `workspace`.
+
+    Raises InputError where there is no key, the file cannot be read, or a checkpoint file holds none.
+    """
+    kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
+    key = _key(None if workspace is None else Workspace(workspace), log_key)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"the extract {file} cannot be read: {error.strerror}") from error
+    return verify_extract(data, decode=_decode, verify=keys.verify, log_key=key, kept=kept, agent=agent)
+
+
+def _key(workspace: Workspace | None, given: str | None) -> str:
+    key = published_key(workspace) if given is None and workspace is not None else given
     if key is None:
         raise InputError("there is no log key to verify with", hint="Give it: --key FILE, the text of keys/log.pub.")
     return key

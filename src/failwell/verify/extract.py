@@ -222,7 +222,8 @@ class _Reading(Generic[E]):
         number, places = self._extract.heads
         entry = self._held.get(number)
         if entry is None or number not in self._included:
-            self._findings.add(COMPLETE, "heads.entry", f"there is no heads entry {number} here", entry=number)
+            message = f"heads entry {number} is not here, or not shown to stand in the tree"
+            self._findings.add(COMPLETE, "heads.entry", message, entry=number)
             return
         body = entry.body
         if entry.kind != HEADS or entry.agent is not None or body.upto != number:

@@ -1,0 +1,140 @@
+"""What a verification found, for people: of the whole record, of one agent in it, and of an extract."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from failwell.cli.screen import Answer, Screen, plural
+
+if TYPE_CHECKING:
+    from failwell.node.audit import Report
+    from failwell.node.extracts import AgentReport
+    from failwell.verify.extract_report import ExtractReport
+    from failwell.verify.finding import Finding, Step
+
+SHOWN_FINDINGS = 10
+
+
+def show_report(screen: Screen, report: Report, kept: int) -> None:
+    """Of the whole record; `kept`: checkpoint files it was held against."""
+    if report.ok:
+        anchors = (
+            f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
+            else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
+        )  # fmt: skip
+        screen.lead(
+            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.", anchors
+        )
+    else:
+        first = report.findings[0] if report.findings else None
+        where = "" if report.first_bad is None else f" First bad entry: {report.first_bad}."
+        if first is not None and report.first_bad is not None and not first.exact:
+            where = f" The first bad entry lies between {first.first} and {first.last}."
+        screen.lead(
+            f"THE RECORD DOES NOT VERIFY: {plural(sum(report.counts.values()), 'finding')}.{where}",
+            "Keep this workspace as it is, and compare it with the checkpoints in the mails of its incidents.",
+            bad=True,
+        )
+        _show_findings(screen, report.findings, report.counts)
+    _show_steps(screen, report.checks)
+    _show_log(screen, report.origin, report.size, report.root)
+
+
+def extract_answer(report: ExtractReport, kept: int) -> Answer:
+    """Of an extract; `kept`: checkpoint files it was held against."""
+
+    def show(screen: Screen) -> None:
+        if report.ok:
+            anchors = "" if kept else " Not shown: that it is the newest. For that: --checkpoint FILE, from a mail."
+            screen.lead(f"The extract verifies: {_whole(report)}.", f"{reach(report)}{anchors}")
+        else:
+            screen.lead(
+                f"THE EXTRACT DOES NOT VERIFY: {plural(sum(report.counts.values()), 'finding')}.{_lacks(report)}",
+                "Believe nothing in it. Ask for a new one, and for the checkpoint that it is under from somebody else.",
+                bad=True,
+            )
+            _show_findings(screen, report.findings, report.counts)
+        _show_steps(screen, report.checks)
+        _show_log(screen, report.origin, report.size, report.root)
+        screen.say(f"Agent {report.agent or 'unknown'}, of a {report.mode or 'unknown'} record")
+
+    return Answer(fields=extract_fields(report), show=show, finding=not report.ok)
+
+
+def agent_answer(checked: AgentReport, kept: int) -> Answer:
+    """Of one agent's entries in a record."""
+    report, around = checked.report, checked.around
+
+    def show(screen: Screen) -> None:
+        if checked.ok:
+            anchors = f" It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept else ""
+            screen.lead(f"The agent's record verifies: {_whole(report)}.", f"{reach(report)}{anchors}")
+        else:
+            count = sum(report.counts.values()) + len(around)
+            screen.lead(
+                f"THE AGENT'S RECORD DOES NOT VERIFY: {plural(count, 'finding')}.{_lacks(report)}",
+                "Keep this workspace as it is; the whole of it: failwell ledger verify",
+                bad=True,
+            )
+            _show_findings(screen, (*report.findings, *around), {**report.counts, "": len(around)})
+        _show_steps(screen, report.checks)
+        if checked.unsealed:
+            screen.say(
+                f"\nNot sealed yet: {plural(checked.unsealed, 'further entry', 'further entries')} of the agent."
+            )
+        _show_log(screen, report.origin, report.size, report.root)
+
+    findings = [asdict(finding) for finding in (*report.findings, *around)]
+    fields = {**extract_fields(report), "ok": checked.ok, "unsealed": checked.unsealed, "findings": findings}
+    return Answer(fields=fields, show=show, finding=not checked.ok)
+
+
+def _whole(report: ExtractReport) -> str:
+    name = "the agent" if report.agent is None else report.agent.rsplit("/", 1)[-1]
+    if not report.entries:
+        return f"{name} has no entry"
+    return f"{plural(report.entries, 'entry', 'entries')} of {name}, none missing or changed"
+
+
+def reach(report: ExtractReport) -> str:
+    """How far it is complete, and as of when."""
+    if report.complete_to is None:
+        return "Not shown: that none was left out at the end. A node says so when it stops."
+    last, at = report.complete_to - 1, "" if report.newest_at is None else f", of {report.newest_at[:19]}Z"
+    if report.complete_to == report.size:
+        return f"Complete up to the last sealed entry, {last}{at}."
+    since = f", {report.since:,} of them the agent's" if report.since else ""
+    return f"Complete up to entry {last}; after it {report.size - report.complete_to:,} are sealed{since}{at}."
+
+
+def _lacks(report: ExtractReport) -> str:
+    if not report.missing:
+        return ""
+    ranges = [str(first) if first == last else f"{first} to {last}" for first, last in report.missing[:SHOWN_FINDINGS]]
+    return f" Missing of the agent's own count: {', '.join(ranges)}."
+
+
+def extract_fields(report: ExtractReport) -> dict[str, Any]:
+    """The same for programs."""
+    return {name: value for name, value in report.as_dict().items() if name != "schema"}
+
+
+def _show_findings(screen: Screen, findings: Sequence[Finding], counts: Mapping[str, int]) -> None:
+    screen.say()
+    for finding in findings[:SHOWN_FINDINGS]:
+        screen.say(f"  {finding.message}")
+    more = sum(counts.values()) - min(len(findings), SHOWN_FINDINGS)
+    if more > 0:
+        screen.say(f"  and {more} more; all of them: --json")
+
+
+def _show_steps(screen: Screen, checks: Sequence[Step]) -> None:
+    screen.say()
+    rows = [(step.number, step.state, f"{step.says} ({step.detail})" if step.detail else step.says) for step in checks]
+    screen.table(("step", "", "shows that"), rows, right=("step",))
+
+
+def _show_log(screen: Screen, origin: str | None, size: int, root: str | None) -> None:
+    screen.say(f"\nLog {origin or 'unknown'}, tree of {size}{'' if root is None else f', root {root}'}")

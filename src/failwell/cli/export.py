@@ -23,6 +23,11 @@ if TYPE_CHECKING:
 STDOUT = "-"
 TELL_EVERY_S = 2.0
 
+AgentName = Annotated[
+    str | None, typer.Option(metavar="NAME", help="All entries of this agent, shown to be all, in one file.")
+]
+WithCited = Annotated[bool, typer.Option("--with-cited", help="With --agent: also what its entries cite of others.")]
+
 
 @door("ledger-export")
 def export(
@@ -39,12 +44,8 @@ def export(
         str | None,
         typer.Option(metavar="OLD", help="The proof that it only grew since OLD: a checkpoint file, or a size."),
     ] = None,
-    agent: Annotated[
-        str | None, typer.Option(metavar="NAME", help="All entries of this agent, shown to be all, in one file.")
-    ] = None,
-    with_cited: Annotated[
-        bool, typer.Option("--with-cited", help="With --agent: also what its entries cite of others.")
-    ] = False,
+    agent: AgentName = None,
+    with_cited: WithCited = False,
     verifier: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The stand-alone verifier, for any Python 3.11: verify.pyz.")
     ] = None,
@@ -105,7 +106,7 @@ def _export_agent(
     )
     report = made.report
     says = f"{plural(report.entries, 'entry', 'entries')} of {report.agent} in {to}, shown to be all."
-    asked = f"{verified.reach(report)} To verify it, only the log's key is needed: ledger verify --extract FILE --key log.pub"
+    asked = f"{verified.reach(report)} To verify it, only the log's key is needed: keys/log.pub"
     fields = {**verified.extract_fields(report), "unsealed": made.unsealed}
     if made.unsealed:
         tell(f"Not exported: {plural(made.unsealed, 'entry', 'entries')} of the agent, not sealed yet.")

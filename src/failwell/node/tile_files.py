@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import fcntl
 import os
+from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -19,6 +21,9 @@ from failwell.core.errors import Corrupt, InputError, Unhealthy
 from failwell.core.note import Checkpoint, SignedNote
 
 _UNFINISHED: Final = ".unfinished"
+#: Files that are synced at once: one after the other, each would wait for the disk alone.
+_WRITERS: Final = 8
+_MOST_WAITING: Final = 64
 _HINT: Final = "Nothing there was changed. Keep it as it is, or export to a new directory."
 
 
@@ -34,6 +39,7 @@ class TileFiles:
         self.kept = 0
         self._there: dict[tuple[int, int], set[int]] = {}
         self._touched: set[Path] = set()
+        self._writing: deque[Future[None]] = deque()
         directory.mkdir(parents=True, exist_ok=True)
         self._handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
@@ -41,6 +47,7 @@ class TileFiles:
         except BlockingIOError as error:
             os.close(self._handle)
             raise Unhealthy(f"another export writes to {directory}", hint="Wait until it has ended.") from error
+        self._pool = ThreadPoolExecutor(_WRITERS)
 
     def __enter__(self) -> Self:
         return self
@@ -48,6 +55,7 @@ class TileFiles:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
         os.close(self._handle)
 
     def checkpoint(self) -> bytes | None:
@@ -94,31 +102,42 @@ class TileFiles:
                 raise _differs(f"{path} differs from what this log holds there")
         self.kept += len(widths)
         if tile.width not in widths:
-            self._write(self.directory / tile.path(), encode(items))
+            self._begin(self.directory / tile.path(), encode(items))
 
     def finish(self, note: bytes) -> None:
-        """Put the checkpoint in place, after everything under it is durable."""
+        """Put the checkpoint in place, after everything under it is durable. Raises OSError where a file is not."""
+        self._wait(0)
         for path in sorted(self._touched):
             _sync(path)
         path = self.directory / tiles.CHECKPOINT
         if path.exists() and path.read_bytes() == note:
             self.kept += 1
         else:
-            self._write(path, note)
+            _write(path, note)
+            self.written += 1
         _sync(self.directory)
 
-    def _write(self, path: Path, data: bytes) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(path)
+    def _begin(self, path: Path, data: bytes) -> None:
         # Also the directories above: a name is durable when the directory that holds it is.
         inside = path.parent.relative_to(self.directory)
         self._touched.update(self.directory / each for each in (inside, *inside.parents))
+        self._writing.append(self._pool.submit(_write, path, data))
         self.written += 1
+        self._wait(_MOST_WAITING)
+
+    def _wait(self, most: int) -> None:
+        while len(self._writing) > most:
+            self._writing.popleft().result()
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f".{path.name}{_UNFINISHED}")
+    with unfinished.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
 
 
 def _sync(directory: Path) -> None:

@@ -203,6 +203,16 @@ def test_the_checkpoint_comes_after_everything_under_it(log: Log, out: Path) -> 
     check_whole(out, log, 600)
 
 
+def test_a_file_that_cannot_be_written_ends_the_export_without_a_checkpoint(log: Log, out: Path) -> None:
+    (out / "tile/entries/.001.unfinished").mkdir(parents=True)
+    with pytest.raises(IsADirectoryError):
+        export(log, out)
+    assert not (out / "checkpoint").exists()
+    (out / "tile/entries/.001.unfinished").rmdir()
+    export(log, out)
+    check_whole(out, log, 600)
+
+
 def test_two_exports_do_not_write_to_one_directory(log: Log, out: Path) -> None:
     out.mkdir()
     handle = os.open(out, os.O_RDONLY)

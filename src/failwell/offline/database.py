@@ -28,6 +28,8 @@ _APPLICATION_ID: Final = 0x4641_494C
 _COPY_ATTEMPTS: Final = 5
 #: The copy is nobody else's, so nothing can shrink it under our feet: mapped, it is read without a call per page.
 _MAPPED_BYTES: Final = 1 << 31
+#: What reading a file that nobody of ours wrote may raise; Python's module decodes SQLite's own messages as UTF-8.
+BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 _READING: Final = {
     "entry": "SELECT seq, data, leaf, nodes FROM entry ORDER BY seq",
     "blob": "SELECT seq, ciphertext, wrapped FROM blob ORDER BY seq",
@@ -125,7 +127,7 @@ def _open(copy: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA cell_size_check = 1")
         connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
-    except sqlite3.Error as error:
+    except BROKEN as error:
         connection.close()
         raise Corrupt(f"this is not a SQLite database that can be read: {error}") from error
     return connection
@@ -136,7 +138,7 @@ def _rows(connection: sqlite3.Connection, table: str, ours: frozenset[str]) -> I
         raise _not_ours(table)
     try:
         yield from connection.execute(_READING[table])
-    except sqlite3.Error as error:
+    except BROKEN as error:
         raise Corrupt(f"SQLite: {error}") from error
 
 
@@ -147,7 +149,7 @@ def _not_ours(table: str) -> Corrupt:
 def _all(connection: sqlite3.Connection, sql: str) -> list[Any]:
     try:
         return connection.execute(sql).fetchall()
-    except sqlite3.Error as error:
+    except BROKEN as error:
         raise Corrupt(f"SQLite: {error}") from error
 
 

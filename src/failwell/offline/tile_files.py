@@ -65,11 +65,13 @@ class TileDirectory:
         """What is wrong with the tiles above the leaves: each hash must be the head of the full tile below it."""
         level = 1
         while self.size >> tiles.HEIGHT * level:
-            for tile in tiles.tiles_at(level, self.size):
-                try:
+            try:
+                for tile in tiles.tiles_at(level, self.size):
                     yield from self._disagreements(tile)
-                except Corrupt as error:
-                    yield error.message
+            except Corrupt as error:
+                # Attack: a size for which no disk has the tiles. One that is missing ends the search.
+                yield error.message
+                return
             level += 1
 
     def _disagreements(self, tile: tiles.Tile) -> Iterator[str]:

@@ -59,12 +59,17 @@ def pid_of(guard: RemoteGuard) -> int:
     return guard.pid
 
 
+def state_of(pid: int) -> str:
+    """Its letter in proc(5); X for one that is not there."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "X"
+
+
 def gone(pid: int) -> bool:
     """Whether the process runs no more; one that nobody has collected yet does not run."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except OSError:
-        return True
+    return state_of(pid) in "ZX"
 
 
 def until(holds: Callable[[], bool], limit_s: float = 5.0) -> bool:
@@ -193,6 +198,7 @@ def test_it_ends_with_its_node_however_that_ends(place: Path, stopped: bool) -> 
     pid = int(node.stdout.readline())
     if stopped:  # it cannot see that its node is gone; as a stopped orphan it gets SIGHUP from the kernel
         os.kill(pid, signal.SIGSTOP)
+        assert until(lambda: state_of(pid) == "T")
     node.kill()
     node.wait()
     node.stdout.close()

@@ -15,7 +15,7 @@ from failwell.guard.sealing import LocalGuard
 from failwell.guard.state import FILE_NAME, StateFile
 
 #: What a step may do, besides working: `lost` did nothing and said so, `done` did all and said it failed, `torn` wrote
-#: the first half of its bytes.
+#: only its first bytes.
 PUT_FAULTS = ("lost", "done", "torn")
 SYNC_FAULTS = ("lost", "done")
 
@@ -64,7 +64,7 @@ class TriedFile(StateFile):
 
     def _put(self, data: bytes, offset: int) -> None:
         fault = self._disk.meet("put")
-        written = {None: data, "lost": b"", "done": data, "torn": data[: len(data) // 2]}[fault]
+        written = {None: data, "lost": b"", "done": data, "torn": data[: len(data) // 16]}[fault]
         if os.pwrite(self._handle, written, offset) != len(data) or fault:
             self._disk.dirty.append((offset, written))
             raise OSError(errno.EIO, os.strerror(errno.EIO))

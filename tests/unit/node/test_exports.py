@@ -11,7 +11,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from failwell.core import merkle, tiles
+from failwell.core import merkle, records, tiles
 from failwell.core.errors import Corrupt, FailwellError, InputError, NotFound, Unhealthy
 from failwell.core.note import Checkpoint, SignedNote, sign
 from failwell.core.tiles import ENTRIES, Tile
@@ -105,6 +105,17 @@ def test_a_second_level_of_tiles_is_made(tmp_path: Path) -> None:
         export(log, tmp_path / "out")
         check_whole(tmp_path / "out", log, 65_539)
         assert (tmp_path / "out/tile/2/000.p/1").read_bytes() == log.root(65_536)
+
+
+def test_the_largest_entry_that_the_ledger_takes_is_just_what_a_bundle_holds(tmp_path: Path) -> None:
+    assert records.MAX_ENTRY_BYTES == tiles.MAX_ENTRY_BYTES == 65_535
+    with Log(tmp_path / "ws") as log:
+        log.grow([b"a", b"x" * 65_535, b""])
+        export(log, tmp_path / "out")
+        check_whole(tmp_path / "out", log, 3)
+        log.grow([b"x" * 65_536])  # no ledger of ours holds one
+        refused(InputError, lambda: export(log, tmp_path / "out"))
+        check_whole(tmp_path / "out", log, 3)
 
 
 def test_exporting_again_writes_nothing_and_later_only_what_is_new(log: Log, out: Path, rng: random.Random) -> None:

@@ -244,7 +244,9 @@ class _Reading(Generic[E]):
         last = before[-1] if before else None
         reached = 0 if last is None else (self._held[last].aseq or 0) + 1
         if reached < count:
-            self._lacks(COMPLETE, reached, count - 1, 0 if last is None else last + 1, None)
+            # The chain may have shown the same gap, by an entry of the agent behind the heads entry.
+            if all(begin != reached for begin, _ in self._missing):
+                self._lacks(COMPLETE, reached, count - 1, 0 if last is None else last + 1, None)
         elif reached > count or (last is not None and self._leaves[last].hex() != leaf):
             message = f"heads entry {number} counts {count} entries of {self._extract.agent}, or another last one"
             self._findings.add(COMPLETE, "heads.count", message, entry=number)

@@ -10,6 +10,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from failwell.core import merkle
+from failwell.core.errors import InputError
 from failwell.core.extract import Extract
 from failwell.core.heads import HeadsTree
 from failwell.identity import keys
@@ -96,7 +97,7 @@ class HandLog(Log):
 
 
 def tidy(extract: Extract, size: int, node: Callable[[int, int], bytes]) -> Extract:
-    """The same with exactly the tree hashes that its proofs need, as far as `node` has them (KeyError: it has not)."""
+    """The same with exactly the tree hashes that its proofs need, where a tree of `size` has such proofs."""
     nodes: dict[tuple[int, int], bytes] = {}
 
     def get(level: int, index: int) -> bytes:
@@ -104,10 +105,10 @@ def tidy(extract: Extract, size: int, node: Callable[[int, int], bytes]) -> Extr
         return nodes[level, index]
 
     for seq, _ in extract.entries:
-        with suppress(KeyError):
+        with suppress(KeyError, InputError):
             merkle.inclusion_path(seq, size, get)
     for old in extract.consistent_with:
-        with suppress(KeyError):
+        with suppress(KeyError, InputError):
             merkle.consistency_path(old, size, get)
     return Extract(extract.agent, extract.checkpoint, extract.entries, extract.heads, nodes, extract.consistent_with)
 

@@ -124,8 +124,8 @@ class Ground:
         self.rows: dict[str, list[Any]] = {
             table: honest.sql(f'SELECT * FROM "{table}" ORDER BY {columns[0]}') for table, columns in COLUMNS.items()
         }
-        hashes = _Hashes(honest)
-        self.paths = [merkle.inclusion_path(seq, self.size, hashes.get) for seq in range(self.size)]
+        get = hashes(honest)
+        self.paths = [merkle.inclusion_path(seq, self.size, get) for seq in range(self.size)]
 
     def forger(self) -> Forger:
         """A fresh copy for one attack."""
@@ -156,13 +156,13 @@ class Ground:
 
     def proving(self, forger: Forger) -> set[int]:
         """Entries of the tampered file that prove against the kept checkpoint by the hashes left in the file."""
-        hashes = _Hashes(forger)
-        return {seq for seq, data in _data(forger) if self._proves(seq, data, hashes)}
+        get = hashes(forger)
+        return {seq for seq, data in _data(forger) if self._proves(seq, data, get)}
 
-    def _proves(self, seq: int, data: bytes, hashes: _Hashes) -> bool:
+    def _proves(self, seq: int, data: bytes, get: merkle.Get) -> bool:
         head = self.head
         try:
-            path = merkle.inclusion_path(seq, head.size, hashes.get)
+            path = merkle.inclusion_path(seq, head.size, get)
             proof.verify_inclusion(merkle.leaf_hash(data), seq, head.size, path, head.root)
         except (Corrupt, LookupError):
             return False
@@ -182,16 +182,15 @@ class Ground:
                 assert data == self.data[seq], f"entry {seq} was touched, yet proves"
 
 
-class _Hashes:
-    """The subtree hashes as the file has them (`merkle.Get`); LookupError where a row that held one is gone."""
+def hashes(forger: Forger) -> merkle.Get:
+    """The subtree hashes as the file has them; LookupError where a row that held one is gone."""
+    rows = {seq: (leaf, nodes) for seq, leaf, nodes in forger.sql("SELECT seq, leaf, nodes FROM entry")}
 
-    def __init__(self, forger: Forger) -> None:
-        self._rows = {seq: (leaf, nodes) for seq, leaf, nodes in forger.sql("SELECT seq, leaf, nodes FROM entry")}
+    def get(level: int, index: int) -> bytes:
+        leaf, nodes = rows[(index + 1 << level) - 1]
+        return bytes(leaf if level == 0 else nodes[(level - 1) * 32 : level * 32])
 
-    def get(self, level: int, index: int) -> bytes:
-        leaf, nodes = self._rows[(index + 1 << level) - 1]
-        found: bytes = leaf if level == 0 else nodes[(level - 1) * 32 : level * 32]
-        return found
+    return get
 
 
 def _data(forger: Forger) -> list[tuple[int, bytes]]:

@@ -13,24 +13,12 @@ from pathlib import Path
 import pytest
 
 from failwell.core import merkle
-from failwell.core.merkle import Get
 from failwell.guard.sealing import LocalGuard
 from failwell.ports.guard import GuardFailed, GuardRefused
-from tests.attacks.ledger.judging import TALLY, Ground
-from tests.unit.verify.forgery import Forger, replace
+from tests.attacks.ledger.judging import TALLY, Ground, hashes
+from tests.unit.verify.forgery import replace
 
 SIGNED = 40
-
-
-def hashes(forger: Forger) -> Get:
-    """The subtree hashes of a ledger (`merkle.Get`)."""
-    rows = {seq: (leaf, nodes) for seq, leaf, nodes in forger.sql("SELECT seq, leaf, nodes FROM entry")}
-
-    def get(level: int, index: int) -> bytes:
-        leaf, nodes = rows[(index + 1 << level) - 1]
-        return bytes(leaf if level == 0 else nodes[(level - 1) * 32 : level * 32])
-
-    return get
 
 
 @pytest.fixture

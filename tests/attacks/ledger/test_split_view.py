@@ -18,7 +18,7 @@ from failwell.core.records import Draft
 from failwell.guard.sealing import LocalGuard
 from failwell.node import assembly, audit
 from failwell.node.workspace import Workspace
-from tests.attacks.ledger.judging import TALLY, Ground, caught, fair, undetected
+from tests.attacks.ledger.judging import TALLY, Ground, caught, fair, hashes, undetected
 from tests.unit.verify import ledgers
 from tests.unit.verify.forgery import Forger, replace
 
@@ -50,13 +50,8 @@ def test_each_view_agrees_with_its_own_checkpoint_and_none_with_both(ground: Gro
 def test_two_checkpoints_of_one_log_that_no_consistency_proof_joins(ground: Ground, seq: int) -> None:
     """By two people who have no ledger at all: whatever path they are given, made of either view, it is refused."""
     forger = other_view(ground, seq)
-    rows = {number: (leaf, nodes) for number, leaf, nodes in forger.sql("SELECT seq, leaf, nodes FROM entry")}
+    get = hashes(forger)
     new = forger.root(ground.size)
-
-    def get(level: int, index: int) -> bytes:
-        leaf, nodes = rows[(index + 1 << level) - 1]
-        return bytes(leaf if level == 0 else nodes[(level - 1) * 32 : level * 32])
-
     for size in range(seq + 1, ground.size + 1):
         path = merkle.consistency_path(size, ground.size, get)
         TALLY.attacks += 1

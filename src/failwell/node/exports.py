@@ -129,8 +129,11 @@ def _sealed(workspace: Workspace, rows: LedgerRows) -> Sealed:
         raise Corrupt(f"{workspace.log_pub} cannot be read: {error}", hint="failwell ledger verify") from error
     try:
         checkpoint = open_checkpoint(note, key.name, [(key, keys.verify)])
-    except InputError as error:
-        raise Corrupt(f"the ledger's checkpoint does not hold: {error.message}") from error
+    except (Corrupt, InputError) as error:
+        raise Corrupt(
+            f"the ledger's checkpoint does not hold with the key in {workspace.log_pub}: {error.message}",
+            hint="Where the key was just changed, try again after the next seal; else: failwell ledger verify",
+        ) from error
     return Sealed(note, checkpoint, key, max(0, rows.size() - checkpoint.size))
 
 

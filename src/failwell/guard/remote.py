@@ -8,21 +8,17 @@ what this side has seen. It decides neither when to seal nor what a failure mean
 
 from __future__ import annotations
 
-import os
-import socket
-import struct
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from failwell.core import note
 from failwell.core.errors import FailwellError, InputError, Refused
-from failwell.guard.frames import Frames, Shown, answer, frame
+from failwell.guard.frames import Shown, answer, frame
 from failwell.guard.keypair import verify
+from failwell.guard.link import Link, bury, connect, start
 from failwell.guard.place import Place
 from failwell.guard.sealing import check_head
 from failwell.ports.guard import GuardFailed, GuardLost, GuardMoved, GuardRefused, KeyChange, Sealed
@@ -33,7 +29,6 @@ START_S: Final = 5.0
 RESTART_S: Final = 0.2
 #: How long a killed guard may take to be gone, and a dismissed one to end by itself.
 KILL_S: Final = 1.0
-_READ_BYTES: Final = 65_536
 
 _KINDS: Final = {kind.code: kind for kind in (GuardFailed, GuardRefused, GuardLost, InputError, Refused)}
 
@@ -50,7 +45,7 @@ class RemoteGuard:
         self._expected = key
         self._turn = threading.Lock()
         self._closing = threading.Event()
-        self._link: _Link | None = None
+        self._link: Link | None = None
         self._ended: list[subprocess.Popen[bytes]] = []
         self._may_start_at = 0.0
         self._number = 0
@@ -89,7 +84,10 @@ class RemoteGuard:
         link = self._link
         if link is None:
             raise GuardFailed("the guard is not connected")
-        return link.peer()
+        try:
+            return link.peer()
+        except OSError as error:
+            raise _failed(error) from error
 
     @property
     def retired(self) -> str | None:
@@ -148,7 +146,7 @@ class RemoteGuard:
         with self._turn:
             self._drop(kill=False)
             for child in self._ended:
-                _bury(child, KILL_S)
+                bury(child, KILL_S)
             self._ended = [child for child in self._ended if child.returncode is None]
 
     # ---- one question at a time ------------------------------------------------------------------------------------
@@ -176,7 +174,7 @@ class RemoteGuard:
     def _locked(self, deadline: float) -> _Turn:
         return _Turn(self._turn, deadline)
 
-    def _reach(self, deadline: float) -> _Link:
+    def _reach(self, deadline: float) -> Link:
         """The connection to ask on: the one there is, or a new one in place of a broken one."""
         if self._closing.is_set():
             raise GuardFailed("the guard is closed")
@@ -184,7 +182,7 @@ class RemoteGuard:
             return self._link
         self._drop(kill=True)
         for child in self._ended:
-            _bury(child, max(0.0, min(KILL_S, deadline - time.monotonic())))
+            bury(child, max(0.0, min(KILL_S, deadline - time.monotonic())))
         self._ended = [child for child in self._ended if child.returncode is None]
         if self._ended:
             raise GuardFailed(f"the killed guard (process {self._ended[0].pid}) is not gone yet: it waits for its disk")
@@ -194,7 +192,7 @@ class RemoteGuard:
             raise GuardFailed("the guard is closed")
         self._may_start_at = time.monotonic() + RESTART_S
         try:
-            link = self._link = _start(self.place.directory) if self.place.directory else _connect(self.place, deadline)
+            link = self._link = self._begin(deadline)
             shown, error = answer(link.receive(0, deadline))
         except (OSError, InputError) as fault:
             self._drop(kill=True)
@@ -204,6 +202,12 @@ class RemoteGuard:
             raise _told(error or {"code": "failed", "message": "the guard said nothing", "hint": None})
         self._believe(shown)
         return link
+
+    def _begin(self, deadline: float) -> Link:
+        if self.place.directory is not None:
+            return start(self.place.directory)
+        assert self.place.socket is not None
+        return connect(self.place.socket, deadline)
 
     def _drop(self, *, kill: bool) -> None:
         """Give up the connection there is. A child of ours sees its end, or is killed, and is collected later."""
@@ -281,117 +285,6 @@ class _Turn:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
-
-
-class _Link:
-    """One connection, and the process behind it where that is ours."""
-
-    def __init__(self, connection: socket.socket, child: subprocess.Popen[bytes] | None) -> None:
-        self._socket = connection
-        self._frames = Frames()
-        self.child = child
-        self.broken = False
-
-    def is_broken(self) -> bool:
-        """Whether an earlier question failed on it, or its other end is gone."""
-        if not self.broken:
-            try:
-                self._socket.setblocking(False)
-                self.broken = self._socket.recv(1, socket.MSG_PEEK) == b""
-            except BlockingIOError:
-                return False
-            except OSError:
-                self.broken = True
-        return self.broken
-
-    def send(self, data: bytes, deadline: float) -> None:
-        self._socket.settimeout(_left_s(deadline))
-        self._socket.sendall(data)
-
-    def receive(self, number: int, deadline: float) -> dict[str, Any]:
-        """The answer to question `number`; raises TimeoutError, another OSError, or InputError for any other answer."""
-        while True:
-            value = self._frames.take()
-            if value is not None:
-                # Attack: an answer to an earlier question passes for the one to this.
-                if value["id"] == number or (value["id"] == 0 and "error" in value):
-                    return value
-                raise InputError(f"an answer to question {value['id']} came for question {number}")
-            self._socket.settimeout(_left_s(deadline))
-            data = self._socket.recv(_READ_BYTES)
-            if not data:
-                raise ConnectionResetError("it ended")
-            self._frames.feed(data)
-
-    def peer(self) -> tuple[int, int]:
-        try:
-            pid, uid, _ = struct.unpack("3i", self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        except OSError as error:
-            raise _failed(error) from error
-        return pid, uid
-
-    def interrupt(self) -> None:
-        try:
-            self._socket.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return  # closed already
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def _start(directory: Path) -> _Link:
-    """Start the embedded guard. It shares our session, so that nobody takes it for a stray process of a tool, in a
-    process group of its own, so that a terminal's Ctrl-C is not for it."""
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-    with theirs:
-        try:
-            child = subprocess.Popen(
-                [sys.executable, "-P", "-s", "-m", "failwell.guard", "--state", str(directory),
-                 "--fd", str(theirs.fileno())],
-                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, pass_fds=(theirs.fileno(),), process_group=0,
-                cwd="/", env=_environment(),
-            )  # fmt: skip
-        except BaseException:
-            ours.close()
-            raise
-    return _Link(ours, child)
-
-
-def _environment() -> dict[str, str]:
-    """Nothing of ours but what its interpreter needs to load: what is not there can mislead nobody."""
-    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return {"PATH": os.defpath, "LC_ALL": "C.UTF-8", "PYTHONPATH": str(Path(__file__).parents[2]), **kept}
-
-
-def _connect(place: Place, deadline: float) -> _Link:
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        connection.settimeout(_left_s(deadline))
-        connection.connect(str(place.socket))
-    except BaseException:
-        connection.close()
-        raise
-    return _Link(connection, None)
-
-
-def _bury(child: subprocess.Popen[bytes], patience_s: float) -> None:
-    """Collect a child that was told to end, by force where it does not."""
-    try:
-        child.wait(patience_s)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        try:
-            child.wait(patience_s)
-        except subprocess.TimeoutExpired:
-            return  # in the kernel's hands: looked for again later
-
-
-def _left_s(deadline: float) -> float:
-    left = deadline - time.monotonic()
-    if left <= 0:
-        raise TimeoutError
-    return left
 
 
 def _failed(fault: Exception) -> GuardFailed:

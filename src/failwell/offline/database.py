@@ -1,9 +1,10 @@
 """A ledger file read with Python's own sqlite3, as streams of rows for `verify.record`.
 
-What is given is never opened by SQLite: it and its write-ahead log are copied, and the private copy is read. A copy
-of a file that changed meanwhile is made again, because half of one state and half of another would look like tampering.
-A table is read only if it is declared as this release declares it (attack: a view of that name, which computes what
-is read). Nothing is interpreted here.
+Nothing is written to what is given. A closed ledger is read where it lies, as a file that SQLite takes to be immutable;
+one with a write-ahead log beside it is copied with that log, and the private copy is read. Either way a file that
+changed meanwhile gives no result: half of one state and half of another would look like tampering. A table is read
+only if it is declared as this release declares it (attack: a view of that name, which computes what is read). Nothing
+is interpreted here.
 """
 
 from __future__ import annotations
@@ -26,8 +27,6 @@ from failwell.verify.record import Ledger
 _OLDEST_SQLITE: Final = (3, 37, 0)
 _APPLICATION_ID: Final = 0x4641_494C
 _COPY_ATTEMPTS: Final = 5
-#: The copy is nobody else's, so nothing can shrink it under our feet: mapped, it is read without a call per page.
-_MAPPED_BYTES: Final = 1 << 31
 #: What reading a file that nobody of ours wrote may raise; Python's module decodes SQLite's own messages as UTF-8.
 BROKEN: Final = (sqlite3.Error, UnicodeDecodeError)
 _READING: Final = {
@@ -39,7 +38,10 @@ _READING: Final = {
 
 
 class LedgerFile:
-    """A private copy of a ledger file, as a context. Raises Corrupt where it cannot be opened as a database."""
+    """A ledger file opened for reading, as a context. Raises Corrupt where it cannot be opened as a database.
+
+    At its end it raises Unhealthy where the file changed while it was read.
+    """
 
     def __init__(self, path: Path) -> None:
         if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
@@ -47,11 +49,19 @@ class LedgerFile:
                 f"this Python's SQLite is {sqlite3.sqlite_version}; a ledger needs 3.37 or newer",
                 hint="Use another Python, or verify an export: failwell ledger export --tiles DIR",
             )
+        self._path = path
+        self._before = _stamps(path)
+        self._directory: tempfile.TemporaryDirectory[str] | None = None
+        log = self._before[1]
+        if log is None or log[0] == 0:
+            self._connection = _open(path, "mode=ro&immutable=1")
+            return
         self._directory = tempfile.TemporaryDirectory(prefix="failwell-verify-")
         try:
             copy = Path(self._directory.name) / "ledger.db"
-            copy_file(path, copy)
-            self._connection = _open(copy)
+            self._before = copy_file(path, copy)
+            # Not read-only: a write-ahead log can only be read together with a file of shared memory beside it.
+            self._connection = _open(copy, "mode=rw")
         except BaseException:
             self._directory.cleanup()
             raise
@@ -63,7 +73,10 @@ class LedgerFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.close()
-        self._directory.cleanup()
+        if self._directory is not None:
+            self._directory.cleanup()
+        elif _stamps(self._path) != self._before:
+            raise _changed(self._path)
 
     def ledger(self, *, whole: bool = True) -> Ledger:
         """The copy's rows as the verifier takes them; `whole`: SQLite checks the file's structure too.
@@ -85,47 +98,60 @@ class LedgerFile:
         )  # fmt: skip
 
 
-def copy_file(source: Path, target: Path) -> None:
-    """Copy a ledger file and its write-ahead log, both of one moment.
+_Stamp = tuple[int, int, int] | None
+
+
+def copy_file(source: Path, target: Path) -> list[_Stamp]:
+    """Copy a ledger file and its write-ahead log, both of one moment; what they were then.
 
     Raises Corrupt where it cannot be read, Unhealthy where it keeps changing or there is no room for the copy.
     """
     log, log_copy = (path.with_name(path.name + "-wal") for path in (source, target))
     for _ in range(_COPY_ATTEMPTS):
-        before = [_stamp(path) for path in (source, log)]
+        before = _stamps(source)
         try:
             shutil.copyfile(source, target)
             log_copy.unlink(missing_ok=True)
             if log.exists():
                 shutil.copyfile(log, log_copy)
         except OSError as error:
-            if error.filename in (None, str(source), str(log)) and not isinstance(error, FileNotFoundError):
-                raise Corrupt(f"{source} cannot be read: {error.strerror}") from error
-            if isinstance(error, FileNotFoundError) and not source.exists():
-                raise Corrupt(f"there is no file {source}") from error
+            if error.filename in (str(source), str(log)):
+                raise Corrupt(f"{error.filename} cannot be read: {error.strerror}") from error
             raise Unhealthy(f"no copy of {source} can be made in {target.parent}: {error.strerror}") from error
-        if [_stamp(path) for path in (source, log)] == before:
-            return
-    raise Unhealthy(
-        f"{source} changed while it was copied", hint="Its node is writing: copy the file while the node is stopped."
+        if _stamps(source) == before:
+            return before
+    raise _changed(source)
+
+
+def _changed(path: Path) -> Unhealthy:
+    return Unhealthy(
+        f"{path} changed while it was read", hint="Its node is writing: copy the file while the node is stopped."
     )
 
 
-def _stamp(path: Path) -> tuple[int, int, int] | None:
+def _stamps(path: Path) -> list[_Stamp]:
+    """Size, time of change and inode of the file and of its log, to see that nobody wrote meanwhile."""
+    return [_stamp(path), _stamp(path.with_name(path.name + "-wal"))]
+
+
+def _stamp(path: Path) -> _Stamp:
     try:
         found = os.stat(path)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise Corrupt(f"{path} cannot be read: {error.strerror}") from error
     return found.st_size, found.st_mtime_ns, found.st_ino
 
 
-def _open(copy: Path) -> sqlite3.Connection:
-    # Not read-only: a write-ahead log can only be read together with a file of shared memory beside it.
-    connection = sqlite3.connect(f"file:{quote(str(copy))}?mode=rw", uri=True, isolation_level=None)
+def _open(path: Path, how: str) -> sqlite3.Connection:
+    try:
+        connection = sqlite3.connect(f"file:{quote(str(path.absolute()))}?{how}", uri=True, isolation_level=None)
+    except BROKEN as error:
+        raise Corrupt(f"{path} cannot be opened: {error}") from error
     try:
         connection.execute("PRAGMA trusted_schema = 0")
         connection.execute("PRAGMA cell_size_check = 1")
-        connection.execute(f"PRAGMA mmap_size = {_MAPPED_BYTES}")
         connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
     except BROKEN as error:
         connection.close()

@@ -121,7 +121,9 @@ class HashTree:
 
     def root(self) -> bytes | None:
         """The tree head over all entries, None where the tree is broken."""
-        return None if self.broken_at is not None else self._root_at(self.size)
+        if self.broken_at is not None:
+            return None
+        return self.roots[self.size] if self.size in self.roots else self._root_at(self.size)
 
     def _root_at(self, size: int) -> bytes:
         """The head over the first `size` entries, the last of which is in one of the two newest blocks."""

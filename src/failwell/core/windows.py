@@ -81,8 +81,7 @@ class Window:
 
     def release(self, seq: int) -> None:
         """Give a reservation back: the action was proved not to have started."""
-        if self.reaches_us > EVER:  # the store may not know it yet when older ones are fetched
-            self._returned.add(seq)
+        self._returned.add(seq)  # the store may not know it yet when older ones are fetched
         place = bisect_left(self._seqs, seq)
         if place < len(self._seqs) and self._seqs[place] == seq:
             del self._times[place], self._seqs[place]
@@ -100,3 +99,5 @@ class Window:
         if count:
             self.reaches_us = max(self.reaches_us, self._times[count - 1])
             del self._times[:count], self._seqs[:count]
+        if self.touched < before:
+            self._returned.clear()

@@ -125,8 +125,13 @@ class Book:
 
     def _settle(self) -> None:
         """Now and then let memory go of what the store can tell again."""
-        if self.state.past is not None and self.state.size - self._settled >= SETTLE_ENTRIES:
-            self._settled = self.state.size
+        if self.state.size - self._settled < SETTLE_ENTRIES:
+            return
+        self._settled = self.state.size
+        if self.state.past is None:  # the ledger has become long enough for one; until now memory held everything
+            self.state.past = past = self.storage.past(catch_up=False)
+            self.vault.ask(None if past is None else past.token)
+        else:
             self.state.settle(self.state.last_at_us)
             self.vault.settle(self.state.past.size, self.state.size)
 

@@ -94,6 +94,10 @@ class Vault:
         self._older, self._older_than = {}, 0
         self._stored = stored
 
+    def ask(self, stored: Callable[[bytes], str | None] | None) -> None:
+        """From now on ask `stored` for what memory lacks."""
+        self._stored = stored
+
     def settle(self, reached: int, size: int) -> None:
         """Let go of tokens in two ages: `stored` finds all that were bound before entry `reached` of `size`."""
         if len(self._tokens) > KEPT_TOKENS and reached >= self._older_than:

@@ -141,8 +141,11 @@ class Storage(Protocol):
         """The newest signed checkpoint (C2SP signed note)."""
         ...
 
-    def past(self) -> StoredPast | None:
-        """What need not be read into memory, as far as it reaches; None where nothing can tell of the past."""
+    def past(self, *, catch_up: bool = True) -> StoredPast | None:
+        """What need not be read into memory, as far as it reaches; None where nothing can tell of the past.
+
+        `catch_up`: bring it up to the last commit first, which may take its time.
+        """
         ...
 
     def spend_reserve(self) -> None:

@@ -107,6 +107,11 @@ class Index:
         """Close it; nothing is lost."""
         with self._filling, self._reading:
             for connection in self._connections:
+                with contextlib.suppress(apsw.Error):
+                    # A reader of the ledger must not try to move its log when it is the last to close it.
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+                    connection.execute("DETACH ledger")
+                    connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
                 connection.close(True)
             self._connections.clear()
 

@@ -24,7 +24,7 @@ import msgspec
 
 from failwell.core.errors import Corrupt, Unhealthy
 from failwell.core.rows import TABLES
-from failwell.storage import files
+from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
 LAYOUT_VERSION = 2
@@ -117,6 +117,7 @@ def migrate(path: Path, rebuild: Rebuild) -> int | None:
             try:
                 _keep(connection, path, layout)
                 _move(connection, path, layout, rebuild)
+                index.remove(path.with_name(index.NAME))
             finally:
                 connection.close(True)
         _compare(path)
@@ -224,6 +225,7 @@ def replace_rows(path: Path, rows: Mapping[str, Iterable[tuple[Any, str]]]) -> N
                 connection.executemany(PUT[table], made)
         connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_TRUNCATE)
         connection.close()
+        index.remove(path.with_name(index.NAME))  # it was made from the rows that were replaced
     except apsw.Error as error:
         raise files.failure(error, f"replacing the rows of {path} failed") from error
 

@@ -21,7 +21,7 @@ from failwell.core.errors import Corrupt
 from failwell.ports.storage import Batch, StorageFailed, StorageForeign, StoredBlob, StoredEntry, StoredToken
 from failwell.storage import files, wal
 from failwell.storage.files import APPLICATION_ID, copy, copy_live
-from failwell.storage.index import Index
+from failwell.storage.index import NAME, Index
 from failwell.storage.layouts import (
     LAYOUT_VERSION,
     PUT,
@@ -43,6 +43,8 @@ __all__ = [
 PAGE = 1000
 #: Disk space kept for containment: a suspension writes under 100 KiB, its checkpoint of the log as much again.
 RESERVE_BYTES = 4 * 1024 * 1024
+#: A ledger shorter than this has no index beside it.
+INDEX_FROM = 10_000
 #: Pages in the write-ahead log from which on they are moved into the file. SQLite would do it by itself, and be silent
 #: about a failure.
 MOVE_PAGES = 2000
@@ -261,12 +263,14 @@ class SqliteStorage:
         found = [str(row[0]) for row in self._page("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def past(self) -> Index | None:
-        """What a restart need not read into memory, as far as the index reaches; opened and brought up to now.
+    def past(self, *, catch_up: bool = True) -> Index | None:
+        """What a restart need not read into memory, as far as the index reaches; opened, and brought up to now.
 
         What it does not reach is for the caller to read: on a full disk it is left as it is, for the reserve is not
-        its own. None where not even an empty one can be made.
+        its own. None where not even an empty one can be made, and for a short ledger: reading that is as quick.
         """
+        if not self.path.with_name(NAME).exists() and self.size() < INDEX_FROM:
+            return None
         with self._beside:
             if self._index is None or not self._index.open:
                 try:
@@ -274,7 +278,7 @@ class SqliteStorage:
                 except StorageFailed:
                     return None
             index = self._index
-        if self._failed is None and self.reserve_path.exists():
+        if catch_up and self._failed is None and self.reserve_path.is_file():
             with contextlib.suppress(StorageFailed):
                 index.catch_up()
         return index
@@ -286,7 +290,7 @@ class SqliteStorage:
         """
         with self._beside:
             index = self._index
-        if index is None or not index.open or not self.reserve_path.exists():
+        if index is None or not index.open or not self.reserve_path.is_file():
             return True
         return index.catch_up(pages)
 

@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from failwell.core import canonical, kinds
+import failwell.core.kinds  # noqa: F401  what the typed decoder knows
+from failwell.core import canonical
 from failwell.core.errors import FailwellError
 from failwell.core.extract import Extract
 from failwell.core.heads import HeadsTree, Place
@@ -184,13 +185,14 @@ def test_an_agent_left_out_wholly_is_not_passed_off_as_one_that_did_nothing() ->
 def test_the_entries_of_one_agent_in_the_place_of_anothers() -> None:
     log = shop()
     ours, theirs = log.extract(A), log.extract(B)
-    for agent, entries, heads in (
+    exchanged: list[tuple[str, Kept, Any]] = [
         (A, theirs.entries, theirs.heads),
         (A, theirs.entries, ours.heads),
         (B, ours.entries, ours.heads),
         (A, (*theirs.entries, *(set(ours.entries) - set(theirs.entries))), theirs.heads),
-    ):
-        refused(verify(handed_out(log, agent, entries, replace(ours, heads=heads)), log.pair.text))
+    ]
+    for agent, given, heads in exchanged:
+        refused(verify(handed_out(log, agent, given, replace(ours, heads=heads)), log.pair.text))
     for mine, other in zip(log.of(A), log.of(B), strict=False):
         entries = [each for each in ours.entries if each[0] != mine] + [(other, log.data[other])]
         report = verify(handed_out(log, A, entries, ours), log.pair.text)
@@ -324,7 +326,6 @@ def shared_only(log: HandLog, size: int, extract: Extract) -> set[tuple[int, int
 
 @pytest.mark.parametrize("decode", [lambda _, data: decode_entry(data), offline.decode_entry], ids=["typed", "bare"])
 def test_every_byte_of_an_extract_changed(decode: Decode[Any]) -> None:
-    assert kinds.Heads  # the typed decoder knows the kinds that were imported
     log = HandLog()
     log.act(B)
     log.act(A)

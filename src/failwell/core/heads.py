@@ -190,8 +190,9 @@ def _leave_no_room(agent: str, places: Sequence[Place], agents: int, root: bytes
         return not places and root == EMPTY_ROOT
     before = [place for place in places if place.line.agent < agent]
     after = [place for place in places if place.line.agent > agent]
-    if len(before) + len(after) != len(places) or len(before) > 1 or len(after) > 1:
+    if len(before) > 1 or len(after) > 1:
         return False
+    # A line of the agent itself would stand between the two, and they would be no neighbours.
     last = before[0].index if before else -1
     first = after[0].index if after else agents
     return first == last + 1

@@ -144,7 +144,7 @@ class _Reading(Generic[E]):
         wanted = {*self._mine, *self._cited, 0}
         if self._extract.heads is not None:
             number = self._extract.heads[0]
-            wanted.update(range(number, self._covered(number)))
+            wanted.update((number, *range(number, self._covered(number))))
         for seq, entry in self._held.items():
             if seq not in wanted and entry.kind not in (LOG_KEY, CONTINUED):
                 self._findings.add(FORM, "entry.stray", f"entry {seq} is not the agent's and is not needed", entry=seq)

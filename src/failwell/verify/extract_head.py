@@ -36,8 +36,6 @@ class ExtractHead:
         self._verify = verify
         self.checkpoint = note.Checkpoint.parse(note.SignedNote.parse(signed).text)
         self._keys = self._read_keys(entries)
-        #: The names and keys that the key from outside vouches for.
-        self._trusted: list[Era] = []
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,8 +72,7 @@ class ExtractHead:
             why = "the key given is none that this log had by then: it is another log's, or a newer one"
             self._findings.add(HEAD, "head.key", why)
             return False
-        trusted = self._keys.eras[: last + 1]
-        if era not in trusted:
+        if era not in self._keys.eras[: last + 1]:
             why = f"the key given is that of {key.name}, which signed nothing that says the log goes on as {era.origin}"
             self._findings.add(HEAD, "head.key", why)
             return False
@@ -84,21 +81,23 @@ class ExtractHead:
         except FailwellError as error:
             self._findings.add(HEAD, "head.signature", f"the tree head does not hold: {error.message}")
             return False
-        self._trusted = trusted
         self._findings.detail(HEAD, f"over {size} entries, by {era.key.rsplit('+', 1)[0]}")
         return True
 
     # -- kept checkpoints --------------------------------------------------------------------------------------
 
     def compare(self, kept: Iterable[Anchor]) -> None:
-        """Hold each kept checkpoint against the head; call it once the head is `signed`."""
+        """Hold each kept checkpoint against the head; call it once the head is `signed`.
+
+        Its entries then name the earlier keys; one that they do not name signs nothing of this log.
+        """
         count = 0
         for anchor in kept:
             count += 1
             try:
                 stated = note.Checkpoint.parse(note.SignedNote.parse(anchor.note).text)
                 era = self._keys.of(stated.origin, stated.size)
-                if era is None or era not in self._trusted:
+                if era is None:
                     raise InputError(f"it is of log {stated.origin}")
                 self._compare_one(anchor.source, era, _open(anchor.note, era, self._verify))
             except FailwellError as error:

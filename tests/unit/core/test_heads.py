@@ -107,6 +107,7 @@ def test_whatever_is_changed_in_a_proof_it_shows_nothing(agent: str) -> None:
         ((), 11, tree.root()),
         (honest, 4, tree.root()),
         (honest, 0, merkle.EMPTY_ROOT),
+        ((), 0, tree.root()),
         (honest, 11, other.root()),
         ((*honest, *honest), 11, tree.root()),
         ((*honest, tree._place(9)), 11, tree.root()),

@@ -53,11 +53,11 @@ class HandLog(Log):
     def reach(self, size: int) -> dict[str, Any]:
         """How far each agent's chain reaches in the first `size` entries."""
         found: dict[str, Any] = {}
-        for entry in self.entries[:size]:
+        for seq, entry in enumerate(self.entries[:size]):
             agent = entry["agent"]
             if agent is not None:
                 count = found[agent].count + 1 if agent in found else 1
-                found[agent] = Reach(count, self.leaf(entry["seq"]))
+                found[agent] = Reach(count, self.leaf(seq))
         return found
 
     def count(self, **change: Any) -> int:
@@ -73,10 +73,10 @@ class HandLog(Log):
 
     def of(self, agent: str, size: int | None = None) -> list[int]:
         """The numbers of an agent's entries."""
-        return [entry["seq"] for entry in self.entries[:size] if entry["agent"] == agent]
+        return [seq for seq, entry in enumerate(self.entries[:size]) if entry["agent"] == agent]
 
     def heads(self, size: int | None = None) -> list[int]:
-        return [entry["seq"] for entry in self.entries[:size] if entry["kind"] == "heads"]
+        return [seq for seq, entry in enumerate(self.entries[:size]) if entry["kind"] == "heads"]
 
     def head(self, size: int | None = None, by: Pair | None = None) -> bytes:
         """The checkpoint over `size` entries (all), signed with the key in force at the end."""
@@ -90,7 +90,7 @@ class HandLog(Log):
         size = self.size if size is None else size
         heads = self.heads(size)[-1] if heads is None else heads
         wanted = {0, heads, *others, *self.of(agent, size)}
-        wanted |= {entry["seq"] for entry in self.entries[:size] if entry["kind"] in (LOG_KEY, CONTINUED)}
+        wanted |= {seq for seq, entry in enumerate(self.entries[:size]) if entry["kind"] in (LOG_KEY, CONTINUED)}
         places = HeadsTree(self.reach(heads)).prove(agent)
         entries = tuple((seq, self.data[seq]) for seq in sorted(wanted))
         return tidy(Extract(agent, self.head(size, by), entries, (heads, places), {}, sizes), size, self.node)

@@ -294,6 +294,27 @@ def test_a_chain_that_the_log_wrote_wrongly_is_found_where_it_breaks() -> None:
         assert bad in {finding.entry for finding in report.findings} or report.missing == ((2, 6),)
 
 
+def test_a_number_that_the_log_wrote_wrongly_is_found() -> None:
+    log = HandLog()
+    log.act(A)
+    bad = log.add("run.closed", agent=A, envelope={"seq": 9}, reason="")
+    log.count()
+    report = verify(log.extract(A, others=[bad]), log.pair.text)
+    assert "entry.number" in codes(report)
+    assert bad in {finding.entry for finding in report.findings}
+
+
+def test_a_heads_entry_that_does_not_stand_in_the_tree_counts_nothing() -> None:
+    log = shop()
+    honest = log.extract(A)
+    number = log.heads()[-1]
+    changed = log.data[number].replace(b'"actor":"node"', b'"actor":"nobody"')
+    entries = tuple((seq, changed if seq == number else data) for seq, data in honest.entries)
+    report = verify(Extract(A, honest.checkpoint, entries, honest.heads, honest.nodes), log.pair.text)
+    assert codes(report) == {"entry.included", "heads.entry"}
+    assert report.complete_to is None
+
+
 # ---- the report and what it needs --------------------------------------------------------------------------------
 
 

@@ -196,7 +196,7 @@ def test_it_ends_with_its_node_however_that_ends(place: Path, stopped: bool) -> 
     node = subprocess.Popen([sys.executable, "-c", textwrap.dedent(NODE), str(place)], stdout=subprocess.PIPE)
     assert node.stdout is not None
     pid = int(node.stdout.readline())
-    if stopped:  # it cannot see that its node is gone; as a stopped orphan it gets SIGHUP from the kernel
+    if stopped:  # it cannot see that its node is gone; an orphan of a session of its own gets SIGHUP
         os.kill(pid, signal.SIGSTOP)
         assert until(lambda: state_of(pid) == "T")
     node.kill()
@@ -206,6 +206,32 @@ def test_it_ends_with_its_node_however_that_ends(place: Path, stopped: bool) -> 
     guard = RemoteGuard.at(str(place))
     grow(guard, 1)
     guard.close()
+
+
+HELD = """
+    import sys
+    from pathlib import Path
+    from failwell.guard.sealing import LocalGuard
+    guard = LocalGuard.open(Path(sys.argv[1]))
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_one_left_stopped_by_a_dead_node_does_not_keep_the_next_one_out(place: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", textwrap.dedent(HELD), str(place)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as old:
+        assert old.stdout is not None
+        assert old.stdin is not None
+        assert old.stdout.readline() == b"held\n"
+        old.send_signal(signal.SIGSTOP)
+        assert until(lambda: state_of(old.pid) == "T")
+        old.stdin.close()  # as the end of its node would
+        guard = RemoteGuard.at(str(place))
+        grow(guard, 1)
+        guard.close()
+        assert old.wait(10) == 0
 
 
 def test_a_node_that_starts_while_the_old_guard_still_ends_waits_for_it(place: Path) -> None:

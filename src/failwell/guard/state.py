@@ -20,9 +20,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import secrets
-import shlex
-import stat
+import signal
 import time
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
@@ -34,6 +32,7 @@ from failwell.core import canonical, note
 from failwell.core.errors import FailwellError, InputError
 from failwell.core.merkle import EMPTY_ROOT, HASH_BYTES
 from failwell.guard.keypair import KeyPair, verify
+from failwell.guard.private import open_private, private_directory, write_new
 from failwell.ports.guard import GuardFailed, GuardLost
 
 FILE_NAME: Final = "state"
@@ -46,7 +45,7 @@ MAX_WHY_BYTES: Final = 400
 _HOLDER_AT: Final = 2 * SLOT_BYTES
 _HASH_AND_LENGTH: Final = HASH_BYTES + 4
 _CONTENT_BYTES: Final = SLOT_BYTES - _HASH_AND_LENGTH
-_LOOK_AGAIN_S: Final = 0.01
+_LOOK_AGAIN_S: Final = 0.02
 _PEEKS: Final = 5
 
 
@@ -187,7 +186,7 @@ class StateFile:
         """Make the file, whole or not at all, and open it. Raises InputError where there is one already."""
         data = _pack(state.encode(0)).ljust(FILE_BYTES, b"\0")
         try:
-            _write_new(private_directory(directory), data)
+            write_new(private_directory(directory) / FILE_NAME, data)
         except FileExistsError as error:
             raise InputError(
                 f"there is a guard in {directory} already", hint="What it signed would be forgotten: choose another."
@@ -243,19 +242,27 @@ class StateFile:
 
     def _lock(self, wait_s: float) -> None:
         deadline = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= deadline:
-                    who = os.pread(self._handle, 32, _HOLDER_AT).split(b"\n")[0].decode("ascii", "replace")
-                    raise GuardFailed(
-                        f"another guard (process {who or 'unknown'}) holds {self.path}",
-                        hint=f"It ends with its node. If it hangs: kill -KILL {who}" if who.isdigit() else None,
-                    ) from None
-                time.sleep(_LOOK_AGAIN_S)
+        while not self._try_lock():
+            who = holder(self.path.parent)
+            if time.monotonic() >= deadline:
+                raise GuardFailed(
+                    f"another guard (process {who or 'unknown'}) holds {self.path}",
+                    hint=None if who is None else f"It ends with its node. If it hangs: kill -KILL {who}",
+                )
+            if who is not None:
+                # One that was stopped does not see that its node is gone: it goes on, sees it and ends. To one that
+                # works this does nothing.
+                with contextlib.suppress(OSError):
+                    os.kill(who, signal.SIGCONT)
+            time.sleep(_LOOK_AGAIN_S)
         self._put(f"{os.getpid()}\n".encode().ljust(32, b"\0"), _HOLDER_AT)
+
+    def _try_lock(self) -> bool:
+        try:
+            fcntl.flock(self._handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
     def _settle(self, other: State | None) -> None:
         # What was read may be in the cache of the system only, after a sync that failed: write it again, where it is.
@@ -286,13 +293,15 @@ def holder(directory: Path) -> int | None:
     handle = _open(directory, os.O_RDONLY)
     try:
         text = os.pread(handle, 32, _HOLDER_AT).split(b"\n")[0].decode("ascii", "replace")
+        if not text.isdigit():
+            return None
         held = os.fstat(handle)
-        open_files = [os.stat(f"/proc/{text}/fd/{each}") for each in os.listdir(f"/proc/{text}/fd") if text.isdigit()]
+        files = [os.stat(f"/proc/{text}/fd/{each}") for each in os.listdir(f"/proc/{text}/fd")]
     except OSError:
         return None  # it is gone, or another user's
     finally:
         os.close(handle)
-    return int(text) if any(os.path.samestat(each, held) for each in open_files) else None
+    return int(text) if any(os.path.samestat(each, held) for each in files) else None
 
 
 def _newest(path: Path, data: bytes) -> tuple[int, State, State | None]:
@@ -312,78 +321,16 @@ def _newest(path: Path, data: bytes) -> tuple[int, State, State | None]:
     return generation, state, other
 
 
-# ------------------------------------------------------------------------------------------- directories and modes
-
-
-def private_directory(directory: Path) -> Path:
-    """Make a directory with mode 0700 (its missing parents too), or check the one that is there.
-
-    Raises GuardFailed where others may enter it.
-    """
-    missing = [each for each in (directory, *directory.parents) if not os.path.lexists(each)]
-    for each in reversed(missing):
-        with contextlib.suppress(FileExistsError):
-            each.mkdir(mode=0o700)
-    _check_directory(directory)
-    return directory
-
-
-def _check_directory(directory: Path) -> None:
-    found = directory.lstat()
-    if not stat.S_ISDIR(found.st_mode):
-        raise GuardFailed(f"{directory} is not a directory")
-    _check_private(directory, found, 0o077, "700")
-
-
-def _check_private(path: Path, found: os.stat_result, forbidden: int, wanted: str) -> None:
-    if found.st_uid != os.geteuid():
-        raise GuardFailed(f"{path} belongs to user {found.st_uid}, this guard is user {os.geteuid()}")
-    if stat.S_IMODE(found.st_mode) & forbidden:
-        raise GuardFailed(
-            f"{path} has mode {stat.S_IMODE(found.st_mode):04o}: others may have read the guard's key",
-            hint=f"chmod {wanted} {shlex.quote(str(path))}, then change the key: failwell ledger rotate",
-        )
-
-
 def _open(directory: Path, flags: int) -> int:
     path = directory / FILE_NAME
     try:
-        _check_directory(directory)
-        handle = os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+        return open_private(path, flags)
     except FileNotFoundError as error:
         raise GuardLost(
             f"there is no guard in {directory}", hint="failwell guard show says where it is kept."
         ) from error
     except OSError as error:
         raise _disk(path, error) from error
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise GuardFailed(f"{path} is not a plain file")
-        _check_private(path, found, 0o177, "600")
-    except BaseException:
-        os.close(handle)
-        raise
-    return handle
-
-
-def _write_new(directory: Path, data: bytes) -> None:
-    part = directory / f".{FILE_NAME}.{secrets.token_hex(8)}.part"
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            os.fchmod(stream.fileno(), 0o600)
-            stream.write(data)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.link(part, directory / FILE_NAME, follow_symlinks=False)  # not rename: it would replace another's memory
-    finally:
-        part.unlink(missing_ok=True)
-    place = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(place)
-    finally:
-        os.close(place)
 
 
 def _disk(path: Path, error: OSError) -> GuardFailed:

@@ -16,7 +16,7 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ from failwell.core.errors import Corrupt, FailwellError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
+from failwell.ledger.pending import Pending, acknowledge, answer
 from failwell.ledger.seals import Seals
 from failwell.ports.storage import StorageFailed
 
@@ -46,22 +47,6 @@ LINGER_MOST_S = 0.002
 SEAL_LAST_S = 2.0
 
 _WAKE = None
-
-
-class _Pending:
-    """A queued job and where its answer goes: a thread's future, or a future of one asyncio loop."""
-
-    __slots__ = ("answer", "entries", "error", "future", "job", "lane", "loop", "make")
-
-    def __init__(self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None) -> None:
-        self.job = job
-        self.lane = lane
-        self.loop = loop
-        self.future: Any = Future() if loop is None else loop.create_future()
-        self.make: Callable[[tuple[Entry[Any], ...]], Any] | None = None
-        self.entries: tuple[Entry[Any], ...] = ()
-        self.answer: Any = None
-        self.error: FailwellError | None = None
 
 
 def _nothing(_: Any = None) -> None:
@@ -102,11 +87,11 @@ class Writer:
         self._after = after
         self._dropped = dropped
         self._urgent = urgent
-        self._normal: queue.SimpleQueue[_Pending | None] = queue.SimpleQueue()
-        self._containment: deque[_Pending] = deque()
+        self._normal: queue.SimpleQueue[Pending | None] = queue.SimpleQueue()
+        self._containment: deque[Pending] = deque()
         self._closing = False
         self._door = threading.Lock()
-        self._open: list[_Pending] = []
+        self._open: list[Pending] = []
         self._mend_at_us = 0
         self._crowd = 1
         self._commit_s = 0.0
@@ -133,19 +118,19 @@ class Writer:
         Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed. A `certain`
         job is taken also by a full queue: there are no more of them than there are actions that run.
         """
-        pending = _Pending(job, lane, None)
+        pending = Pending(job, lane, None)
         self._enqueue(pending, certain=certain)
         future: Future[T] = pending.future
         return future
 
     def submit_async(self, job: Job[T], lane: int = NORMAL) -> asyncio.Future[T]:
         """The same for callers in an asyncio loop: one wake-up of the loop per batch (D8)."""
-        pending = _Pending(job, lane, asyncio.get_running_loop())
+        pending = Pending(job, lane, asyncio.get_running_loop())
         self._enqueue(pending)
         future: asyncio.Future[T] = pending.future
         return future
 
-    def _enqueue(self, pending: _Pending, *, certain: bool = False) -> None:
+    def _enqueue(self, pending: Pending, *, certain: bool = False) -> None:
         with self._door:  # nothing is queued behind the last look of a closing writer, to wait there for ever
             if self._closing:
                 raise Unhealthy("the ledger is closed", hint="connect again: a node starts on demand")
@@ -199,7 +184,7 @@ class Writer:
             elif self._closing and not self._containment and self._normal.empty():
                 return
 
-    def _take(self, *, wait: bool) -> _Pending | None:
+    def _take(self, *, wait: bool) -> Pending | None:
         """The next job, containment first; None when there is none (or when woken for nothing)."""
         if self._containment:
             return self._containment.popleft()
@@ -211,8 +196,8 @@ class Writer:
             return self._containment.popleft()
         return item
 
-    def _batch(self, first: _Pending) -> None:
-        batch: list[_Pending] = []
+    def _batch(self, first: Pending) -> None:
+        batch: list[Pending] = []
         self._open = batch
         self._mend()
         try:
@@ -231,7 +216,7 @@ class Writer:
             self._recover()
             for pending in batch:  # one of them is at fault: each alone, so that the others do not pay for it
                 self._alone(pending)
-        self._acknowledge(batch)
+        acknowledge(batch)
         self._open = []
 
     def _heed_guard(self) -> None:
@@ -244,11 +229,11 @@ class Writer:
         state, detail = ("ok", "seals keep up again") if late is None else ("failed", late.message)
         self.book.run(_health("guard", state, detail), self._before)
 
-    def _gather(self, first: _Pending, batch: list[_Pending]) -> None:
+    def _gather(self, first: Pending, batch: list[Pending]) -> None:
         """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
         gather_s = max(BATCH_S, min(self._commit_s, BATCH_MOST_S))
         deadline = time.monotonic() + gather_s
-        pending: _Pending | None = first
+        pending: Pending | None = first
         while pending is not None:
             batch.append(pending)
             self._run_job(pending)
@@ -256,7 +241,7 @@ class Writer:
                 return
             pending = self._take(wait=False) or self._linger(len(batch))
 
-    def _linger(self, gathered: int) -> _Pending | None:
+    def _linger(self, gathered: int) -> Pending | None:
         """Wait a fraction of a commit for callers that were here a moment ago and have just been answered.
 
         Without it they miss this commit by microseconds, and 64 callers share each sync with some 20. One caller
@@ -271,7 +256,7 @@ class Writer:
             return None
         return self._containment.popleft() if item is _WAKE and self._containment else item
 
-    def _run_job(self, pending: _Pending) -> None:
+    def _run_job(self, pending: Pending) -> None:
         pending.make, pending.error = None, None
         if self._unloaded is not None:
             self._recover()
@@ -291,7 +276,7 @@ class Writer:
                 raise Corrupt(f"the batch was dropped: {what}") from error
             pending.error = Unhealthy(f"the request could not be judged: {what}")
 
-    def _guarded(self, pending: _Pending) -> Job[Any]:
+    def _guarded(self, pending: Pending) -> Job[Any]:
         """The job; while the ledger is closed to what permits, only if it writes nothing or contains."""
         closed = self.read_only
         if closed is None and pending.lane != CONTAINMENT:
@@ -307,7 +292,7 @@ class Writer:
 
         return asking
 
-    def _commit(self, batch: list[_Pending]) -> None:
+    def _commit(self, batch: list[Pending]) -> None:
         began = time.monotonic()
         written = self.book.commit(None if self.read_only is not None else self.seals.newest)
         if written:
@@ -315,7 +300,7 @@ class Writer:
             self._commit_s = time.monotonic() - began
         self._crowd = len(batch) + self._normal.qsize()
         for pending in batch:
-            _answer(pending)
+            answer(pending)
         if written:
             self._tell(self._after, written)
 
@@ -327,7 +312,7 @@ class Writer:
             self.failure = Unhealthy(f"an observer of the ledger failed: {type(error).__name__}: {error}")
             self._mend_at_us = time.monotonic_ns() // 1000 + MEND_US
 
-    def _alone(self, pending: _Pending) -> None:
+    def _alone(self, pending: Pending) -> None:
         """Run and commit one job by itself; whatever fails is its answer."""
         try:
             self._run_job(pending)
@@ -335,19 +320,6 @@ class Writer:
         except FailwellError as error:
             pending.make, pending.error = None, error
             self._recover()
-
-    def _acknowledge(self, batch: Iterable[_Pending]) -> None:
-        loops: dict[asyncio.AbstractEventLoop, list[_Pending]] = {}
-        for pending in batch:
-            if pending.loop is None:
-                _resolve(pending)
-            else:
-                loops.setdefault(pending.loop, []).append(pending)
-        for loop, waiting in loops.items():
-            try:
-                loop.call_soon_threadsafe(_resolve_all, waiting)
-            except RuntimeError:
-                continue  # the loop is gone, and with it everyone who waited
 
     # -- failure -----------------------------------------------------------------------------------------------
 
@@ -362,7 +334,7 @@ class Writer:
                 left.append(pending)
         for pending in left:
             pending.error = Unhealthy("the ledger's writer has ended", hint="connect again: a node starts on demand")
-        self._acknowledge(left)
+        acknowledge(left)
 
     def _recover(self) -> None:
         """Back to what is stored. If even that fails, everything but the fence is closed (I8)."""
@@ -391,7 +363,7 @@ class Writer:
             self.failure = None
 
     def _say_health(self, state: str, detail: str) -> bool:
-        pending = _Pending(_health("storage", state, detail), CONTAINMENT, None)
+        pending = Pending(_health("storage", state, detail), CONTAINMENT, None)
         self._alone(pending)
         return pending.error is None
 
@@ -404,29 +376,3 @@ def _health(part: str, state: str, detail: str) -> Job[None]:
 def _again(error: FailwellError) -> Unhealthy:
     """The same refusal for another caller: one exception raised by many threads would grow by each of them."""
     return Unhealthy(error.message, hint=error.hint, code=error.code)
-
-
-def _answer(pending: _Pending) -> None:
-    """Make the answer of a job whose entries are durable; one that cannot be made must not stop the others."""
-    if pending.make is None:
-        return
-    try:
-        pending.answer = pending.make(pending.entries)
-    except Exception as error:  # noqa: BLE001  the caller is told; the writer goes on
-        pending.error = Unhealthy(f"recorded, but the answer failed: {type(error).__name__}: {error}")
-
-
-def _resolve(pending: _Pending) -> None:
-    future = pending.future
-    # A caller that no longer waits may cancel at any moment: from here on it cannot any more.
-    if future.done() or (isinstance(future, Future) and not future.set_running_or_notify_cancel()):
-        return
-    if pending.error is not None:
-        pending.future.set_exception(pending.error)
-    else:
-        pending.future.set_result(pending.answer)
-
-
-def _resolve_all(waiting: list[_Pending]) -> None:
-    for pending in waiting:
-        _resolve(pending)

@@ -12,6 +12,7 @@ import re
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from failwell.core import kinds
@@ -20,6 +21,10 @@ from failwell.core.records import Draft
 from failwell.core.rows import Page
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.ledger.writer import Writer
+from failwell.node import watch
+from failwell.node.settings import MailSettings
+from failwell.notify.smtp import SmtpNotifier, SmtpSettings
+from failwell.ports.clock import Clock
 from failwell.ports.notifier import Mail, Notifier, NotifyFailed
 from failwell.response.letters import Letter, bare_letter
 
@@ -39,6 +44,18 @@ class _Due(NamedTuple):
     page: Page
     agent: str | None
     address: str | None
+
+
+def mail_notifier(mail: MailSettings | None, place: Path, clock: Clock) -> SmtpNotifier | None:
+    """The mail channel that the settings in force declare, None without one; files are named from `place`."""
+    if mail is None:
+        return None
+    smtp = SmtpSettings(
+        host=mail.host, port=mail.port, sender=mail.sender, security=mail.security, username=mail.username,
+        password_file=None if mail.password_file is None else place / mail.password_file,
+        ca_file=None if mail.ca_file is None else place / mail.ca_file,
+    )  # fmt: skip
+    return SmtpNotifier(smtp, clock, watch.read_secret)
 
 
 class Outbox:

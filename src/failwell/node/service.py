@@ -43,13 +43,13 @@ from failwell.node.door import Connection
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
 from failwell.node.guarding import open_guard
-from failwell.node.outbox import Outbox
+from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
 from failwell.node.requests import Target
 from failwell.node.workspace import Lock, Workspace
-from failwell.notify.smtp import SmtpNotifier, SmtpSettings
+from failwell.notify.smtp import SmtpNotifier
 from failwell.response import orders as response_orders
 from failwell.response.letters import Letter, incident_letter
 from failwell.response.unfinished import contain_again
@@ -161,15 +161,7 @@ class Node:
             self.writer.barred = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
 
     def _notifier(self) -> SmtpNotifier | None:
-        mail = self.settings.mail
-        if mail is None:
-            return None
-        smtp = SmtpSettings(
-            host=mail.host, port=mail.port, sender=mail.sender, security=mail.security, username=mail.username,
-            password_file=None if mail.password_file is None else self.workspace.path / mail.password_file,
-            ca_file=None if mail.ca_file is None else self.workspace.path / mail.ca_file,
-        )  # fmt: skip
-        return SmtpNotifier(smtp, self._clock, watch.read_secret)
+        return mail_notifier(self.settings.mail, self.workspace.path, self._clock)
 
     # -- observers of the writer (its thread) ------------------------------------------------------------------
 

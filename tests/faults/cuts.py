@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -13,13 +14,16 @@ from unittest import mock
 from failwell.core.errors import FailwellError
 from failwell.guard.sealing import LocalGuard
 from failwell.guard.state import FILE_NAME, StateFile
-from failwell.ledger import seals
+from failwell.identity import keys
+from failwell.ledger import seals, writer
+from failwell.node import continuity
+from failwell.node.workspace import Workspace
 from failwell.ports.guard import Sealed
 from failwell.storage import sqlite
 from tests.faults import guard_cuts
-from tests.faults.judge import GUARD, WORKSPACE, Judge, Violation, copy_machine
+from tests.faults.judge import GUARD, WORKSPACE, Judge, Violation, copy_machine, lay_out, local_guards
 from tests.faults.work import Labour, journal_answers
-from tests.simulate.powercut import Journal, State, recording, states
+from tests.simulate.powercut import REPLACE, SYNC, Journal, RecordingDisk, State, recording, states
 from tests.unit.verify import ledgers
 
 #: Pages of the log after which it is moved into the file; the product's own number would need long histories.
@@ -54,43 +58,62 @@ NOTHING = Tally(0, 0, 0, 0, ())
 
 
 def judge_history(
-    directory: Path, seed: int, wanted: int, *, acts: int = 25, mutant: AbstractContextManager[object] | None = None
-) -> Tally:  # fmt: skip
+    directory: Path,
+    seed: int,
+    wanted: int,
+    *,
+    acts: int = 25,
+    mutant: AbstractContextManager[object] | None = None,
+    failing: bool | None = None,
+) -> Tally:
     """Record one random history and judge about `wanted` disks that cuts may leave of it and of its recovery.
 
     With a `mutant` (a fault seeded into the product) the recording is done under it; judging never is.
     """
     rng = random.Random(f"{seed}:history")
-    journal = record(directory / "first", rng, acts, mutant)
-    first, left = _judged(directory / "judged", journal, rng, int(wanted * 0.8))
+    journal = record(directory / "first", rng, acts, mutant, failing=failing)
+    most = 20 if mutant is None else 1
+    first, left = _judged(directory / "judged", journal, rng, int(wanted * 0.8), most)
     if first.violations:
         return first
     return first.plus(_second_cuts(directory, journal, left, rng, wanted - first.states))
 
 
-def record(root: Path, rng: random.Random, acts: int, mutant: AbstractContextManager[object] | None = None) -> Journal:
+def record(
+    root: Path,
+    rng: random.Random,
+    acts: int,
+    mutant: AbstractContextManager[object] | None = None,
+    *,
+    failing: bool | None = None,
+) -> Journal:
     """A machine from a ledger's very beginning, at work, closed and opened again; and what its disk was asked.
 
-    Its guard is made before: what it wrote then is durable (it synced its directory, too).
+    In some lives its key is changed; in some (`failing`, or as it falls) one sync of the ledger fails on the way.
     """
     path = root / WORKSPACE
     # The empty file's name is durable before anything is written: SQLite syncs the directory with its first journal.
     journal = Journal(root, {f"{WORKSPACE}/ledger.db": b""})
     log_pages = rng.choice(SMALL_LOG_PAGES)
-    with _machine(journal), mutant or nullcontext(), suppress(*(BROKEN if mutant is not None else ())):
+    fails = rng.random() < 0.3 if failing is None else failing
+    rotates = mutant is None and rng.random() < 0.4
+    with _machine(journal) as disk, mutant or nullcontext(), suppress(*(BROKEN if mutant is not None else ())):
         with ledgers.fresh(path) as made, _watched(made, journal, log_pages):
             ledgers.begin(made)
-            _labour(made, rng, acts)
+            _labour(made, rng, acts, disk if fails else None)
+            signer = made.signers["olga"]
         if mutant is not None:  # a broken product need not open what it wrote
             return journal
+        if rotates:
+            continuity.rotate_key(Workspace(path), signer, "as planned", lambda shown: True)
         clock = ledgers.StepClock("b" * 32, wall_us=ledgers.START_US + 60_000_000)
         with ledgers.reopened(path, clock) as made, _watched(made, journal, log_pages):
-            _labour(made, rng, acts // 2)
+            _labour(made, rng, acts // 2, None)
     return journal
 
 
 @contextmanager
-def _machine(journal: Journal) -> Iterator[None]:
+def _machine(journal: Journal) -> Iterator[RecordingDisk]:
     """Everything that the ledger and its guard ask of the disk, and every seal handed out, goes into the journal."""
     seal = LocalGuard.seal
 
@@ -106,14 +129,27 @@ def _machine(journal: Journal) -> Iterator[None]:
         journal.base[f"{GUARD}/{FILE_NAME}"] = made.path.read_bytes()
         return made
 
+    replace = keys.replace_private
+
+    def replacing(path: Path, data: bytes) -> None:
+        published = path.suffix == ".pub"  # where the guard is, which another machine has elsewhere, never changes
+        if published:
+            journal.note(REPLACE, path, 0, data)
+        replace(path, data)
+        if published:
+            journal.note(SYNC, path)
+
     with (
-        recording(journal),
+        recording(journal) as disk,
+        local_guards(),
+        mock.patch.object(keys, "replace_private", replacing),
+        mock.patch.object(writer, "MEND_US", 2_000),
         guard_cuts.journalled(journal),
         mock.patch.object(LocalGuard, "seal", sealing),
         mock.patch.object(StateFile, "create", classmethod(creating)),
         mock.patch.object(seals, "COALESCE_S", SOON_S),
     ):
-        yield
+        yield disk
 
 
 @contextmanager
@@ -123,13 +159,25 @@ def _watched(made: ledgers.Made, journal: Journal, log_pages: int) -> Iterator[N
         yield
 
 
-def _labour(made: ledgers.Made, rng: random.Random, acts: int) -> None:
+def _labour(made: ledgers.Made, rng: random.Random, acts: int, disk: RecordingDisk | None) -> None:
+    """So many acts; on a `disk` given, one sync fails during them, and work goes on once the store does."""
     labour = Labour(made, rng)
-    for _ in range(acts):
-        labour.act()
+    at = rng.randrange(acts // 2) if disk is not None else -1
+    for number in range(acts):
+        if number == at and disk is not None:
+            disk.syncs_until_failure = rng.randrange(1, 4)
+        try:
+            labour.act()
+        except FailwellError:
+            if disk is None:
+                raise
+            labour.forget()
+            threading.Event().wait(0.005)
 
 
-def _judged(place: Path, journal: Journal, rng: random.Random, wanted: int) -> tuple[Tally, list[State]]:
+def _judged(
+    place: Path, journal: Journal, rng: random.Random, wanted: int, most: int = 20
+) -> tuple[Tally, list[State]]:
     """Judge about `wanted` disks of a journal; also some of them, to be gone on with under another cut."""
     judge = Judge(journal.root, place, journal.acks, rng)
     per_cut = max(1, round(wanted / (len(journal.ops) + 1)))
@@ -145,7 +193,7 @@ def _judged(place: Path, journal: Journal, rng: random.Random, wanted: int) -> t
                 kept[place] = state
             yield state
 
-    wrong = judge.violations(seen())
+    wrong = judge.violations(seen(), most)
     shutil.rmtree(place)
     return Tally(judge.states, judge.contents, judge.gone_on, len(journal.acks), tuple(wrong)), kept
 
@@ -158,7 +206,8 @@ def _second_cuts(
     begun = [state for state in left if state.acks > BEGUN]
     for number, state in enumerate(begun):
         place = directory / f"again-{number}"
-        copy_machine(journal.root, place, state.files)
+        copy_machine(journal.root, place)
+        lay_out(place, state.files)
         again = Journal(place, state.files)
         again.acks += journal.acks[: state.acks]
         with (
@@ -166,7 +215,7 @@ def _second_cuts(
             ledgers.reopened(place / WORKSPACE, ledgers.StepClock("e" * 32)) as made,
             _watched(made, again, rng.choice(SMALL_LOG_PAGES)),
         ):
-            _labour(made, rng, 3)
+            _labour(made, rng, 3, None)
         judged, _ = _judged(directory / "judged", again, rng, wanted // len(begun))
         tally = tally.plus(judged)
         shutil.rmtree(place)

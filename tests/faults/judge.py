@@ -14,7 +14,8 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+from unittest import mock
 
 from failwell.core.errors import FailwellError
 from failwell.core.rows import TABLES
@@ -23,6 +24,7 @@ from failwell.ledger.book import Book
 from failwell.node import assembly, audit, guarding
 from failwell.node.workspace import Workspace
 from failwell.ports.guard import Sealed
+from failwell.storage import files
 from failwell.storage.sqlite import SqliteStorage
 from tests.faults.work import Told, health
 from tests.simulate.powercut import State
@@ -56,6 +58,23 @@ def copy_machine(model: Path, place: Path, files: dict[str, bytes] | None = None
         (place / name).write_bytes(content)
 
 
+def lay_out(place: Path, files: dict[str, bytes]) -> None:
+    """Make `files` all that a machine has of what is journalled: its ledger, the keys it published, its guard."""
+    workspace = place / WORKSPACE
+    for path in (*workspace.glob("ledger.db*"), *(workspace / "keys").glob("*.pub")):
+        path.unlink()
+    for name, content in files.items():
+        (place / name).write_bytes(content)
+        (place / name).chmod(0o600)
+
+
+def local_guards() -> Any:
+    """A context in which a ceremony's guard runs in this process, where its disk can be seen, and not in its own."""
+    return mock.patch.object(
+        guarding.RemoteGuard, "at", staticmethod(lambda place: LocalGuard.open(Path(place), wait_s=2.0))
+    )
+
+
 class Judge:
     """Judges the states of one journal, in its order. `model` is the directory with the workspace and its guard."""
 
@@ -76,15 +95,16 @@ class Judge:
         self._workspace = Workspace(self.place)
         self._keys = self._workspace.open_keys()
 
-    def violations(self, found: Iterable[State]) -> list[Violation]:
-        """Judge them all; what is wrong, at most 20 of it."""
+    def violations(self, found: Iterable[State], most: int = 20) -> list[Violation]:
+        """Judge them all; what is wrong, at most `most` of it."""
         wrong: list[Violation] = []
-        for state in found:
-            why = self.judge(state)
-            if why is not None:
-                wrong.append(Violation(state.cut, state.persisted, why))
-                if len(wrong) >= 20:
-                    break
+        with local_guards(), mock.patch.object(files, "BUSY_MS", 20):  # nobody else is there to be waited for
+            for state in found:
+                why = self.judge(state)
+                if why is not None:
+                    wrong.append(Violation(state.cut, state.persisted, why))
+                    if len(wrong) >= most:
+                        break
         return wrong
 
     def judge(self, state: State) -> str | None:
@@ -113,11 +133,8 @@ class Judge:
         self._taken = acks
         return None
 
-    def _lay_out(self, files: dict[str, bytes]) -> None:
-        for path in self.place.glob("ledger.db*"):
-            path.unlink()
-        for name, content in files.items():
-            (self.root / name).write_bytes(content)
+    def _lay_out(self, left: dict[str, bytes]) -> None:
+        lay_out(self.root, left)
 
     def _opened(self) -> str | None:
         book = assembly.open_book(self._workspace, self._keys, ledgers.StepClock())
@@ -135,10 +152,10 @@ class Judge:
 
     def _guarded(self, book: Book) -> str | None:
         """The guard remembers what it handed out, and never more than is stored."""
-        guard = LocalGuard.open(Path(self._workspace.guard_place()))
+        guard, behind = guarding.open_guard(self._workspace, book)
         try:
-            if book.state.size:
-                guarding.check_history(guard, book)
+            if behind is not None and self._owed:
+                return f"{behind.code}: {behind.message}"
             size, _ = guard.grown()
         finally:
             guard.close()

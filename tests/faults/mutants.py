@@ -46,9 +46,9 @@ def early_answer() -> Any:
 
     def answering(self: writer.Writer, batch: list[Any]) -> None:
         for pending in batch:
-            writer._answer(pending)
-            writer._resolve(pending)
-            pending.make = None
+            if pending.make is not None:
+                pending.future.set_result(pending.make(pending.entries))
+                pending.make = None
         commit(self, batch)
 
     return mock.patch.object(writer.Writer, "_commit", answering)
@@ -138,6 +138,11 @@ def cached_read_back() -> Any:
     return mock.patch.object(SqliteStorage, "read_back", cached)
 
 
+def not_written_again() -> Any:
+    """After a failed sync the log is only opened again: the kernel says yes to the next sync, and wrote nothing."""
+    return mock.patch.object(files, "write_again")
+
+
 #: Caught by cutting the power.
 CUT: dict[str, Mutant] = {
     "synchronous=NORMAL": normal_sync,
@@ -148,5 +153,7 @@ CUT: dict[str, Mutant] = {
     "the previous entry not named": skipped_previous,
     "subtree hashes not stored": skipped_nodes,
 }
+#: Caught by cutting the power some time after a sync has failed.
+FAILED_SYNC: dict[str, Mutant] = {"log not written again after a failed sync": not_written_again}
 #: Caught by a disk that alters or loses what it took.
 LIE: dict[str, Mutant] = {"no read-back": no_read_back, "read-back from the writer's own cache": cached_read_back}

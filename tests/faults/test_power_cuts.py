@@ -10,7 +10,7 @@ import pytest
 from tests.faults import cuts, mutants
 from tests.simulate.powercut import ACK, CREATE, DELETE, SYNC, TRUNCATE, WHOLE, WRITE, Journal, Op, states
 
-SLICE = 2000
+SLICE = 1600
 
 
 @pytest.mark.requirement("R28.1", "R28.4")
@@ -28,6 +28,18 @@ def test_no_disk_that_a_power_cut_may_leave_lacks_an_acknowledged_entry_or_holds
 @pytest.mark.parametrize("fault", mutants.CUT)
 def test_the_hunt_finds(ram: Path, seed: int, fault: str) -> None:
     tally = cuts.judge_history(ram, seed, 1500, mutant=mutants.CUT[fault]())
+    assert tally.violations, f"{fault} was seeded and nothing was noticed in {tally.states} states"
+
+
+@pytest.mark.requirement("R28.4")
+def test_nor_when_a_sync_had_failed_before_and_the_kernel_took_its_pages_for_clean(ram: Path, seed: int) -> None:
+    tally = cuts.judge_history(ram, seed, SLICE // 4, acts=12, failing=True)
+    assert tally.violations == ()
+
+
+@pytest.mark.parametrize("fault", mutants.FAILED_SYNC)
+def test_the_hunt_finds_after_a_failed_sync(ram: Path, seed: int, fault: str) -> None:
+    tally = cuts.judge_history(ram, seed, 1000, acts=8, mutant=mutants.FAILED_SYNC[fault](), failing=True)
     assert tally.violations, f"{fault} was seeded and nothing was noticed in {tally.states} states"
 
 

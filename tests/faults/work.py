@@ -67,6 +67,11 @@ class Labour:
         )[0]  # fmt: skip
         choice()
 
+    def forget(self) -> None:
+        """After an error: what was begun may not be there."""
+        self._run = None
+        self._open.clear()
+
     def _in_a_run(self) -> int:
         if self._run is None or self.rng.random() < 0.1:
             self._run = self.made.run(f"customer:{self.rng.randrange(5)}")

@@ -5,6 +5,9 @@ file. Whatever was asked since is each for itself there, absent, or torn at 512-
 that grew may hold zeros or what lay on the disk before where a write is missing. Making and deleting a name are
 journalled by the file system: they survive in their order. SQLite's shared memory (`-shm`) is always lost.
 
+After a sync that failed the kernel takes its pages for clean: what was asked before it may be there or not, and no
+later sync makes it durable; only writing it again does.
+
 What the model assumes of hardware is what SQLite assumes (power-safe overwrite: a write leaves bytes beside it alone).
 A disk that lies about a sync, or alters what it took, is not a power cut: see `faults`.
 """
@@ -22,6 +25,8 @@ import apsw
 
 SECTOR = 512
 CREATE, DELETE, WRITE, TRUNCATE, SYNC, ACK = "create", "delete", "write", "truncate", "sync", "ack"
+#: A synced file took the name of another: the old one or the new one is there. And a sync that failed: see `_File`.
+REPLACE, FAILED = "replace", "failed sync"
 #: A write of which every sector arrived.
 WHOLE = -1
 
@@ -75,6 +80,7 @@ class RecordingDisk(apsw.VFS):
     def __init__(self, journal: Journal, name: str = "failwell-recording-disk") -> None:
         self.below = apsw.vfs_names()[0]
         self.journal = journal
+        self.syncs_until_failure = 0  # 1: the next sync fails
         super().__init__(name, self.below, makedefault=True)
 
     def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:
@@ -82,6 +88,13 @@ class RecordingDisk(apsw.VFS):
         if path is not None and flags[0] & apsw.SQLITE_OPEN_CREATE and not Path(path).exists():
             self.journal.note(CREATE, path)
         return _RecordedFile(self, name, path, flags)
+
+    def fails(self) -> bool:
+        """Whether this sync is the one to fail."""
+        if self.syncs_until_failure == 0:
+            return False
+        self.syncs_until_failure -= 1
+        return self.syncs_until_failure == 0
 
     def xDelete(self, filename: str, syncdir: bool) -> None:
         self.journal.note(DELETE, filename)
@@ -96,6 +109,7 @@ class _RecordedFile(apsw.VFSFile):
     ) -> None:  # fmt: skip
         super().__init__(disk.below, name, flags)
         self._path = path or "/no-name"
+        self._disk = disk
         self._journal = disk.journal
 
     def xWrite(self, data: bytes, offset: int) -> None:
@@ -107,6 +121,9 @@ class _RecordedFile(apsw.VFSFile):
         super().xTruncate(newsize)
 
     def xSync(self, flags: int) -> None:
+        if self._disk.fails():
+            self._journal.note(FAILED, self._path)
+            raise apsw.exception_for(apsw.SQLITE_IOERR_FSYNC)
         super().xSync(flags)
         self._journal.note(SYNC, self._path)  # behind it: a cut during a sync has synced nothing for sure
 
@@ -120,11 +137,11 @@ class _RecordedFile(apsw.VFSFile):
 
 
 @contextmanager
-def recording(journal: Journal) -> Iterator[Journal]:
+def recording(journal: Journal) -> Iterator[RecordingDisk]:
     """Within the block, whatever this process asks of SQLite is journalled; close its connections before the end."""
     disk = RecordingDisk(journal)
     try:
-        yield journal
+        yield disk
     finally:
         disk.unregister()
 
@@ -139,15 +156,36 @@ class State(NamedTuple):
 
 
 class _File:
-    """One name: what of it is durable, and what was asked since."""
+    """One name: what of it is durable, and what was asked since and may be there or not (`pending`).
+
+    `settled` are the places in `pending` that a later sync made durable behind something that a failed sync left open.
+    """
 
     def __init__(self, durable: bytes | None) -> None:
         self.durable = durable
         self.pending: list[Op] = []
+        self._open: set[int] = set()
+        self._settled: set[int] = set()
 
     def sync(self) -> None:
-        self.durable = self.after([WHOLE] * len(self.pending), None)
-        self.pending.clear()
+        self._settled |= set(range(len(self.pending))) - self._open
+        self._open = {place for place in self._open if not self._written_again(place)}
+        if not self._open:
+            self.durable = self.after([WHOLE] * len(self.pending), None)
+            self.pending.clear()
+            self._settled.clear()
+
+    def fail(self) -> None:
+        """A sync failed: what was to be synced may stay lost."""
+        self._open |= set(range(len(self.pending))) - self._settled
+
+    def _written_again(self, place: int) -> bool:
+        """Whether everything of this write was written once more and synced since."""
+        left = _bytes_of(self.pending[place])
+        for later in range(place + 1, len(self.pending)):
+            if later in self._settled and self.pending[later].what == WRITE:
+                left -= _bytes_of(self.pending[later])
+        return self.pending[place].what == WRITE and not left
 
     @property
     def made(self) -> bool:
@@ -159,14 +197,19 @@ class _File:
             if self.pending[place].what in (CREATE, DELETE):
                 self.durable = b"" if self.pending[place].what == CREATE else None
                 del self.pending[: place + 1]
+                self._open = {each - place - 1 for each in self._open if each > place}
+                self._settled = {each - place - 1 for each in self._settled if each > place}
                 return
 
     def after(self, persisted: Sequence[int], junk: random.Random | None) -> bytes | None:
         """The content if of each pending operation these sectors arrived (0: none, -1: all); None: no such file."""
         content = None if self.durable is None else bytearray(self.durable)
         linked = True
-        for op, sectors in zip(self.pending, persisted, strict=True):
-            if op.what in (CREATE, DELETE):
+        for place, (op, arrived) in enumerate(zip(self.pending, persisted, strict=True)):
+            sectors = WHOLE if place in self._settled else arrived
+            if op.what == REPLACE:
+                content = bytearray(op.data) if sectors else content
+            elif op.what in (CREATE, DELETE):
                 # Names are journalled in order: behind one that was lost, everything goes to a file without a name.
                 linked = linked and bool(sectors)
                 if linked:
@@ -174,6 +217,11 @@ class _File:
             elif linked and content is not None and sectors:
                 _apply(content, op, sectors, junk)
         return None if content is None else bytes(content)
+
+
+def _bytes_of(op: Op) -> set[int]:
+    """The sectors that a write touches; of one that is torn into pieces of them each counts."""
+    return set(range(op.at // SECTOR, -(-(op.at + len(op.data)) // SECTOR)))
 
 
 def _apply(content: bytearray, op: Op, sectors: int, junk: random.Random | None) -> None:
@@ -202,7 +250,7 @@ def states(journal: Journal, rng: random.Random, per_cut: int) -> Iterator[State
     files = {name: _File(content) for name, content in journal.base.items()}
     acks = 0
     for cut, op in enumerate([Op(ACK, ""), *journal.ops]):
-        settled = op.what in (SYNC, ACK)
+        settled = op.what in (SYNC, ACK, FAILED)
         if op.what == ACK:
             acks += cut > 0
         elif op.what == SYNC:
@@ -211,6 +259,8 @@ def states(journal: Journal, rng: random.Random, per_cut: int) -> Iterator[State
                 for other in files.values():
                     other.sync_name()
             file.sync()
+        elif op.what == FAILED:
+            files.setdefault(op.name, _File(None)).fail()
         else:
             files.setdefault(op.name, _File(None)).pending.append(op)
         pending = [asked for file in files.values() for asked in file.pending]

@@ -18,7 +18,7 @@ def test_the_beginning_dropped_up_to_every_entry(ground: Ground) -> None:
 
 def test_the_beginning_dropped_and_the_rest_numbered_anew_and_signed(ground: Ground) -> None:
     """A ledger begins with its genesis and with a first order; another beginning cannot be signed for."""
-    for dropped in range(1, ground.size - 1):
+    for dropped in range(1, ground.size - 1, 2):
         forger = ground.forger()
         kept = [
             replace(

@@ -39,13 +39,13 @@ def test_an_older_checkpoint_put_back_passes_as_an_unsealed_tail_where_no_newer_
 ) -> None:
     """Where the guard's directory cannot be read either; the report counts what nothing vouches for."""
     passed = 0
-    for size in range(2, ground.size):
+    for size in range(2, ground.size, 2):
         report = reverted(ground, size).verify()
         if report.ok:
             undetected(report)
             assert report.unsealed == ground.size - size
             passed += 1
-    assert passed > 20
+    assert passed > 10
 
 
 def test_an_older_checkpoint_put_back_into_the_file_is_found_by_what_the_guard_remembers(

@@ -28,7 +28,7 @@ def test_every_entry_changed_with_leaves_subtrees_citations_and_rows_made_new(gr
 
 def test_checkpoints_kept_along_the_way_narrow_it_down_to_what_lies_between_two(ground: Ground) -> None:
     kept = [ground.kept(size) for size in (16, 32, 48)]
-    for entry in ground.entries:
+    for entry in ground.entries[::2]:
         forger = ground.forger()
         forger.change(entry.seq, told_later, resign=False)
         first = min(entry.seq // 16 * 16, 48)
@@ -41,7 +41,7 @@ def test_checkpoints_kept_along_the_way_narrow_it_down_to_what_lies_between_two(
 def test_a_checkpoint_kept_before_and_one_after_it_name_the_entry_alone_and_what_came_before_proves(
     ground: Ground,
 ) -> None:
-    for seq in range(ground.size):
+    for seq in range(0, ground.size, 2):
         forger = ground.forger()
         forger.change(seq, told_later, resign=False)
         caught(forger.verify(ground.kept(seq), ground.kept(seq + 1), ground.kept()), entry=seq)

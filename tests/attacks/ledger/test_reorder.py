@@ -51,7 +51,7 @@ def test_every_entry_doubled_in_the_place_of_the_next(ground: Ground) -> None:
 
 def test_neighbours_swapped_and_numbered_anew_with_all_hashes_made_new(ground: Ground) -> None:
     """Each entry now bears the number of its place; the signed root is of the other order."""
-    for at in range(ground.size - 1):
+    for at in range(0, ground.size - 1, 2):
         place = {at: at + 1, at + 1: at}
         entries = sorted(
             (replace(entry, seq=place.get(entry.seq, entry.seq)) for entry in ground.entries),

@@ -158,17 +158,18 @@ def test_an_entry_of_another_agent_put_in_the_place_of_one_that_is_left_out(shop
 
 
 def test_every_tree_hash_changed_or_left_out(shop: Shop) -> None:
-    for place, node in shop.new.nodes.items():
+    for number, (place, node) in enumerate(shop.new.nodes.items()):
         nodes = dict(shop.new.nodes)
-        nodes[place] = bytes([node[0] ^ 1]) + node[1:]
-        caught(shop, replace(shop.new, nodes=nodes))
-        del nodes[place]
+        if number % 2:
+            nodes[place] = bytes([node[0] ^ 1]) + node[1:]
+        else:
+            del nodes[place]
         caught(shop, replace(shop.new, nodes=nodes))
 
 
 def test_any_byte_of_the_file_changed(shop: Shop) -> None:
     data = shop.new.encode()
-    for at in range(0, len(data), 601):
+    for at in range(0, len(data), 1201):
         caught(shop, data[:at] + bytes([data[at] ^ 1]) + data[at + 1 :])
 
 

@@ -10,6 +10,7 @@ import typer
 
 from failwell.cli import export, options, session, verified
 from failwell.cli.screen import Answer, Screen, clock, door, plural, safe
+from failwell.cli.stopwatch import Stopwatch
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ def verify(
     ] = None,
     key: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The verifier key, kept elsewhere. Default: keys/log.pub")
+    ] = None,
+    witness: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="FILE", help="Keys of witnesses (a vkey a line) that may have cosigned; once for each."),
     ] = None,
     agent: Annotated[
         str | None, typer.Option(metavar="NAME", help="This agent's entries alone: that none is missing.")
@@ -68,15 +73,23 @@ def verify(
 
         found = extracts.verify_agent(_place(workspace), agent, checkpoints=checkpoints, log_key=log_key)
         return verified.agent_answer(found, kept)
+    return _whole(_place(workspace), checkpoints, log_key, witness or [])
+
+
+def _whole(place: Path, checkpoints: list[Path], log_key: str | None, witnesses: list[Path]) -> Answer:
+    """Of the whole record, with what it took."""
     from failwell.node import audit
 
-    report = audit.verify_workspace(_place(workspace), checkpoints=checkpoints, log_key=log_key)
+    watch = Stopwatch()
+    report = audit.verify_workspace(
+        place, checkpoints=checkpoints, log_key=log_key, witnesses=witnesses, tell=watch.heard
+    )
 
     def show(screen: Screen) -> None:
-        verified.show_report(screen, report, kept)
+        verified.show_report(screen, report, len(checkpoints))
 
     fields = {name: value for name, value in report.as_dict().items() if name != "schema"}
-    return Answer(fields=fields, show=show, finding=not report.ok)
+    return Answer(fields={**fields, "timing": watch.fields(report.entries)}, show=show, finding=not report.ok)
 
 
 @app.command("tail")

@@ -24,8 +24,10 @@ def show_report(screen: Screen, report: Report, kept: int) -> None:
             f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
             else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
         )  # fmt: skip
+        tail = f"The last {plural(report.unsealed, 'entry', 'entries')} not sealed yet. " if report.unsealed else ""
         screen.lead(
-            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.", anchors
+            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.",
+            tail + anchors,
         )
     else:
         first = report.findings[0] if report.findings else None
@@ -39,6 +41,8 @@ def show_report(screen: Screen, report: Report, kept: int) -> None:
         )
         _show_findings(screen, report.findings, report.counts)
     _show_steps(screen, report.checks)
+    if report.grade is not None:
+        screen.say(f"\n{report.grade.line()}")
     _show_log(screen, report.origin, report.size, report.root)
 
 

@@ -163,10 +163,11 @@ def _check_profile(data: bytes) -> None:
         raise Corrupt(f"the entry is outside the profile: {error.message}") from error
 
 
-def decode_entry(data: bytes) -> Entry[Any]:
+def decode_entry(data: bytes, buffer: bytearray | None = None) -> Entry[Any]:
     """The entry that `data` is the one spelling of.
 
-    Accepts only what `canonical.decode` accepts too. Raises Corrupt for unknown kinds or versions, unknown, missing or
+    Accepts only what `canonical.decode` accepts too. `buffer`: room for spelling it again, of one thread; who reads a
+    million entries need not ask for it each time. Raises Corrupt for unknown kinds or versions, unknown, missing or
     duplicate fields, any other spelling, and everything outside the profile.
     """
     at = data.rfind(_KIND_MARK) + len(_KIND_MARK)
@@ -174,10 +175,13 @@ def decode_entry(data: bytes) -> Entry[Any]:
     if reader is not None and len(data) <= MAX_ENTRY_BYTES:
         try:
             entry = reader.decode(data)
+            if buffer is None:
+                buffer = bytearray()
+            _ENCODER.encode_into(entry, buffer)
             # INVARIANT: one entry, one spelling; this refuses duplicate keys, spaces and odd escapes. What it leaves
             # open are large numbers and free keys: types bound all else that the profile does (the tests look).
             if (
-                _ENCODER.encode(entry) == data
+                buffer == data
                 and entry.kind == reader.kind
                 and entry.v == reader.v
                 and not (reader.free and not _keys_fit(entry.body, reader.free))

@@ -7,10 +7,13 @@ lock.
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from failwell.core.cosignature import CosignerKey
 from failwell.core.errors import Corrupt, FailwellError, InputError
 from failwell.core.extract import Extract
 from failwell.core.records import Entry, decode_entry
@@ -25,6 +28,7 @@ from failwell.storage import sqlite
 from failwell.verify.anchors import Anchor, find_notes
 from failwell.verify.finding import FILE, ROWS, STEPS, Finding, Findings, Report
 from failwell.verify.ledger import verify_ledger
+from failwell.verify.record import Tell, silent
 
 __all__ = ["Rebuilt", "Report", "Shown", "find_notes", "rebuild_workspace", "tail", "verify_workspace"]
 
@@ -50,21 +54,37 @@ class Shown(NamedTuple):
     error: str | None
 
 
-def verify_workspace(path: Path, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None) -> Report:
+def verify_workspace(
+    path: Path, *, checkpoints: Iterable[Path | bytes] = (), log_key: str | None = None,
+    witnesses: Iterable[Path] = (), tell: Tell = silent,
+) -> Report:  # fmt: skip
     """Verify the ledger of the workspace at `path` on a copy; starts nothing and writes nothing in it.
 
     `checkpoints`: files (a note, a mail, any text around a note) or their bytes, kept elsewhere; `log_key`: the vkey
     from outside, by default `keys/log.pub`. What the workspace's guard signed last is one more, where its directory
-    can be read. Raises InputError for a checkpoint file without a checkpoint or that cannot be read.
+    can be read. `witnesses`: files with the vkeys of those who may have cosigned. `tell` hears of the phases: "copy",
+    "file", and those of `verify.record`. Raises InputError for files without what they should hold.
     """
     workspace = Workspace(path)
     kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
+    known = tuple(key for each in witnesses for key in read_witnesses(each))
     log_key = published_key(workspace) if log_key is None else log_key
+    unread = None
     if log_key is not None:
-        kept += _remembered(workspace)  # before the copy is made: what is signed later is not in it
+        remembered = _remembered(workspace)  # before the copy is made: what is signed later is not in it
+        if isinstance(remembered, Anchor):
+            kept.append(remembered)
+        else:
+            unread = remembered
     try:
-        with LedgerCopy(workspace) as copy:
-            return _verify(copy, workspace, log_key, kept)
+        with LedgerCopy(workspace) as copy, _no_collections():
+            tell("copy", 0)
+            ledger = copy.ledger()
+            tell("file", 0)
+            return verify_ledger(
+                ledger, shelf=copy.shelf, verify=keys.verify, log_key=log_key, kept=kept, witnesses=known,
+                unread=unread, tell=tell,
+            )  # fmt: skip
     except Corrupt as error:
         return _unreadable(error)
 
@@ -79,7 +99,9 @@ def rebuild_workspace(path: Path, *, write: bool = False) -> Rebuilt:
     lock = Lock(workspace) if write else None
     try:
         with LedgerCopy(workspace) as copy:
-            report = _verify(copy, workspace, None, [])
+            report = verify_ledger(
+                copy.ledger(), shelf=copy.shelf, verify=keys.verify, log_key=published_key(workspace)
+            )
             beyond = [finding for finding in report.findings if finding.step != ROWS]
             if beyond:
                 raise Corrupt(f"the entries do not verify: {beyond[0].message}", hint="failwell ledger verify")
@@ -100,23 +122,38 @@ def tail(path: Path, count: int) -> list[Shown]:
     return [_shown(row.seq, row.data, row.leaf) for row in found]
 
 
-def _verify(copy: LedgerCopy, workspace: Workspace, log_key: str | None, kept: list[Anchor]) -> Report:
-    key = published_key(workspace) if log_key is None else log_key
-    return verify_ledger(copy.ledger(), shelf=copy.shelf, verify=keys.verify, log_key=key, kept=kept)
-
-
-def _remembered(workspace: Workspace) -> Iterator[Anchor]:
-    """The head that the workspace's own guard signed last.
+def _remembered(workspace: Workspace) -> Anchor | str:
+    """The head that the workspace's own guard signed last, or why it could not be read.
 
     Attack: an older state of the ledger, or of its checkpoint alone, put in the place of the newer one.
     """
     try:
         place = Place.parse(workspace.guard_place())
-        state = None if place.directory is None else peek(place.directory)
-    except (FailwellError, ValueError):
-        return  # the guard is another user's, or gone: that is the node's to tell, and says nothing of the entries
-    if state is not None and state.note is not None:
-        yield Anchor("that its guard remembers", state.note, ours=True)
+        if place.directory is None:
+            return "its memory is another user's"
+        state = peek(place.directory)
+    except FailwellError as error:
+        return error.message  # gone, or not ours to read: that is the node's to judge, and says nothing of the entries
+    except ValueError:
+        return "keys/guard is no line of text"
+    if state.note is None:
+        return "it has signed nothing yet"
+    return Anchor("that its guard remembers", state.note, ours=True)
+
+
+def read_witnesses(path: Path) -> Iterator[CosignerKey]:
+    """The witnesses' vkeys in a file, one a line (C2SP tlog-cosignature, type 0x04); `#` begins a remark."""
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"the file of witnesses {path} cannot be read") from error
+    found = [line.strip() for line in lines if line.strip() and not line.startswith("#")]
+    if not found:
+        raise InputError(f"{path} names no witness", hint="A witness's vkey on each line: name+id+base64.")
+    try:
+        yield from (CosignerKey.parse(line) for line in dict.fromkeys(found))
+    except InputError as error:
+        raise InputError(f"{path}: {error.message}", hint=error.hint) from error
 
 
 def published_key(workspace: Workspace) -> str | None:
@@ -142,6 +179,18 @@ def read_anchors(given: Path | bytes) -> Iterator[Anchor]:
         yield from (Anchor(source, note) for note in notes)
     except InputError as error:
         raise InputError(f"{source}: {error.message}", hint=error.hint) from error
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """A verification makes no cycles: looking for them among everything that is loaded would cost a tenth of it."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
 
 
 def _unreadable(error: Corrupt) -> Report:

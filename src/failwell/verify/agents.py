@@ -30,11 +30,12 @@ class Reach:
 
 
 class Agents:
-    """Takes the entries that bear an agent in order; `heads` is how far each agent's chain reaches."""
+    """Takes the entries that bear an agent in order."""
 
     def __init__(self, findings: Findings) -> None:
         self._findings = findings
-        self.heads: dict[str, Reach] = {}
+        self._reached: dict[str, tuple[int, int, bytes]] = {}
+        self._heads: dict[str, Reach] = {}
         #: Roots over all heads that were computed again.
         self.counted = 0
         self._tree = HeadsTree()
@@ -52,12 +53,22 @@ class Agents:
             if entry.aseq is not None or entry.aprev is not None:
                 self._findings.add(SEQUENCE, "entry.agent", f"entry {seq} counts for no agent", entry=seq)
             return
-        head = self.heads.get(agent)
-        count, last = (0, None) if head is None else (head.count, head.last)
+        reached = self._reached.get(agent)
+        count, last = (0, None) if reached is None else reached[:2]
         aseq = entry.aseq
         if aseq != count or entry.aprev != last:
             aseq = self._disagrees(entry, seq, count, -1 if last is None else last)
-        self.heads[agent] = Reach(aseq + 1, seq, leaf)
+        self._reached[agent] = aseq + 1, seq, leaf
+
+    @property
+    def heads(self) -> dict[str, Reach]:
+        """How far each agent's chain reaches. A row is replaced when it changes and stays the same object otherwise."""
+        heads = self._heads
+        for agent, reached in self._reached.items():
+            head = heads.get(agent)
+            if head is None or head.last != reached[1]:
+                heads[agent] = Reach(*reached)
+        return heads
 
     def _disagrees(self, entry: Envelope, seq: int, count: int, last: int) -> int:
         """The number to go on from. What an entry that cannot be read counted is not held against the next one."""
@@ -77,6 +88,6 @@ class Agents:
             return
         self.counted += 1
         self._tree.update(self.heads)
-        if (body.upto, body.agents, body.root) != (seq, len(self.heads), self._tree.root().hex()):
-            message = f"entry {seq} does not count the entries of {len(self.heads)} agents as they stand before it"
+        if (body.upto, body.agents, body.root) != (seq, self._tree.size, self._tree.root().hex()):
+            message = f"entry {seq} does not count the entries of {self._tree.size} agents as they stand before it"
             self._findings.add(COUNTS, "heads.root", message, entry=seq, first=0, last=seq)

@@ -8,16 +8,17 @@ keeps one.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from email import message_from_bytes, policy
 from email.errors import MessageError
 from email.message import EmailMessage
 from typing import Any, Final, NamedTuple, Protocol
 
 from failwell.core import note
+from failwell.core.cosignature import CosignerKey, open_cosigned
 from failwell.core.errors import FailwellError, InputError
 from failwell.verify.envelope import BEGINNINGS, NODE_STOPPED
-from failwell.verify.finding import HEAD, KEPT, KEYS, Findings
+from failwell.verify.finding import HEAD, KEPT, KEYS, NO_GRADE, OPERATOR_ONLY, OTHER_PARTY, Findings, Grade
 from failwell.verify.log_keys import Era, LogKeys
 
 _SIGNATURE: Final = re.compile(r"\N{EM DASH} \S+ [A-Za-z0-9+/]+={0,2}")
@@ -115,6 +116,7 @@ class _Head(NamedTuple):
     source: str
     note: bytes
     checkpoint: note.Checkpoint
+    ours: bool = True
 
 
 class Anchors:
@@ -125,22 +127,25 @@ class Anchors:
     """
 
     def __init__(
-        self, findings: Findings, log_key: str | None, verify: VerifySignature, kept: Iterable[Anchor]
+        self, findings: Findings, log_key: str | None, verify: VerifySignature, kept: Iterable[Anchor],
+        witnesses: Sequence[CosignerKey] = (), unread: str | None = None,
     ) -> None:  # fmt: skip
+        """`unread`: why what the log's own guard remembers is not among the kept; None where it is."""
         self._findings = findings
+        self._unread = unread
         self._verify = verify
         self.key = self._read_key(log_key)
         self._own: _Head | None = None
         kept = tuple(kept)
+        self._alone = all(anchor.ours for anchor in kept)
         self._kept = [head for anchor in kept if (head := self._read_kept(anchor)) is not None]
+        self._witnesses = [(key, verify) for key in witnesses]
+        #: Kept heads that agree with the entries, and which of the known witnesses cosigned each.
+        self._agreed: list[tuple[_Head, tuple[str, ...]]] = []
         #: Entries that the ledger's own head vouches for: signed, and the tree of those entries.
         self.sealed = 0
         #: Entries beyond the ledger's own head, for which nothing in it vouches yet.
         self.unsealed = 0
-        if all(anchor.ours for anchor in kept):
-            findings.uncheckable(
-                KEPT, "no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show"
-            )
 
     def _read_key(self, log_key: str | None) -> note.VerifierKey | None:
         if log_key is None:
@@ -161,7 +166,7 @@ class Anchors:
 
     def _read_kept(self, anchor: Anchor) -> _Head | None:
         try:
-            return _read(anchor.source, anchor.note)
+            return _read(anchor.source, anchor.note)._replace(ours=anchor.ours)
         except FailwellError as error:
             self._no_anchor(anchor.source, error)
             return None
@@ -212,27 +217,67 @@ class Anchors:
         if self._own is not None:
             self._judge_own(self._own, tree)
         good = below = seen = 0
-        counted = []
         for each in sorted(self._kept, key=lambda head: head.checkpoint.size):
             if self._opens_kept(each):
-                counted.append(str(each.checkpoint.size))
                 # Attack: two histories of one size. That one agrees does not tell where the other parted from it.
                 if each.checkpoint.size > seen:
                     below, seen = good, each.checkpoint.size
                 good = max(good, self._compare_kept(each, tree, below))
-        if counted:
-            self._findings.detail(KEPT, f"{len(counted)} kept, over {', '.join(counted[:5])} entries")
+        self._tell_kept()
+
+    def _tell_kept(self) -> None:
+        """What the kept heads show, and what they cannot."""
+        guard = "" if self._unread is None else f"; what its guard signed last was not read: {self._unread}"
+        if self._alone:
+            ours = "".join(f"; the head {head.source} agrees, over {head.checkpoint.size}" for head, _ in self._agreed)
+            self._findings.uncheckable(
+                KEPT,
+                f"no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show{ours}{guard}",
+            )
+        elif self._agreed:
+            sizes = ", ".join(str(head.checkpoint.size) for head, _ in self._agreed[:5])
+            self._findings.detail(KEPT, f"{len(self._agreed)} kept, over {sizes} entries{self._cosigned()}{guard}")
+
+    def _cosigned(self) -> str:
+        """Which of the known witnesses cosigned what, in words."""
+        if not self._witnesses:
+            return ""
+        seen = [f"{name} over {head.checkpoint.size} entries" for head, names in self._agreed for name in names]
+        names = {name for _, names in self._agreed for name in names}
+        return f"; {len(names)} of {len(self._witnesses)} known witnesses cosigned: {', '.join(seen[:5]) or 'none'}"
+
+    def grade(self) -> Grade:
+        """How strong the seal is, and for how many entries. Who kept a checkpoint cannot be told from its bytes."""
+        if self._findings.counts:
+            return Grade(grade=NO_GRADE, entries=0, why="the record does not verify")
+        if not self.sealed:
+            return Grade(grade=NO_GRADE, entries=0, why="no head that a key from outside vouches for covers it")
+        kept = [head for head, names in self._agreed if names or not head.ours]
+        if not kept:
+            why = "nobody but its operator is known to hold a checkpoint of it: it could have been rewritten whole"
+            return Grade(grade=OPERATOR_ONLY, entries=self.sealed, why=why)
+        size = max(head.checkpoint.size for head in kept)
+        by = "a witness cosigned it" if any(names for _, names in self._agreed) else "somebody else has kept it"
+        return Grade(
+            grade=OTHER_PARTY, entries=size,
+            why=f"a checkpoint over {size} entries agrees, and {by}, who must be another party than the operator; "
+            "entries beyond it are of grade C",
+        )  # fmt: skip
 
     def _open(self, head: _Head, era: Era | None) -> bool:
         """Whether the key from outside vouches for the head; raises what is wrong with its signature."""
         if self.key is None:
             raise InputError("without a log key it vouches for nothing")
-        if self._trusted is None or era is None:
-            note.open_checkpoint(head.note, self.key.name, [(self.key, self._verify)])
-            return True
-        key = note.VerifierKey.parse(era.key)
-        note.open_checkpoint(head.note, era.origin, [(key, self._verify)])
-        return self._keys.eras.index(era) <= self._trusted
+        note.open_checkpoint(head.note, *self._signed_by(era))
+        return self._trusted is None or era is None or self._keys.eras.index(era) <= self._trusted
+
+    def _signed_by(self, era: Era | None) -> tuple[str, list[tuple[note.VerifierKey, VerifySignature]]]:
+        """The origin that a head of this era must bear, and who must have signed it."""
+        if self.key is not None and (self._trusted is None or era is None):
+            return self.key.name, [(self.key, self._verify)]
+        if era is None:
+            raise InputError("no entry names the key that signs it")
+        return era.origin, [(note.VerifierKey.parse(era.key), self._verify)]
 
     def _judge_own(self, own: _Head, tree: Tree) -> None:
         size = own.checkpoint.size
@@ -302,6 +347,7 @@ class Anchors:
         elif kept.size not in tree.roots:
             self._findings.uncheckable(KEPT, f"the tree is broken at entry {tree.broken_at}")
         elif tree.roots[kept.size] == kept.root:
+            self._agreed.append((each, self._cosigners(each)))
             return kept.size
         else:
             last = max(good, kept.size - 1)
@@ -310,6 +356,18 @@ class Anchors:
                 message=f"the checkpoint {each.source} disagrees: one of {good} to {last} was changed",
             )  # fmt: skip
         return good
+
+    def _cosigners(self, each: _Head) -> tuple[str, ...]:
+        """The known witnesses that cosigned a head which the log's key signed. A bad cosignature is a finding."""
+        if not self._witnesses:
+            return ()
+        era = self._keys.of(each.checkpoint.origin, each.checkpoint.size)
+        try:
+            _, cosigned = open_cosigned(each.note, *self._signed_by(era), self._witnesses)
+        except FailwellError as error:
+            self._findings.add(KEPT, "kept.cosignature", f"the checkpoint {each.source}: {error.message}")
+            return ()
+        return tuple(each.key.name for each in cosigned)
 
     def _lost(self, each: _Head, tree: Tree) -> bool:
         """Whether a kept head is of entries that a continuity break gave up: said, with the order that did."""

@@ -91,6 +91,28 @@ class Step:
         return f"{self.number:2d} {self.says}: {self.state}" + (f" ({self.detail})" if self.detail else "")
 
 
+#: Grades of a seal. A is never given here: it takes a quorum of witnesses of another legal entity and a qualified
+#: timestamp, and neither can be told from what a verifier is given.
+NO_GRADE: Final = "none"
+OPERATOR_ONLY: Final = "C"
+OTHER_PARTY: Final = "B"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grade:
+    """How strong the seal of a record is: `grade` none, C or B, for the first `entries` of them, and why."""
+
+    grade: str
+    entries: int
+    why: str
+
+    def line(self) -> str:
+        """One line for people."""
+        if self.grade == NO_GRADE:
+            return f"Grade: none, {self.why}"
+        return f"Grade {self.grade} for the first {self.entries} entries: {self.why}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
@@ -110,6 +132,7 @@ class Report:
     size: int
     unsealed: int
     read: dict[str, int]
+    grade: Grade | None = None
 
     @property
     def ok(self) -> bool:
@@ -136,6 +159,7 @@ class Report:
             "counts": self.counts,
             "checks": [asdict(step) for step in self.checks],
             "read": self.read,
+            "grade": None if self.grade is None else asdict(self.grade),
         }
 
 
@@ -187,12 +211,13 @@ class Findings:
         self._details[step] = what
 
     def report(
-        self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int], unsealed: int = 0
+        self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int],
+        unsealed: int = 0, grade: Grade | None = None,
     ) -> Report:  # fmt: skip
         """The result, once everything has streamed by."""
         return Report(
             findings=self.found(), checks=self.checks(), entries=entries, good=self._good(entries), counts=self.counts,
-            origin=origin, root=root, size=size, unsealed=unsealed, read=read,
+            origin=origin, root=root, size=size, unsealed=unsealed, read=read, grade=grade,
         )  # fmt: skip
 
     def found(self) -> tuple[Finding, ...]:

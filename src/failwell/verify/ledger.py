@@ -11,13 +11,15 @@ rewritten whole by whoever holds the log key.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
+from failwell.core.cosignature import CosignerKey
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import encode_row
 from failwell.verify.anchors import Anchor, VerifySignature
 from failwell.verify.conduct import Conduct
+from failwell.verify.envelope import Decode
 from failwell.verify.finding import ORDERS, REACTIONS, ROWS, VERDICTS, Findings, Report
 from failwell.verify.rebuilt import Shelf, compare_rows
 from failwell.verify.record import ROWS_PHASE, Ledger, Record, Tell, silent
@@ -30,14 +32,18 @@ _HELD_ROWS = 4096
 
 def verify_ledger(
     ledger: Ledger, *, shelf: Shelf, verify: VerifySignature, log_key: str | None, kept: Iterable[Anchor] = (),
-    tell: Tell = silent,
+    witnesses: Sequence[CosignerKey] = (), unread: str | None = None, tell: Tell = silent,
 ) -> Report:  # fmt: skip
     """Verify everything that can be verified without opening blobs.
 
     `verify(public, message, signature)` checks Ed25519; `log_key` is the C2SP vkey of the log, from outside the
-    ledger; `kept` are checkpoints from elsewhere. Raises nothing for what the ledger holds: all of it is findings.
+    ledger; `kept` are checkpoints from elsewhere, `witnesses` the known keys that may have cosigned them, `unread` is
+    why what the guard remembers is not among them; `tell` is told of progress. Raises nothing for what the ledger
+    holds: all of it is findings.
     """
-    record: Record[Entry[Any]] = Record(ledger, decode=_decode, verify=verify, log_key=log_key, kept=kept)
+    record: Record[Entry[Any]] = Record(
+        ledger, decode=_decoder(), verify=verify, log_key=log_key, kept=kept, witnesses=witnesses, unread=unread
+    )
     conduct = Conduct(record.findings, verify)
     record.walk(_Behind(conduct, shelf), tell)
     size = record.chain.size
@@ -73,8 +79,13 @@ def lay_down(conduct: Conduct, shelf: Shelf) -> None:
     conduct.made.clear()
 
 
-def _decode(seq: int, data: bytes) -> Entry[Any]:
-    return decode_entry(data)
+def _decoder() -> Decode[Entry[Any]]:
+    buffer = bytearray()
+
+    def decode(seq: int, data: bytes) -> Entry[Any]:
+        return decode_entry(data, buffer)
+
+    return decode
 
 
 def _compare_rows(findings: Findings, size: int, conduct: Conduct, shelf: Shelf, ledger: Ledger) -> int:

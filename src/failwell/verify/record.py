@@ -9,10 +9,11 @@ verifier; each hands in its own decoder. What the bodies say, and the rows that 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from typing import Any, Final, Generic, NamedTuple, Protocol, TypeVar
 
+from failwell.core.cosignature import CosignerKey
 from failwell.core.errors import Corrupt
 from failwell.verify.anchors import Anchor, Anchors, VerifySignature
 from failwell.verify.beside import Beside
@@ -71,12 +72,13 @@ class Record(Generic[E]):
     """One verification. `walk`, then `report`; what else is found goes to `findings` in between."""
 
     def __init__(
-        self, ledger: Ledger, *, decode: Decode[E], verify: VerifySignature, log_key: str | None, kept: Iterable[Anchor]
-    ) -> None:
+        self, ledger: Ledger, *, decode: Decode[E], verify: VerifySignature, log_key: str | None,
+        kept: Iterable[Anchor], witnesses: Sequence[CosignerKey] = (), unread: str | None = None,
+    ) -> None:  # fmt: skip
         self.findings = Findings()
         self._entries = ledger.entries
         _check_file(self.findings, ledger)
-        self._anchors = Anchors(self.findings, log_key, verify, kept)
+        self._anchors = Anchors(self.findings, log_key, verify, kept, witnesses, unread)
         self._anchors.take_own(_until_corrupt(self.findings, FILE, "checkpoint", ledger.checkpoints))
         self.chain = Chain(self.findings, self._anchors.sizes, decode, verify)
         self._beside = Beside(self.findings, ledger.blobs, ledger.tokens)
@@ -130,7 +132,7 @@ class Record(Generic[E]):
         findings.detail(BOUND, f"{blobs} blobs, {tokens} tokens")
         return findings.report(
             entries=chain.rows, origin=chain.origin, root=None if root is None else root.hex(), size=chain.size,
-            unsealed=self._anchors.unsealed,
+            unsealed=self._anchors.unsealed, grade=self._anchors.grade(),
             read={"entries": chain.rows, "blobs": blobs, "tokens": tokens, "rows": rows},
         )  # fmt: skip
 

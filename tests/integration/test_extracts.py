@@ -21,8 +21,12 @@ from failwell.offline import entries as offline
 from failwell.verify.extract import verify_extract
 from failwell.verify.extract_report import STEPS
 from tests.integration.shell import Shell, open_shell
+from tests.simulate.fixtures import house, stage
+from tests.simulate.house import House, await_true
 from tests.unit.ledger.test_heads import BOT, note
 from tests.unit.verify import ledgers
+
+__all__ = ["house", "stage"]
 
 STRANGER = "spiffe://shop.example/agent/stranger"
 
@@ -207,6 +211,48 @@ def test_rows_that_are_no_entries_do_not_stop_the_look(copy: Path) -> None:
         checked = extracts.verify_agent(copy, "refund-bot")
         assert not checked.ok
         assert checked.report.missing == ((3, 3),)
+
+
+# ---- beside a node ------------------------------------------------------------------------------------------------
+
+
+def test_a_node_counts_when_an_incident_opens_and_when_it_stops(house: House) -> None:
+    path = house.workspace.path
+    node = house.node()
+    caller = house.agent()
+    for number in range(3):
+        assert caller.write(f"c{number}")["verdict"]["verdict"] == "ALLOW"
+    assert caller.write("trip")["verdict"]["verdict"] == "DENY"
+
+    def beside() -> extracts.Extracted | None:
+        made = extracts.export_extract(path, "refund-bot")
+        kinds = {entry.kind: entry.seq for _, data in Extract.parse(made.data).entries if (entry := decode_entry(data))}
+        opened = kinds.get("hold.placed")
+        return made if opened is not None and (made.report.complete_to or 0) > opened else None
+
+    made = await_true(beside)
+    assert made.report.entries > 4
+    assert extracts.verify_agent(path, "refund-bot").ok
+    house.end(node)
+    closed = extracts.export_extract(path, "refund-bot", checkpoints=[made.data])
+    assert closed.report.complete_to == closed.report.size
+    assert closed.report.checks[-1].state == "proved"
+    assert closed.unsealed == 0
+    house.verify()
+
+
+def test_after_a_node_was_killed_its_agents_record_is_still_told_as_far_as_it_was_counted(house: House) -> None:
+    path = house.workspace.path
+    node = house.node()
+    house.agent().write("c1")
+    node.kill()
+    house.hang_up()
+    made = extracts.export_extract(path, "refund-bot")
+    assert (made.report.complete_to or 0) <= made.report.size
+    assert extracts.verify_agent(path, "refund-bot").ok
+    again = house.node()
+    house.end(again)
+    assert extracts.export_extract(path, "refund-bot").report.since == 0
 
 
 # ---- at the command line -----------------------------------------------------------------------------------------

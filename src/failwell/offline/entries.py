@@ -9,7 +9,9 @@ place and hash are checked then, their meaning is not, and `KNOWN` tells which t
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterable
 from json import JSONDecoder, JSONEncoder
+from json.encoder import c_make_encoder, encode_basestring  # type: ignore[attr-defined]
 from typing import Any, Final, NamedTuple, NoReturn
 
 from failwell.core.errors import Corrupt
@@ -107,6 +109,7 @@ _FIELDS: Final[dict[str, tuple[type, ...]]] = {
     "refs": (list,), "run": _OPTIONAL_NUMBER, "seq": _NUMBER, "tokens": (list,), "v": _NUMBER,
 }  # fmt: skip
 _NAMES: Final = tuple(_FIELDS)
+_BLOB: Final = Blob._fields
 #: Rows of types that fit: every mixture met so far, so that one look decides for nearly all entries.
 _fitting: set[tuple[type, ...]] = set()
 
@@ -135,9 +138,23 @@ def _constant(_name: str) -> NoReturn:
 _decoder: Final[Any] = JSONDecoder(parse_float=_float, parse_constant=_constant)
 #: Without `decode`'s search for space around the value, which is none of ours.
 _scan: Final = _decoder.scan_once
-_encode: Final = JSONEncoder(
-    ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":")
-).encode
+_encoder = JSONEncoder(ensure_ascii=False, check_circular=False, allow_nan=False, sort_keys=True, separators=(",", ":"))
+
+
+def _pieces_of() -> Callable[[Any, int], Iterable[str]]:
+    """`pieces(value, 0)`: the canonical text in pieces, as `JSONEncoder.encode` makes it.
+
+    Where Python's encoder has a part in C, that part is made once instead of once for each entry.
+    """
+    if c_make_encoder is None:
+        return lambda value, _: (_encoder.encode(value),)
+    made: Callable[[Any, int], Iterable[str]] = c_make_encoder(
+        None, _encoder.default, encode_basestring, None, ":", ",", True, False, False
+    )
+    return made
+
+
+_pieces: Final = _pieces_of()
 
 
 def decode_entry(seq: int, data: bytes) -> Entry:
@@ -156,9 +173,10 @@ def decode_entry(seq: int, data: bytes) -> Entry:
         _fitting.add(types)
     _check_keys(fields["body"], MAX_DEPTH - 1)  # all else in it has a fixed shape
     if fields["refs"]:
-        fields["refs"] = [_citation(each) for each in fields["refs"]]
-    if fields["blob"] is not None:
-        fields["blob"] = _blob(fields["blob"])
+        fields["refs"] = list(map(_citation, fields["refs"]))
+    blob = fields["blob"]
+    if blob is not None:
+        fields["blob"] = _blob(**blob) if tuple(blob) == _BLOB else _no_blob()
     for token in fields["tokens"]:
         if type(token) is not str:
             raise Corrupt("a token's digest is not text")
@@ -184,7 +202,7 @@ def _canonical(data: bytes) -> Any:
         value, _ = _scan(text, 0)
         # INVARIANT: the comparison decides. It refuses duplicate keys, spaces, escapes, order, -0, byte order marks and
         # whatever stands behind the value; what it cannot see (floats, large integers) is looked at on its own.
-        same = _encode(value) == text
+        same = "".join(_pieces(value, 0)) == text
     except RecursionError:
         raise Corrupt(f"nested more than {MAX_DEPTH} deep") from None
     except StopIteration:
@@ -254,9 +272,12 @@ def _citation(value: Any) -> Citation:
     raise Corrupt("a reference is not an origin, a number and a leaf")
 
 
-def _blob(value: dict[str, Any]) -> Blob:
-    _check_types(value, {"ciphertext": _TEXT, "key": _TEXT}, "a blob")
-    return Blob(value["ciphertext"], value["key"])
+def _blob(ciphertext: Any, key: Any) -> Blob:
+    return Blob(ciphertext, key) if type(ciphertext) is str and type(key) is str else _no_blob()
+
+
+def _no_blob() -> NoReturn:
+    raise Corrupt("a blob is not two digests")
 
 
 def _body(fields: dict[str, Any]) -> Body:

@@ -8,6 +8,7 @@ says so. Of the entries only those are decoded that name the log's keys, and tho
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from hashlib import sha256
 from itertools import islice
 from operator import add
@@ -24,8 +25,9 @@ from failwell.verify.record import CORE, Ledger, Tell
 
 #: Entries that are hashed together up to the root of one subtree. A power of two.
 BLOCK: Final = 4096
-#: An entry of these kinds has this text, and inside a string its quotes would be escaped.
-_NAMING: Final = tuple(b'"kind":"%b"' % kind.encode() for kind in (LOG_KEY, CONTINUED))
+#: An entry of these kinds has this text (its envelope is sorted: boot, kind, mono_us), and inside a string its quotes
+#: would be escaped. The longer a text is, the faster it is found not to be there.
+_NAMING: Final = tuple(b'","kind":"%b","mono_us":' % kind.encode() for kind in (LOG_KEY, CONTINUED))
 _Grown = tuple[Frontier, list[bytes]]
 _NOT_MADE: Final = "not looked at: only hashes were asked for"
 
@@ -149,10 +151,10 @@ class HashTree:
 
     def _columns(self, block: list[Any]) -> list[tuple[Any, ...]] | None:
         """Bytes, leaves and nodes of the next rows; None where they are not the next, or no rows: a finding."""
-        if {len(row) for row in block} == {4}:
+        with suppress(ValueError):  # rows of different lengths
             seqs, *columns = zip(*block, strict=True)
             next_ones = seqs == tuple(range(self.size, self.size + len(block))) and set(map(type, seqs)) == {int}
-            if next_ones and all(set(map(type, column)) == {bytes} for column in columns):
+            if next_ones and [set(map(type, column)) for column in columns] == [{bytes}] * 3:
                 return columns
         for seq, row in enumerate(block, self.size):
             if len(row) != 4 or type(row[0]) is not int or any(type(part) is not bytes for part in row[1:]):

@@ -111,7 +111,7 @@ class Questions:
         newest = writer.seals.newest
         return status | {
             "sealed": 0 if newest is None else newest.size,
-            "guard": node.guard_place,
+            "guard": node.workspace.guard_line() if node.workspace.guard.exists() else "",
             "pid": node.pid,
             "workspace": str(node.workspace.path),
             "health": "ok" if failure is None else failure.message,

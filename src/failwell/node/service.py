@@ -12,6 +12,7 @@ import contextlib
 import os
 import resource
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 from failwell.core import contract as contracts
@@ -75,17 +76,18 @@ class Node:
         self.name = f"node-{secrets.token_hex(8)}"
         self._clock = SystemClock()
         self._lock = Lock(workspace)
+        self._left: list[Callable[[], None]] = [self._lock.release]
         try:
             self._open()
         except BaseException:
-            self._lock.release()
+            for close in reversed(self._left):
+                close()
             raise
 
     # -- start -------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        ledger_keys = self.workspace.open_keys()
-        book = open_book(self.workspace, ledger_keys, self._clock)
+        book = open_book(self.workspace, self.workspace.open_keys(), self._clock)
         self.origin = book.origin
         self.origins = tuple(origin for _, origin in reversed(book.state.origins))
         self.mode = book.state.mode
@@ -93,7 +95,7 @@ class Node:
             raise InputError(f"{self.workspace.path} is a {self.mode} ledger: no node serves it")
         self.storage, self.vault = book.storage, book.vault
         guard, behind = open_guard(self.workspace, book)
-        self.guard_place = self.workspace.guard_line() if self.workspace.guard.exists() else ""
+        self._left.append(guard.close)
         self.settings = settings_in_force(book)
         self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
@@ -392,9 +394,8 @@ def _declared(state: Any, agent: str, name: str) -> contracts.Tool | None:
     return None if contract is None else next((tool for tool in contract.tools if tool.tool == name), None)
 
 
-def _nobody() -> tuple[int, ...]:
-    """The children of the node process that are no tools and run in sessions of their own: it has none."""
-    return ()
+#: The children of the node process that are no tools and run in sessions of their own: it has none.
+_nobody: Callable[[], tuple[int, ...]] = tuple
 
 
 def _nothing(_: Any) -> None:

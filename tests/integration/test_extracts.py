@@ -15,7 +15,7 @@ from failwell.core.extract import Extract
 from failwell.core.records import decode_entry
 from failwell.identity import keys
 from failwell.ledger.heads import Heads
-from failwell.node import audit, extracts
+from failwell.node import audit, continuity, extracts
 from failwell.node.workspace import Workspace
 from failwell.offline import entries as offline
 from failwell.verify.extract import verify_extract
@@ -253,6 +253,31 @@ def test_after_a_node_was_killed_its_agents_record_is_still_told_as_far_as_it_wa
     again = house.node()
     house.end(again)
     assert extracts.export_extract(path, "refund-bot").report.since == 0
+
+
+def test_after_a_change_of_key_and_a_break_every_key_that_may_vouches_for_an_extract(house: House) -> None:
+    path, anna = house.workspace.path, house.persons["anna"]
+    first, before = key_of(path), extracts.export_extract(path, "refund-bot").data
+    continuity.rotate_key(house.workspace, anna, "once a year", lambda shown: True)
+    second = key_of(path)
+    house.end(house.node())  # it counts, and stops
+    rotated = extracts.export_extract(path, "refund-bot", checkpoints=[before]).data
+    for key in (first, second):
+        report = verify_extract(rotated, decode=offline.decode_entry, verify=keys.verify, log_key=key)
+        assert report.ok, report.findings
+        assert extracts.verify_agent(path, "refund-bot", log_key=key, checkpoints=[before]).ok
+    shutil.rmtree(house.workspace.guard_place())
+    continuity.continue_log(house.workspace, anna, "the guard's disk died", lambda shown: True)
+    third = key_of(path)
+    node = house.node()
+    assert house.agent().write("after")["verdict"]["verdict"] == "ALLOW"
+    house.end(node)
+    made = extracts.export_extract(path, "refund-bot", checkpoints=[before, rotated])
+    assert made.report.checks[-1].state == "proved"
+    assert made.report.complete_to == made.report.size
+    for key, code in ((first, "head.key"), (second, "head.key"), (third, None)):
+        report = verify_extract(made.data, decode=offline.decode_entry, verify=keys.verify, log_key=key)
+        assert set(report.counts) == ({code} if code else set())
 
 
 # ---- at the command line -----------------------------------------------------------------------------------------

@@ -2,18 +2,21 @@
 
 A ledger file that was restored, cut off or exchanged is behind what its guard remembers, or beside it. Then nothing
 more may be written under the same name: it would be a second history. Nothing here mends that; a person orders it.
+While a node runs, what cannot be undone waits here for its seal.
 """
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Sequence
 
-from failwell.core import merkle
-from failwell.core.errors import Corrupt, FailwellError
+from failwell.core import merkle, note
+from failwell.core.errors import Corrupt, FailwellError, InputError
 from failwell.guard.place import place_of
 from failwell.guard.remote import RemoteGuard
 from failwell.ledger.book import Book
+from failwell.ledger.seals import LATE_S, Seals
 from failwell.node.workspace import Workspace
 from failwell.ports.guard import Guard, GuardFailed, KeyChange, Sealed
 from failwell.storage.tail import check_tail
@@ -40,12 +43,24 @@ def check_history(guard: Guard, book: Book) -> None:
         raise Behind(f"the record has {size} entries, and its guard remembers none of them", hint=HINT)
     if signed > size:
         raise Behind(f"the record has {size} entries, and its guard has signed {signed}: the end is lost", hint=HINT)
+    # Attack: an older memory of the guard put back, so that it signs another future from there.
+    if signed < (sealed := _sealed(book)):
+        raise Behind(f"the record is sealed over {sealed} entries, of which its guard remembers {signed}", hint=HINT)
     if merkle.range_root(0, signed, book.subtree) != root:
         raise Behind(f"the first {signed} entries of the record are not those that its guard signed", hint=HINT)
     try:
         check_tail(book.storage, signed)
     except Corrupt as error:
         raise Behind(f"the newest part of the record does not hold together: {error.message}", hint=HINT) from error
+
+
+def _sealed(book: Book) -> int:
+    """How many entries the stored checkpoint covers; a guard remembers what it signs before it hands it out."""
+    stored = book.storage.checkpoint()
+    try:
+        return 0 if stored is None else note.Checkpoint.parse(note.SignedNote.parse(stored).text).size
+    except InputError:
+        return 0  # `ledger verify` tells what it is
 
 
 def _finish_rotation(guard: Guard, book: Book) -> None:
@@ -115,3 +130,17 @@ def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError |
     except FailwellError as error:
         return guard if guard is not None and isinstance(error, Behind) else NoGuard(error), error
     return guard, None
+
+
+async def sealed(seals: Seals, entry: int) -> None:
+    """Wait until the guard has signed over `entry`; Unhealthy after a second (D18).
+
+    INVARIANT: no leave for what cannot be undone goes out on a verdict that its record could still lose unnoticed.
+    """
+    try:
+        await asyncio.wait_for(asyncio.wrap_future(seals.wait(entry + 1)), LATE_S)
+    except TimeoutError:
+        raise Unhealthy(
+            f"entry {entry} was not sealed within {LATE_S:g} s: what cannot be undone does not start before it is",
+            code="unsealed", hint="failwell doctor says what is wrong with the guard.",
+        ) from None  # fmt: skip

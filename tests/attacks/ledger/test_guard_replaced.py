@@ -1,7 +1,7 @@
 """The guard's memory taken away or exchanged: the attacker can write the guard's directory.
 
-Deleted, damaged, another guard's in its place: nothing is signed, nothing is begun anew, and the record is only read
-until a person orders to go on. An older memory put back alone only forgets how far it had signed.
+Deleted, damaged, another guard's or an older one in its place: nothing is signed, nothing is begun anew, and the record
+is only read until a person orders to go on.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from failwell.core.errors import FailwellError
 from failwell.guard.sealing import LocalGuard
 from failwell.node import assembly, audit, guarding
 from failwell.node.workspace import Workspace
-from failwell.ports.guard import GuardRefused
 from tests.attacks.ledger.judging import TALLY, caught, fair
 from tests.unit.verify import ledgers
 
@@ -96,9 +95,8 @@ def test_the_guards_memory_damaged_in_both_copies(shop: Path, rng: random.Random
     assert start(shop) is None
 
 
-def test_an_older_memory_of_the_guard_put_back_alone_signs_no_other_history(tmp_path: Path) -> None:
-    """It forgets how far it had signed: for a fork from there one needs the ledger's file too, and a kept checkpoint
-    tells. The ledger as it is goes on."""
+def test_an_older_memory_of_the_guard_put_back_alone(tmp_path: Path) -> None:
+    """It would sign another future from there; the record's own checkpoint says that it had signed more."""
     path, guard = tmp_path / "shop", tmp_path / "shop.guard"
     with ledgers.fresh(path) as made:
         ledgers.begin(made)
@@ -106,13 +104,7 @@ def test_an_older_memory_of_the_guard_put_back_alone_signs_no_other_history(tmp_
     with ledgers.reopened(path, ledgers.StepClock(boot="b" * 32)) as made:
         ledgers.work(made)
         kept = made.sealed()
-        size = made.book.state.size
     shutil.rmtree(guard)
     shutil.copytree(tmp_path / "older", guard)
-    older = made.guard()
-    TALLY.attacks += 1
-    with pytest.raises(GuardRefused, match="remembers a tree of"):
-        older.seal(size + 1, bytes(32), [], since=size)
-    TALLY.detected += 1
-    older.close()
-    fair(audit.verify_workspace(path, checkpoints=[kept]))
+    assert "of which its guard remembers 19" in refused(path).message
+    fair(audit.verify_workspace(path, checkpoints=[kept]))  # nothing is wrong with the record

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from failwell.core import merkle
 from failwell.verify.agents import Agents
-from failwell.verify.finding import Findings, Report
+from failwell.verify.finding import COUNTS, Findings, Report
+from tests.unit.verify.logs import Log
 
 A, B = "spiffe://shop.example/agent/a", "spiffe://shop.example/agent/b"
 
@@ -79,3 +81,76 @@ def test_an_entry_that_cannot_be_read_accuses_no_later_one_that_counts_it() -> N
     assert taken([*HONEST[:3], None, *HONEST[4:]])[1].ok
     # It counts one entry only: one that counts backwards past it is wrong all the same.
     assert not taken([*HONEST[:3], None, Envelope(A, 0, None), HONEST[5]])[1].ok
+
+
+# ---- the root over all of them ---------------------------------------------------------------------------------------
+
+
+def lines(log: Log) -> list[str]:
+    """The sorted lines `AGENT COUNT LEAF` as they stand now, counted by hand."""
+    leaves = [row[2].hex() for row in log.rows()]
+    reached: dict[str, tuple[int, str]] = {}
+    for entry, leaf in zip(log.entries, leaves, strict=True):
+        if entry["agent"] is not None:
+            reached[entry["agent"]] = reached.get(entry["agent"], (0, ""))[0] + 1, leaf
+    return [f"{agent} {count} {leaf}" for agent, (count, leaf) in sorted(reached.items())]
+
+
+def root(of: list[str]) -> str:
+    return merkle.root_of(merkle.leaf_hash(line.encode()) for line in of).hex()
+
+
+def busy(count: int) -> Log:
+    """A log in which `count` agents wrote, one entry more than the one before each."""
+    log = Log()
+    for number in range(count):
+        for _ in range(number % 5 + 1):
+            log.add("run.closed", agent=f"spiffe://shop.example/agent/{number:03d}", reason="done")
+    return log
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 7, 40])
+def test_the_root_over_all_agents_as_they_stand_before_it_holds_again_and_again(count: int) -> None:
+    log = busy(count)
+    for _ in range(3):
+        found = lines(log)
+        log.add("heads", root=root(found), agents=len(found), upto=log.size)
+        log.add("run.opened", agent="spiffe://shop.example/agent/000")
+        log.add("run.opened", agent=f"spiffe://shop.example/agent/new-{log.size}")
+    report = log.verify()
+    assert report.ok, report.findings
+    assert (report.checks[COUNTS - 1].state, report.checks[COUNTS - 1].detail) == ("proved", "3 roots")
+
+
+def test_a_root_that_leaves_out_an_agent_or_an_entry_or_counts_as_of_another_moment() -> None:
+    honest = lines(busy(9))
+    size = busy(9).size
+    wrong: list[dict[str, Any]] = [
+        {"root": root(honest[:-1]), "agents": 8, "upto": size},
+        {"root": root(honest[:-1]), "agents": 9, "upto": size},
+        {"root": root([*honest[:-1], honest[-1].replace(" 4 ", " 3 ")]), "agents": 9, "upto": size},
+        {"root": root([*honest[:-1], honest[-1][:-64] + "0" * 64]), "agents": 9, "upto": size},
+        {"root": root(sorted(honest, reverse=True)), "agents": 9, "upto": size},
+        {"root": root(honest), "agents": 8, "upto": size},
+        {"root": root(honest), "agents": 9, "upto": size - 1},
+        {"root": root(honest).upper(), "agents": 9, "upto": size},
+        {"root": "", "agents": 0, "upto": 0},
+    ]
+    for body in wrong:
+        log = busy(9)
+        seq = log.add("heads", **body)
+        report = log.verify()
+        assert report.counts == {"heads.root": 1}, body
+        assert report.first_bad == seq
+
+
+def test_a_root_behind_an_entry_that_cannot_be_read_is_said_to_be_not_checkable() -> None:
+    log = busy(5)
+    found = lines(log)
+    log.add("heads", root=root(found), agents=len(found), upto=log.size)
+    rows = log.rows()
+    rows[3] = (3, rows[3][1] + b" ", *rows[3][2:])
+    report = log.verify(rows=rows)
+    assert "heads.root" not in report.counts
+    assert report.checks[COUNTS - 1].state == "not checkable"
+    assert report.first_bad == 3

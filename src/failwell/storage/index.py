@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from typing import Any
 import apsw
 
 from failwell.core.tokens import MAX_TOKENS
-from failwell.ports.storage import StorageFailed
+from failwell.ports.storage import StorageFailed, StoredEntry
 from failwell.storage import files
 
 NAME = "index.db"
@@ -195,6 +195,28 @@ class Index:
         """Numbers of the agent's last `count` entries, newest first."""
         sql = f"SELECT seq FROM numbered WHERE agent = {_AGENT} ORDER BY aseq DESC LIMIT ?"  # noqa: S608
         return [seq for (seq,) in self._ask(sql, agent, count)]
+
+    def entries(self, seqs: Iterable[int]) -> Iterator[StoredEntry]:
+        """The rows of these entries in the order given, each read by itself."""
+        for seq in seqs:
+            for row in self._ask("SELECT seq, data, leaf, nodes FROM ledger.entry WHERE seq = ?", seq):
+                yield StoredEntry(*row)
+
+
+def borrow(ledger: Path, beside: Path, directory: Path, *, live: bool) -> Index:
+    """An index of `ledger` in a private `directory`, up to now, begun from the one that lies at `beside`, if any.
+
+    For commands that write nothing into a workspace. `live`: a node writes to both. Raises StorageFailed, OSError.
+    """
+    path = directory / NAME
+    if beside.exists():
+        try:
+            (files.copy_live if live else files.copy)(beside, path)
+        except apsw.Error:
+            remove(path)  # it is made from the ledger then
+    borrowed = Index(ledger, path)
+    borrowed.catch_up()
+    return borrowed
 
 
 def remove(path: Path) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from failwell.core.errors import Corrupt
 from failwell.ports.storage import Batch, StorageFailed, StorageForeign, StoredBlob, StoredEntry, StoredToken
 from failwell.storage import files, wal
 from failwell.storage.files import APPLICATION_ID, copy, copy_live
-from failwell.storage.index import NAME, Index
+from failwell.storage.index import NAME, Follower, Index
 from failwell.storage.layouts import (
     LAYOUT_VERSION,
     PUT,
@@ -80,6 +80,7 @@ class SqliteStorage:
         self._failed: StorageFailed | None = None
         self._uncertain = False
         self._index: Index | None = None
+        self._follower: Follower | None = None
         log = self._log()
         before = _moved(path) if log.data else 0
         if rebuild is not None:
@@ -294,6 +295,10 @@ class SqliteStorage:
             return True
         return index.catch_up(pages)
 
+    def follow(self, failed: Callable[[StorageFailed], None]) -> None:
+        """Keep the index up to date from a thread of its own until `close`; `failed` is told, and it is tried again."""
+        self._follower = Follower(self.index_more, failed)
+
     def spend_reserve(self) -> None:
         self.reserve_path.unlink(missing_ok=True)
 
@@ -346,6 +351,8 @@ class SqliteStorage:
                 connection.close(True)
 
     def close(self) -> None:
+        if self._follower is not None:
+            self._follower.close()
         with self._lock:
             # On a full or failing disk the log stays beside the file and is replayed at the next start.
             if self._failed is None:

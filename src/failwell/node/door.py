@@ -26,6 +26,7 @@ from failwell.identity import agents, names
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
 from failwell.node.actions import CALLER_GONE
+from failwell.node.guarding import sealed
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ class Connection(asyncio.Protocol):
         verdict = await decided
         if verdict.verdict == "ALLOW" and verdict.irreversible:
             try:
-                await self._node.sealed(verdict.entry)
+                await sealed(self._node.writer.seals, verdict.entry)
             except FailwellError as error:
                 if not verdict.repeated:
                     await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))

@@ -27,7 +27,6 @@ from failwell.identity.persons import verify_order
 from failwell.ledger.book import Book
 from failwell.ledger.heads import Heads
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
-from failwell.ledger.seals import LATE_S
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
 from failwell.node.alarm import Alarm
@@ -43,7 +42,7 @@ from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
-from failwell.node.guarding import open_guard
+from failwell.node.guarding import open_guard, sealed
 from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
@@ -251,7 +250,7 @@ class Node:
             )
         deadline_us = None if tool is None else tool.deadline_us
         if verdict.irreversible:
-            await self.sealed(verdict.entry)
+            await sealed(self.writer.seals, verdict.entry)
         if how == "begin":
             return Target(command=()), deadline_us
         declared = self.settings.tools.get(verdict.tool)
@@ -263,19 +262,6 @@ class Node:
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
         return target, deadline_us
-
-    async def sealed(self, entry: int) -> None:
-        """Wait until the guard has signed over `entry`; Unhealthy after a second (D18).
-
-        INVARIANT: no leave for what cannot be undone goes out on a verdict that its record could still lose unnoticed.
-        """
-        try:
-            await asyncio.wait_for(asyncio.wrap_future(self.writer.seals.wait(entry + 1)), LATE_S)
-        except TimeoutError:
-            raise Unhealthy(
-                f"entry {entry} was not sealed within {LATE_S:g} s: what cannot be undone does not start before it is",
-                code="unsealed", hint="failwell doctor says what is wrong with the guard.",
-            ) from None  # fmt: skip
 
     async def execute(
         self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target, deadline_us: int | None

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 
 from failwell.core import merkle, note
-from failwell.core.errors import Corrupt, FailwellError, Unhealthy
+from failwell.core.errors import Corrupt, FailwellError, InputError, Unhealthy
 from failwell.guard.place import place_of
 from failwell.guard.remote import RemoteGuard
 from failwell.ledger.book import Book

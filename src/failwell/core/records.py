@@ -19,8 +19,6 @@ import msgspec
 
 from failwell.core import canonical
 from failwell.core.errors import Corrupt, InputError
-from failwell.core.tokens import MAX_TOKENS as MAX_TOKENS  # noqa: PLC0414  (part of how an entry binds its rows)
-from failwell.core.tokens import token_digest as token_digest  # noqa: PLC0414
 
 MAX_ENTRY_BYTES = 65_535
 

@@ -18,16 +18,15 @@ from failwell.core import kinds, merkle, note, rows
 from failwell.core.errors import Corrupt, FailwellError
 from failwell.core.instants import format_at
 from failwell.core.records import (
-    MAX_TOKENS,
     Draft,
     Entry,
     Ref,
     decode_entry,
     encode_entry,
     kind_of,
-    token_digest,
 )
 from failwell.core.state import State
+from failwell.core.tokens import MAX_TOKENS, token_digest
 from failwell.ledger.jobs import Job, Turn
 from failwell.ledger.vault import Minted, Vault
 from failwell.ports.clock import Clock

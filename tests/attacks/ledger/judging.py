@@ -16,8 +16,8 @@ import apsw
 
 from failwell.core import merkle, note, proof
 from failwell.core.errors import Corrupt
-from failwell.core.records import MAX_TOKENS
 from failwell.core.rows import TABLES
+from failwell.core.tokens import MAX_TOKENS
 from failwell.identity import keys
 from failwell.node.copies import DiskShelf
 from failwell.verify.finding import KEPT, ROWS, Report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from failwell.core.records import MAX_TOKENS
+from failwell.core.tokens import MAX_TOKENS
 from tests.attacks.ledger.judging import COLUMNS, Ground, caught, told
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hashlib import sha256
 from itertools import permutations
 
-from failwell.core.records import BlobRef, token_digest
+from failwell.core.records import BlobRef
+from failwell.core.tokens import token_digest
 from tests.attacks.ledger.judging import Ground, caught, undetected
 from tests.unit.verify.forgery import Forger, replace
 

@@ -15,7 +15,6 @@ from failwell.core import canonical, kinds
 from failwell.core.errors import Corrupt
 from failwell.core.records import (
     MAX_ENTRY_BYTES,
-    MAX_TOKENS,
     BlobRef,
     Body,
     Entry,
@@ -24,9 +23,9 @@ from failwell.core.records import (
     encode_entry,
     kind_of,
     register,
-    token_digest,
 )
 from failwell.core.records import kinds as registered
+from failwell.core.tokens import MAX_TOKENS, token_digest
 from tests.unit.core.entries import TYPES, bodies, entry_of, specimen
 
 EVERY_KIND = sorted(TYPES)

@@ -12,8 +12,9 @@ from failwell.core import kinds, merkle, note
 from failwell.core.errors import Corrupt
 from failwell.core.instants import parse_at
 from failwell.core.react import react
-from failwell.core.records import MAX_TOKENS, Draft, Entry, decode_entry
+from failwell.core.records import Draft, Entry, decode_entry
 from failwell.core.state import State
+from failwell.core.tokens import MAX_TOKENS
 from failwell.core.windows import EVER
 from failwell.identity import keys
 from failwell.ledger import book as books

@@ -8,7 +8,7 @@ import random
 import pytest
 
 from failwell.core.errors import Corrupt
-from failwell.core.records import token_digest
+from failwell.core.tokens import token_digest
 from failwell.ledger.vault import Vault, commitment
 from failwell.ports.storage import StoredBlob, StoredToken
 

@@ -137,8 +137,8 @@ class Index:
     def _fill(self) -> bool:
         """Index one page; False where nothing is left."""
         with self._write:
-            last = self._write.execute("SELECT max(seq) FROM ledger.entry").fetchone()[0]
-            end = min(self.size + PAGE, 0 if last is None else int(last) + 1)
+            last: Any = self._write.execute("SELECT coalesce(max(seq), -1) FROM ledger.entry").fetchall()
+            end = min(self.size + PAGE, last[0][0] + 1)
             if end <= self.size:
                 return False
             self._write.execute(_FILL, {"first": self.size, "end": end, "tokens": MAX_TOKENS})

@@ -24,6 +24,7 @@ import msgspec
 
 from failwell.core.errors import Corrupt, Unhealthy
 from failwell.core.rows import TABLES
+from failwell.ports.storage import StorageFailed
 from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
@@ -61,9 +62,13 @@ def declared_objects(layout: int = LAYOUT_VERSION) -> list[tuple[str, str, str |
 
 def spelled(layout: int, table: str, rows: Iterable[tuple[Any, str, int]]) -> Iterator[tuple[Any, str, int]]:
     """Rebuilt rows (key, canonical JSON, entry) as a release of `layout` wrote them, to be held against its file."""
-    spell = _SPELLED.get((layout, table), lambda row: row)
+    spell = _SPELLED.get((layout, table), _as_now)
     for key, text, entry in rows:
         yield key, msgspec.json.encode(spell(msgspec.json.decode(text)), order="sorted").decode(), entry
+
+
+def _as_now(row: dict[str, Any]) -> dict[str, Any]:
+    return row
 
 
 def _first_workspace(row: dict[str, Any]) -> dict[str, Any]:
@@ -124,7 +129,7 @@ def migrate(path: Path, rebuild: Rebuild) -> int | None:
     except apsw.Error as error:
         raise files.failure(error, f"bringing {path} to layout {LAYOUT_VERSION} failed") from error
     except OSError as error:
-        raise files.StorageFailed(f"bringing {path} to layout {LAYOUT_VERSION} failed: {error}") from error
+        raise StorageFailed(f"bringing {path} to layout {LAYOUT_VERSION} failed: {error}") from error
     return layout if layout < LAYOUT_VERSION else None
 
 

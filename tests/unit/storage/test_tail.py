@@ -35,7 +35,7 @@ def write(path: Path, size: int) -> bytes:
 
 def spoil(path: Path, sql: str, *bindings: object) -> SqliteStorage:
     connection = apsw.Connection(str(path))
-    connection.execute(sql, bindings)  # type: ignore[arg-type]
+    connection.execute(sql, bindings)
     connection.close()
     return SqliteStorage(path)
 

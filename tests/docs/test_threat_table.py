@@ -50,8 +50,9 @@ def rows(text: str) -> list[Row]:
             continue
         if len(cells) != len(HEAD) or not re.fullmatch(r"T\d\d", cells[0]):
             raise ValueError(f"not a row of the threat table: {line}")
-        *plain, tests = cells
-        found.append(Row(*plain, tests=tuple(each.strip("` ") for each in tests.split("<br>"))))
+        number, attack, holds, found_by, grade, located, tests = cells
+        named = tuple(each.strip("` ") for each in tests.split("<br>"))
+        found.append(Row(number, attack, holds, found_by, grade, located, named))
     return found
 
 

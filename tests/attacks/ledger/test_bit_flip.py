@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,7 +30,7 @@ class Flipping(SqliteStorage):
         if self.spoil is not None:
             (at, column), self.spoil = self.spoil, None
             first = batch.entries[0]
-            values = list(first)
+            values: list[Any] = list(first)
             data = values[column]
             values[column] = data[: at % len(data)] + bytes([data[at % len(data)] ^ 1]) + data[at % len(data) + 1 :]
             batch = batch._replace(entries=[StoredEntry(*values), *batch.entries[1:]])

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from failwell.core import kinds, note
-from failwell.core.records import Entry
+from failwell.core.records import Draft, Entry
 from failwell.guard.keypair import KeyPair
 from failwell.guard.sealing import LocalGuard
 from failwell.identity import keys, persons
@@ -58,7 +58,7 @@ def continued(tmp_path_factory: pytest.TempPathFactory) -> Continued:
         done = continuity.continue_log(workspace, olga, "the disk died", lambda shown: True)
         clock = ledgers.StepClock(boot="d" * 32, wall_us=ledgers.START_US + 10**15)
         with ledgers.reopened(path, clock) as made:
-            made.write(ledgers.Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
+            made.write(Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
         return Continued(Image(path), before, done.entry, done.was, place / "shop.guard", kept_of_rest, kept_of_lost)
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from failwell.core import kinds
 from failwell.core.heads import HeadsTree
+from failwell.core.records import Draft
 from failwell.core.state import State
 from failwell.ledger.heads import Heads
 from failwell.verify.finding import Report
@@ -27,7 +28,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Ground:
         made.do(heads.write)
         ledgers.work(made)
         made.do(heads.write)
-        made.write(ledgers.Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
+        made.write(Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
     return Ground(path)
 
 

@@ -7,6 +7,7 @@ key is). Every signature below is made of public material only.
 from __future__ import annotations
 
 import hmac
+import random
 from hashlib import sha256, sha512
 
 from failwell.core import note
@@ -65,3 +66,17 @@ def test_a_genuine_signature_spelled_otherwise_is_not_a_second_signature(ground:
     assert not keys.verify(key.public, data.text.encode(), other)
     TALLY.attacks += 1
     TALLY.detected += 1
+
+
+def test_a_checkpoint_changed_on_its_way_accuses_the_checkpoint_not_the_ledger(
+    ground: Ground, rng: random.Random
+) -> None:
+    """Attack: have an honest operator accused by a forged anchor. It is said that the anchor is none of this log."""
+    kept = ground.kept()
+    for _ in range(60):
+        at = rng.randrange(len(kept))
+        changed = kept[:at] + bytes([kept[at] ^ 1 << rng.randrange(8)]) + kept[at + 1 :]
+        report = ground.forger().verify(changed)
+        caught(report, code="kept.unsigned")
+        assert set(report.counts) == {"kept.unsigned"}
+        assert report.good == ground.size

@@ -19,6 +19,7 @@ from failwell.core.records import decode_entry
 from failwell.identity import keys
 from failwell.ledger.heads import Heads
 from failwell.node import extracts
+from failwell.verify.anchors import Anchor
 from failwell.verify.extract import verify_extract
 from failwell.verify.extract_report import KEPT, ExtractReport
 from tests.attacks.ledger.judging import TALLY
@@ -64,7 +65,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
 
 def judge(shop: Shop, extract: Extract | bytes, *kept: bytes, agent: str = ledgers.AGENT) -> ExtractReport:
     data = extract if isinstance(extract, bytes) else extract.encode()
-    anchors = [extracts.Anchor(f"checkpoint {number}", each) for number, each in enumerate(kept)]
+    anchors = [Anchor(f"checkpoint {number}", each) for number, each in enumerate(kept)]
     return verify_extract(
         data, decode=lambda _, data: decode_entry(data), verify=keys.verify, log_key=shop.key, kept=anchors, agent=agent
     )

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from failwell.core import kinds, note
+from failwell.core.records import Draft
 from failwell.guard.keypair import KeyPair
 from failwell.guard.sealing import LocalGuard
 from failwell.guard.state import peek
@@ -54,7 +55,7 @@ def rotated(tmp_path_factory: pytest.TempPathFactory) -> Rotated:
     olga = persons.Signer("olga", keys.from_seed(b"\1" * 32))
     done = continuity.rotate_key(workspace, olga, "once a year", lambda shown: True)
     with ledgers.reopened(path, ledgers.StepClock(boot="d" * 32, wall_us=LATER)) as made:
-        made.write(ledgers.Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
+        made.write(Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"))
     return Rotated(path, Image(path), done.entry, was, kept)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds
-from failwell.core.records import Entry
+from failwell.core.records import Draft, Entry
 from failwell.node import audit
 from failwell.storage import sqlite
 from tests.attacks.ledger.judging import Ground, caught, fair, undetected
@@ -71,6 +71,7 @@ def test_a_tail_that_breaks_the_rules_of_the_record_is_found(ground: Ground, kil
     entries = tail(ground)
     for entry in entries[SEALED:]:
         body = entry.body
+        worse: Any
         if isinstance(body, kinds.Order):
             worse = replace(body, text=body.text.replace('"at":"2026', '"at":"2025'))
         elif isinstance(body, kinds.ReleaseApproved):
@@ -160,7 +161,7 @@ def test_the_file_of_a_killed_node_itself_says_the_same(tmp_path: Path) -> None:
         sealed = made.book.state.size
         made.sealed()
         sqlite.copy(path / "ledger.db", tmp_path / "before.db")
-        made.write(ledgers.Draft(body=kinds.Health(part="storage", state="ok", detail="new"), actor="node"))
+        made.write(Draft(body=kinds.Health(part="storage", state="ok", detail="new"), actor="node"))
         report = audit.verify_workspace(path)
         fair(report)
         assert report.unsealed in (0, 1)

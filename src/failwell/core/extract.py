@@ -91,7 +91,11 @@ class Extract:
             "nodes": {f"{level}.{index}": to_base64(node) for (level, index), node in self.nodes.items()},
             "schema": SCHEMA,
         }
-        return canonical.encode(value, max_bytes=MAX_EXTRACT_BYTES)
+        try:
+            return canonical.encode(value, max_bytes=MAX_EXTRACT_BYTES)
+        except InputError as error:
+            hint = "The whole log has no such bound: failwell ledger export --tiles DIR"
+            raise InputError(f"this cannot be one extract: {error.message}", hint=hint, code="extract") from error
 
 
 def _members(value: Any, wanted: _Members, what: str) -> dict[str, Any]:

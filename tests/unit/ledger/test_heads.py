@@ -13,7 +13,7 @@ from failwell.core.errors import Unhealthy
 from failwell.core.heads import heads_root
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.core.state import State
-from failwell.ledger.heads import AGAIN, AT_ONCE, EVERY, SWEEP, Heads, newest_heads
+from failwell.ledger.heads import AGAIN, AT_ONCE, EVERY, Heads, newest_heads
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node import audit
 from failwell.ports.storage import StorageFailed
@@ -145,18 +145,21 @@ def test_a_text_that_speaks_of_heads_is_not_taken_for_one(made: ledgers.Made) ->
     assert newest_heads(made.book.storage, made.book.state.size, EVERY) is None
 
 
-def test_of_many_agents_no_heads_entry_hashes_more_than_a_sweep_leaves(made: ledgers.Made) -> None:
+def test_of_many_agents_no_heads_entry_hashes_more_than_a_sweep_leaves(
+    made: ledgers.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Counted, not timed: what is left to hash when the entry is written."""
     agents = [f"{BOT}-{number:05d}" for number in range(AT_ONCE + 500)]
     for start in range(0, len(agents), 500):
         write(made, *agents[start : start + 500])
     heads = Heads(made.book)
+    monkeypatch.setattr("failwell.ledger.heads.SWEEP", 256)
     for start in range(0, len(agents), 100):
         before = made.book.state.size
         write(made, *agents[start : start + 100])
         heads.take(batch(made, before))
     known = heads._tree._rows
-    assert sum(known.get(agent) is not row for agent, row in made.book.state.head.items()) < SWEEP + 100
+    assert sum(known.get(agent) is not row for agent, row in made.book.state.head.items()) < 256 + 100
     made.do(heads.write)
     assert every_root_holds(made) == 1
 

@@ -3,8 +3,8 @@
 Due are: every 4,096 entries, the opening of an incident and the placing of a hold (what is handed out about an agent
 then is complete up to there), and the close of a node, which asks for it itself. A thousand agents are hashed at once,
 in about 1.5 ms; of more, the tree is brought up to date every 1,024 entries, so that no batch waits for ten thousand
-lines (measured: 10 ms at once, or 6 ms so, for 2.5 us more an entry). It promises nothing between two entries: what an agent did after the newest one is in its chain, but an
-entry left out at its end would not show.
+lines (measured: 10 ms at once, or 6 ms so, for 2.5 us more an entry). It promises nothing between two entries: what an
+agent did after the newest one is in its chain, but an entry left out at its end would not show.
 """
 
 from __future__ import annotations

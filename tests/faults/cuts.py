@@ -97,8 +97,8 @@ def record(
     log_pages = rng.choice(SMALL_LOG_PAGES)
     fails = rng.random() < 0.3 if failing is None else failing
     rotates = mutant is None and rng.random() < 0.4
-    with _machine(journal) as disk, mutant or nullcontext(), suppress(*(BROKEN if mutant is not None else ())):
-        with ledgers.fresh(path) as made, _watched(made, journal, log_pages):
+    with machine(journal) as disk, mutant or nullcontext(), suppress(*(BROKEN if mutant is not None else ())):
+        with ledgers.fresh(path) as made, watched(made, journal, log_pages):
             ledgers.begin(made)
             _labour(made, rng, acts, disk if fails else None)
             signer = made.signers["olga"]
@@ -107,13 +107,13 @@ def record(
         if rotates:
             continuity.rotate_key(Workspace(path), signer, "as planned", lambda shown: True)
         clock = ledgers.StepClock("b" * 32, wall_us=ledgers.START_US + 60_000_000)
-        with ledgers.reopened(path, clock) as made, _watched(made, journal, log_pages):
+        with ledgers.reopened(path, clock) as made, watched(made, journal, log_pages):
             _labour(made, rng, acts // 2, None)
     return journal
 
 
 @contextmanager
-def _machine(journal: Journal) -> Iterator[RecordingDisk]:
+def machine(journal: Journal) -> Iterator[RecordingDisk]:
     """Everything that the ledger and its guard ask of the disk, and every seal handed out, goes into the journal."""
     seal = LocalGuard.seal
 
@@ -153,7 +153,7 @@ def _machine(journal: Journal) -> Iterator[RecordingDisk]:
 
 
 @contextmanager
-def _watched(made: ledgers.Made, journal: Journal, log_pages: int) -> Iterator[None]:
+def watched(made: ledgers.Made, journal: Journal, log_pages: int) -> Iterator[None]:
     journal_answers(made, journal)
     with mock.patch.object(sqlite, "MOVE_PAGES", log_pages):
         yield
@@ -211,9 +211,9 @@ def _second_cuts(
         again = Journal(place, state.files)
         again.acks += journal.acks[: state.acks]
         with (
-            _machine(again),
+            machine(again),
             ledgers.reopened(place / WORKSPACE, ledgers.StepClock("e" * 32)) as made,
-            _watched(made, again, rng.choice(SMALL_LOG_PAGES)),
+            watched(made, again, rng.choice(SMALL_LOG_PAGES)),
         ):
             _labour(made, rng, 3, None)
         judged, _ = _judged(directory / "judged", again, rng, wanted // len(begun))

@@ -242,33 +242,64 @@ def _apply(content: bytearray, op: Op, sectors: int, junk: random.Random | None)
             content[begins:ends] = op.data[begins - op.at : ends - op.at]
 
 
+class _Machine:
+    """All files of a journal, as far as it was replayed."""
+
+    def __init__(self, base: Mapping[str, bytes]) -> None:
+        self._files = {name: _File(content) for name, content in base.items()}
+        self.acks = 0
+
+    @property
+    def pending(self) -> list[Op]:
+        return [asked for file in self._files.values() for asked in file.pending]
+
+    def take(self, op: Op) -> None:
+        if op.what == ACK:
+            self.acks += 1
+            return
+        file = self._files.setdefault(op.name, _File(None))
+        if op.what == FAILED:
+            file.fail()
+        elif op.what == SYNC:
+            if file.made:  # with a new file SQLite syncs its directory: every name in it is durable from now on
+                for other in self._files.values():
+                    other.sync_name()
+            file.sync()
+        else:
+            file.pending.append(op)
+
+    def left(self, persisted: Sequence[int], junk: random.Random | None) -> dict[str, bytes]:
+        """The files if of each pending operation these sectors arrived."""
+        each = iter(persisted)
+        made = {name: file.after([next(each) for _ in file.pending], junk) for name, file in self._files.items()}
+        return {name: content for name, content in made.items() if content is not None}
+
+
 def states(journal: Journal, rng: random.Random, per_cut: int) -> Iterator[State]:
     """For every prefix of the journal, up to `per_cut` of the disks that a cut there may leave, no two the same.
 
     Always among them: nothing of what was not synced, all of it, and a plain prefix whose last write is torn.
     """
-    files = {name: _File(content) for name, content in journal.base.items()}
-    acks = 0
-    for cut, op in enumerate([Op(ACK, ""), *journal.ops]):
-        settled = op.what in (SYNC, ACK, FAILED)
-        if op.what == ACK:
-            acks += cut > 0
-        elif op.what == SYNC:
-            file = files.setdefault(op.name, _File(None))
-            if file.made:  # with a new file SQLite syncs its directory: every name in it is durable from now on
-                for other in files.values():
-                    other.sync_name()
-            file.sync()
-        elif op.what == FAILED:
-            files.setdefault(op.name, _File(None)).fail()
-        else:
-            files.setdefault(op.name, _File(None)).pending.append(op)
-        pending = [asked for file in files.values() for asked in file.pending]
-        for persisted in _choices(pending, rng, per_cut, settled=settled):
+    machine = _Machine(journal.base)
+    for cut in range(len(journal.ops) + 1):
+        what = ACK
+        if cut:
+            machine.take(journal.ops[cut - 1])
+            what = journal.ops[cut - 1].what
+        for persisted in _choices(machine.pending, rng, per_cut, settled=what in (SYNC, ACK, FAILED)):
             junk = rng if rng.random() < 0.3 else None
-            left = iter(persisted)
-            made = {name: file.after([next(left) for _ in file.pending], junk) for name, file in files.items()}
-            yield State(cut, acks, {name: content for name, content in made.items() if content is not None}, persisted)
+            yield State(cut, machine.acks, machine.left(persisted, junk), persisted)
+
+
+def state_at(journal: Journal, cut: int, rng: random.Random | None) -> State:
+    """One disk that a cut after the first `cut` operations may leave; without `rng` what the kernel has at that moment,
+    which is what is there after the death of a process."""
+    machine = _Machine(journal.base)
+    for op in journal.ops[:cut]:
+        machine.take(op)
+    pending = machine.pending
+    persisted = (WHOLE,) * len(pending) if rng is None else rng.choice(_choices(pending, rng, 8, settled=True))
+    return State(cut, machine.acks, machine.left(persisted, rng), persisted)
 
 
 def _choices(pending: Sequence[Op], rng: random.Random, count: int, *, settled: bool) -> list[tuple[int, ...]]:

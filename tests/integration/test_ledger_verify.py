@@ -57,6 +57,14 @@ def test_entries_that_are_not_sealed_yet_are_said_and_are_no_finding(shell: Shel
     assert told["grade"]["entries"] == image.size - 5
 
 
+def test_a_record_without_a_key_from_outside_is_not_said_to_be_this_logs(shell: Shell) -> None:
+    path = copied(shell, "keyless")
+    (path / "keys" / "log.pub").unlink()
+    done = shell("ledger", "verify", at=path)
+    assert "Not shown: that it is this log's record" in done.out.splitlines()[1]
+    assert "Grade: none" in done.out
+
+
 def test_what_witnesses_cosigned_is_told_by_their_published_keys(shell: Shell) -> None:
     workspace = Workspace(shell.workspace)
     key = checkpoint_key(workspace)

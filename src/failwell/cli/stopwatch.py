@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from typing import Any
 
 from failwell.cli.screen import tell
@@ -14,13 +15,14 @@ TELL_EVERY_S = 2.0
 class Stopwatch:
     """Hears of the phases of a verification (`verify.record.Tell`) and times them; it begins when it is made."""
 
-    def __init__(self) -> None:
-        self._began = self._lap = self._told = time.perf_counter()
+    def __init__(self, now: Callable[[], float] = time.perf_counter) -> None:
+        self._now = now
+        self._began = self._lap = self._told = now()
         self._took_s: defaultdict[str, float] = defaultdict(float)
 
     def heard(self, phase: str, entries: int) -> None:
         """A phase has taken `entries` entries so far, over the time since the last call."""
-        now = time.perf_counter()
+        now = self._now()
         self._took_s[phase] += now - self._lap
         self._lap = now
         if now - self._told >= TELL_EVERY_S:

@@ -19,11 +19,15 @@ SHOWN_FINDINGS = 10
 
 def show_report(screen: Screen, report: Report, kept: int) -> None:
     """Of the whole record; `kept`: checkpoint files it was held against."""
+    from failwell.verify.finding import NO_GRADE
+
     if report.ok:
         anchors = (
             f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
             else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
         )  # fmt: skip
+        if report.grade is not None and report.grade.grade == NO_GRADE:
+            anchors = f"Not shown: that it is this log's record: {report.grade.why}."
         tail = f"The last {plural(report.unsealed, 'entry', 'entries')} not sealed yet. " if report.unsealed else ""
         screen.lead(
             f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.",

@@ -45,7 +45,8 @@ def _genesis(state: Projections, entry: Entry[Any], body: kinds.Genesis, at_us: 
     if entry.seq != 0:
         raise Corrupt(f"entry {entry.seq} is a second genesis")
     row = rows.Workspace(
-        mode=body.mode, origins=((0, entry.origin),), log_key=body.log_key, configuration="", withheld_us=0, failed=()
+        mode=body.mode, origins=((0, entry.origin),), log_key=body.log_key, configuration="", configured=None,
+        withheld_us=0, failed=(),
     )  # fmt: skip
     state.put("workspace", 1, row)
 
@@ -82,7 +83,7 @@ def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_
 
 @_folds(kinds.Config)
 def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: int) -> None:
-    state.change("workspace", 1, configuration=body.digest)
+    state.change("workspace", 1, configuration=body.digest, configured=entry.seq)
 
 
 @_folds(kinds.Clock)

@@ -27,6 +27,7 @@ class Workspace(Row, frozen=True, kw_only=True):
     origins: tuple[tuple[int, str], ...]
     log_key: str
     configuration: str
+    configured: int | None
     withheld_us: int
     failed: tuple[str, ...]
 

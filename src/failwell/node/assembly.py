@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,6 @@ from failwell.node.guarding import check_history
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.clock import Clock
 from failwell.ports.guard import Guard
-from failwell.ports.storage import Storage
 from failwell.storage import sqlite
 
 EVALUATOR = f"failwell/{VERSION}+cedarpy/{importlib.metadata.version('cedarpy')}"
@@ -133,19 +132,9 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
 
 def settings_in_force(book: Book) -> settings.Settings:
     """The settings of the newest `config` entry; the file only proposes (D9)."""
-    digest = book.state.configuration
-    for row in _config_entries(book.storage, book.state.size):
-        if row.digest == digest:
-            return settings.settings_from_text(row.text)
-    raise Unhealthy("the ledger holds no settings in force")
-
-
-def _config_entries(storage: Storage, size: int) -> Iterator[kinds.Config]:
-    """Config bodies, newest first, paging backwards."""
-    end = size
-    while end > 0:
-        first = max(0, end - 1000)
-        for stored in reversed(storage.entries(first, end - first)):
-            if b'"kind":"config"' in stored.data:
-                yield decode_entry(stored.data).body
-        end = first
+    row = book.state.workspace[1] if book.state.workspace else None
+    stored = None if row is None or row.configured is None else book.storage.entry(row.configured)
+    body = None if stored is None else decode_entry(stored.data).body
+    if row is None or not isinstance(body, kinds.Config) or body.digest != row.configuration:
+        raise Unhealthy("the ledger holds no settings in force")
+    return settings.settings_from_text(body.text)

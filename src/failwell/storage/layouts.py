@@ -72,8 +72,9 @@ def _as_now(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def _first_workspace(row: dict[str, Any]) -> dict[str, Any]:
-    """Layout 1 knew one name of the log and neither its key nor what failed."""
-    kept = {name: value for name, value in row.items() if name not in ("failed", "log_key", "origins")}
+    """Layout 1 knew one name of the log, and neither its key, nor which entry set it up, nor what failed."""
+    newer = ("configured", "failed", "log_key", "origins")
+    kept = {name: value for name, value in row.items() if name not in newer}
     return kept | {"origin": row["origins"][-1][1]}
 
 

@@ -21,8 +21,10 @@ from failwell.core import projections
 from failwell.core.records import decode_entry
 from failwell.core.state import rows_of
 from failwell.core.windows import EVER
+from failwell.gate import runs
 from failwell.ledger import book as books
 from failwell.ledger import vault as vaults
+from failwell.ledger.book import Book
 from failwell.ports.storage import Batch, StorageFailed, StoredEntry
 from failwell.storage import index as indexes
 from failwell.storage import sqlite
@@ -30,7 +32,7 @@ from failwell.storage.index import Follower, Index
 from failwell.storage.sqlite import SqliteStorage
 from tests.unit.core.test_folds import memory, told
 from tests.unit.gate.history import STEPS, Step, play, take
-from tests.unit.gate.house import AGENT, FINE, HOUR_US, OTHER, House, folded, open_house
+from tests.unit.gate.house import AGENT, FINE, HOUR_US, ORIGIN, OTHER, House, folded, open_house
 
 ROOT = Path(__file__).resolve().parents[3]
 RELEASED = ROOT / "tests" / "vectors" / "ledgers" / "layout-1"
@@ -180,6 +182,45 @@ def test_memory_lets_go_of_windows_and_tokens_that_the_index_can_tell_again() ->
     for place, window in state.windows.items():
         assert house.state.limit_window(*place, EVER).held == window.held
     house.close()
+
+
+class Counting(SqliteStorage):
+    """The store itself; `read` counts the rows that it gives."""
+
+    read = 0
+
+    def _page(self, sql: str, *bindings: Any) -> list[Any]:
+        found = super()._page(sql, *bindings)
+        self.read += len(found)
+        return found
+
+    def _one(self, sql: str, *bindings: Any) -> Any:
+        self.read += 1
+        return super()._one(sql, *bindings)
+
+
+def test_a_start_reads_no_more_of_a_long_ledger_than_of_a_short_one() -> None:
+    """What is still open is the same; what was done and ended is a hundred times as much."""
+    read = []
+    for done in (3, 300):
+        house = open_house()
+        for number in range(done):
+            run = house.run()
+            house.settle(house.ask(run, FINE, order=f"o-{number}").entry, "completed")
+            house.do(runs.close_run(run, AGENT, "done"))
+            house.clock.skip(HOUR_US)
+        house.ask(house.run(), FINE)
+        house.reopen()  # the index is brought up to now
+        house.close()
+        counting = Counting(house.path)
+        before = counting.read
+        house.book = Book(counting, house.book.vault, house.clock, ORIGIN, house.reactions)
+        assert house.state.size > 3 * done
+        assert len(house.state.action) == len(house.state.run) == 1
+        read.append(counting.read - before)
+        house.close()
+    # A longer ledger has a few more subtrees on its right edge, and nothing else that is read.
+    assert read[1] - read[0] < 12, read
 
 
 # ---- it finds an agent's entries -----------------------------------------------------------------------------------

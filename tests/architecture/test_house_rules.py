@@ -16,12 +16,13 @@ IDS = [str(path.relative_to(SOURCE)) for path in MODULES]
 
 # These travel in every evidence pack and run on a bare Python.
 BARE = (
-    *(f"core/{name}" for name in ("canonical", "heads", "instants", "merkle", "note", "proof", "tokens")),
+    *(f"core/{name}" for name in ("canonical", "extract", "heads", "instants", "merkle", "note", "proof", "tokens")),
     *(f"core/{name}" for name in ("cosignature", "tiles", "tlog_proof", "tlog_witness")),
     *(
         f"verify/{name}"
         for name in ("agents", "anchors", "beside", "chain", "envelope", "finding", "log_keys", "record")
     ),
+    *(f"verify/{name}" for name in ("extract", "extract_head", "extract_report")),
 )
 BARE_MAY_USE = {"failwell.core.errors", *(f"failwell.{name.replace('/', '.')}" for name in BARE)}
 

@@ -115,14 +115,15 @@ class Log:
         ]
 
     def verify(
-        self, head: bytes | None = None, *kept: bytes, log_key: str | None = None, rows: Iterable[Any] | None = None
+        self, head: bytes | None = None, *kept: bytes, log_key: str | None = None, rows: Iterable[Any] | None = None,
+        checkpoints: Iterable[Any] | None = None,
     ) -> Report:  # fmt: skip
         """What the steps that need the standard library only say; by default all is sealed by the key in force."""
         own = self.sign(self.size, self.pair) if head is None else head
         size = note.Checkpoint.parse(note.SignedNote.parse(own).text).size
         ledger = Ledger(
-            entries=self.rows() if rows is None else rows, blobs=[], tokens=[], checkpoints=[(1, size, own)],
-            rows=lambda table: [],
+            entries=self.rows() if rows is None else rows, blobs=[], tokens=[],
+            checkpoints=[(1, size, own)] if checkpoints is None else checkpoints, rows=lambda table: [],
         )  # fmt: skip
         record = Record(
             ledger, decode=decode, verify=keys.verify, log_key=log_key or self.pair.text,

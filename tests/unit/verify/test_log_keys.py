@@ -312,3 +312,16 @@ def test_a_subtree_hash_made_new_is_exact_below_the_head_and_a_range_beyond_it()
         assert set(report.counts) == {"entry.nodes"}
         assert report.findings[0].exact is (sealed > 7)
         assert (report.findings[0].first, report.findings[0].last) == (7 if sealed > 7 else 0, 7)
+
+
+def test_every_byte_of_the_head_changed_with_entries_beyond_it() -> None:
+    log, _ = rotated()
+    head = log.sign(log.size - 2, NEW)
+    for at in range(len(head)):
+        for flip in (1, 32):
+            changed = head[:at] + bytes([head[at] ^ flip]) + head[at + 1 :]
+            ledger = [(1, log.size - 2, changed)]
+            for trusted in (OLD, NEW):
+                report = log.verify(head, log_key=trusted.text, checkpoints=ledger)
+                assert not report.ok, (at, flip)
+                assert report.unsealed == log.size or "head.signature" not in report.counts

@@ -125,6 +125,7 @@ class Node:
         self._busy_at = self._clock_at = 0.0
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
+        self.storage.follow()
 
     @property
     def marker_prefix(self) -> str:

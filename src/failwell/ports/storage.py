@@ -6,7 +6,7 @@ written) and `StorageFailed` (the handle is not trusted any more; a failed sync 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 from failwell.core.errors import Unhealthy
@@ -148,8 +148,8 @@ class Storage(Protocol):
         """
         ...
 
-    def follow(self, failed: Callable[[StorageFailed], None]) -> None:
-        """Keep what `past` tells up to date from a thread of its own; `failed` is told of a failure, and it goes on."""
+    def follow(self) -> None:
+        """Keep what `past` tells up to date from a thread of its own until `close`; a failure costs memory alone."""
         ...
 
     def spend_reserve(self) -> None:

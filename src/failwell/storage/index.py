@@ -229,14 +229,11 @@ def remove(path: Path) -> None:
 class Follower:
     """A thread that keeps an index up to date behind the writer. `catch_up` takes in a few pages and says if all is in.
 
-    A failure does no harm, memory only keeps more for so long: it is told to `failed`, and tried again.
+    A failure does no harm, memory only keeps more for so long: it is tried again after a while.
     """
 
-    def __init__(
-        self, catch_up: Callable[[], bool], failed: Callable[[StorageFailed], None], interval_s: float = 0.25
-    ) -> None:
+    def __init__(self, catch_up: Callable[[], bool], interval_s: float = 0.25) -> None:
         self._catch_up = catch_up
-        self._failed = failed
         self._interval_s = interval_s
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ledger-index", daemon=True)
@@ -247,8 +244,7 @@ class Follower:
             try:
                 while not self._closing.is_set() and not self._catch_up():
                     pass
-            except StorageFailed as error:
-                self._failed(error)
+            except StorageFailed:
                 self._closing.wait(RETRY_S)
 
     def close(self) -> None:

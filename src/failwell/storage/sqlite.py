@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +81,7 @@ class SqliteStorage:
         self._uncertain = False
         self._index: Index | None = None
         self._follower: Follower | None = None
+        self.index_failure: StorageFailed | None = None
         log = self._log()
         before = _moved(path) if log.data else 0
         if rebuild is not None:
@@ -295,9 +296,18 @@ class SqliteStorage:
             return True
         return index.catch_up(pages)
 
-    def follow(self, failed: Callable[[StorageFailed], None]) -> None:
-        """Keep the index up to date from a thread of its own until `close`; `failed` is told, and it is tried again."""
-        self._follower = Follower(self.index_more, failed)
+    def follow(self) -> None:
+        """Keep the index up to date from a thread of its own until `close`; `index_failure` says what hinders it."""
+        self._follower = Follower(self._index_now)
+
+    def _index_now(self) -> bool:
+        try:
+            done = self.index_more()
+        except StorageFailed as error:
+            self.index_failure = error
+            raise
+        self.index_failure = None
+        return done
 
     def spend_reserve(self) -> None:
         self.reserve_path.unlink(missing_ok=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +14,12 @@ import pytest
 from failwell.core.errors import Corrupt, InputError, NotFound, Unhealthy
 from failwell.core.extract import Extract
 from failwell.core.records import decode_entry
+from failwell.core.rows import Head
 from failwell.identity import keys
 from failwell.ledger.heads import Heads
 from failwell.node import audit, continuity, extracts
-from failwell.node.workspace import Workspace
+from failwell.node.reading import LedgerRows
+from failwell.node.workspace import Lock, Workspace
 from failwell.offline import entries as offline
 from failwell.verify.extract import verify_extract
 from failwell.verify.extract_report import STEPS
@@ -140,6 +143,54 @@ def test_who_is_asked_for_must_be_known_by_a_name_that_is_one_agents(tmp_path: P
     assert (absent.entries, absent.complete_to) == (0, absent.size)
 
 
+def test_beside_a_writer_that_goes_on_nobody_is_accused(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    with ledgers.fresh(path) as made:
+        heads = Heads(made.book)
+        made.write(note(BOT))
+        made.do(heads.write)
+        made.sealed()
+        lock, stop = Lock(made.workspace), threading.Event()  # held as a node holds it
+
+        def write() -> None:
+            while not stop.is_set():
+                made.write(note(BOT), note(f"{BOT}-2"))
+                made.do(heads.write)
+
+        writer = threading.Thread(target=write)
+        writer.start()
+        try:
+            for _ in range(25):
+                checked = extracts.verify_agent(path, "bot")
+                assert checked.ok, (checked.report.findings, checked.around)
+                assert extracts.export_extract(path, "bot").report.ok
+        finally:
+            stop.set()
+            writer.join(30)
+            lock.release()
+
+
+def test_entries_that_are_written_between_two_looks_are_held_against_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "w"
+    with ledgers.fresh(path) as made:
+        made.write(note(BOT))
+        made.do(Heads(made.book).write)
+        made.sealed()
+        lock, heads = Lock(made.workspace), LedgerRows.heads
+
+        def later(rows: LedgerRows) -> dict[str, Head]:
+            made.write(note(BOT), note(f"{BOT}-new"))
+            return heads(rows)
+
+        monkeypatch.setattr(LedgerRows, "heads", later)
+        checked = extracts.verify_agent(path, "bot")
+        assert checked.ok, (checked.report.findings, checked.around)
+        assert (checked.report.entries, checked.unsealed) == (1, 0)
+        lock.release()
+
+
 # ---- a damaged ledger -------------------------------------------------------------------------------------------
 
 
@@ -204,6 +255,15 @@ def test_a_row_that_counts_otherwise_and_a_heads_entry_over_other_counts_are_fou
         extracts.export_extract(copy, "refund-bot")
 
 
+def test_a_checkpoint_that_is_none_is_told_and_vouches_for_nothing(copy: Path) -> None:
+    change(copy, "UPDATE checkpoint SET note = ?", b"nothing")
+    with pytest.raises(Corrupt, match="checkpoint does not hold"):
+        extracts.verify_agent(copy, "refund-bot")
+    change(copy, "DELETE FROM checkpoint")
+    with pytest.raises(Unhealthy, match="sealed"):
+        extracts.verify_agent(copy, "refund-bot")
+
+
 def test_rows_that_are_no_entries_do_not_stop_the_look(copy: Path) -> None:
     seq = entries_of(copy, ledgers.AGENT)[3]
     for data in (b"", b"{", b"\xff\xfe", f'{{"agent":"{ledgers.AGENT}"}}'.encode()):
@@ -226,8 +286,8 @@ def test_a_node_counts_when_an_incident_opens_and_when_it_stops(house: House) ->
 
     def beside() -> extracts.Extracted | None:
         made = extracts.export_extract(path, "refund-bot")
-        kinds = {entry.kind: entry.seq for _, data in Extract.parse(made.data).entries if (entry := decode_entry(data))}
-        opened = kinds.get("hold.placed")
+        found = [decode_entry(data) for _, data in Extract.parse(made.data).entries]
+        opened = next((entry.seq for entry in found if entry.kind == "hold.placed"), None)
         return made if opened is not None and (made.report.complete_to or 0) > opened else None
 
     made = await_true(beside)

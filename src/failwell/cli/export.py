@@ -106,7 +106,7 @@ def _export_agent(
     )
     report = made.report
     says = f"{plural(report.entries, 'entry', 'entries')} of {report.agent} in {to}, shown to be all."
-    asked = f"{verified.reach(report)} To verify it, only the log's key is needed: keys/log.pub"
+    asked = f"{verified.reach(report)} Blobs are not in it. To verify it, only the log's key is needed: keys/log.pub"
     fields = {**verified.extract_fields(report), "unsealed": made.unsealed}
     if made.unsealed:
         tell(f"Not exported: {plural(made.unsealed, 'entry', 'entries')} of the agent, not sealed yet.")

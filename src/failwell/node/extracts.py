@@ -139,7 +139,13 @@ class _Taken:
         self._note = rows.checkpoint() or b""
         if not self._note:
             raise Unhealthy("nothing is sealed yet", hint="Start the node; it seals what it writes.", code="not-sealed")
-        self._size = note.Checkpoint.parse(note.SignedNote.parse(self._note).text).size
+        try:
+            self._size = note.Checkpoint.parse(note.SignedNote.parse(self._note).text).size
+        except InputError as error:
+            message = f"the ledger's checkpoint does not hold: {error.message}"
+            raise Corrupt(message, hint="failwell ledger verify") from error
+        #: A node may go on writing: what is looked at ends here, and the rows of `heads` may know of more.
+        self.end = rows.size()
         self.heads = rows.heads()
         self.agent = _full_name(self.heads, name)
         self.unsealed: list[Entry[Any]] = []
@@ -176,7 +182,7 @@ class _Taken:
     def _take_agent(self) -> set[int]:
         """The agent's own entries, found by looking at all: its chain is what is to be shown. What they cite."""
         cited: set[int] = set()
-        for row in self._rows.holding(b'"agent":' + canonical.encode(self.agent)):
+        for row in self._rows.holding(b'"agent":' + canonical.encode(self.agent), self.end):
             try:
                 entry = decode_entry(row.data)
             except Corrupt:
@@ -207,8 +213,8 @@ class _Taken:
     def _take_changes(self) -> None:
         """The entries that changed the log's key or name."""
         for text in (b'"kind":"log.key"', b'"kind":"continued"'):
-            for row in self._rows.holding(text):
-                if row.seq < self._size and _body_is(row, (kinds.LogKey, kinds.Continued)):
+            for row in self._rows.holding(text, self._size):
+                if _body_is(row, (kinds.LogKey, kinds.Continued)):
                     self._entries[row.seq] = row.data
 
     def _take_heads(self) -> None:
@@ -288,7 +294,7 @@ def _around(rows: LedgerRows, taken: _Taken, report: ExtractReport) -> tuple[Fin
             findings.add(CHAIN, "entry.agent", message, entry=entry.seq, first=(last or 0) + 1, last=entry.seq)
         count, last = (entry.aseq or 0) + 1, entry.seq
     head = taken.heads.get(taken.agent)
-    if (0 if head is None else head.count) != count:
+    if (head is None or head.last < taken.end) and (0 if head is None else head.count) != count:
         message = (
             f"the ledger's own row counts {0 if head is None else head.count} entries of {taken.agent}, not {count}"
         )

@@ -82,11 +82,11 @@ class LedgerRows:
         found = self._all(f"{_ENTRY} ORDER BY seq DESC LIMIT ?", count)
         return [StoredEntry(*row) for row in reversed(found)]
 
-    def holding(self, text: bytes) -> Iterator[StoredEntry]:
-        """The rows whose bytes hold `text`, oldest first; of a large ledger all are read."""
-        for first in range(0, self.size(), _PAGE):
+    def holding(self, text: bytes, size: int) -> Iterator[StoredEntry]:
+        """The rows below number `size` whose bytes hold `text`, oldest first; all of them are looked through."""
+        for first in range(0, size, _PAGE):
             sql = f"{_ENTRY} WHERE seq >= ? AND seq < ? AND instr(data, ?) ORDER BY seq"
-            for row in self._all(sql, first, first + _PAGE, text):
+            for row in self._all(sql, first, min(first + _PAGE, size), text):
                 yield StoredEntry(*row)
 
     def missing(self) -> list[int]:

@@ -96,6 +96,7 @@ def _whole(place: Path, checkpoints: list[Path], log_key: str | None, witnesses:
 @door("ledger-tail")
 def tail(
     count: Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many entries.")] = 20,
+    agent: Annotated[str | None, typer.Option(metavar="NAME", help="This agent's entries alone.")] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
     """Show the newest entries, oldest first.
@@ -106,10 +107,11 @@ def tail(
     Examples:
       failwell ledger tail
       failwell ledger tail -n 200 --json
+      failwell ledger tail --agent refund-bot
     """
     from failwell.node import audit
 
-    shown = audit.tail(_place(workspace), count)
+    shown = audit.tail(_place(workspace), count, agent)
 
     def show(screen: Screen) -> None:
         rows = [_row(each) for each in shown]

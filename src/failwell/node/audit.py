@@ -22,6 +22,7 @@ from failwell.guard.place import Place
 from failwell.guard.state import peek
 from failwell.identity import keys
 from failwell.node.copies import LedgerCopy
+from failwell.node.one_agent import newest_of
 from failwell.node.reading import LedgerRows
 from failwell.node.workspace import Lock, Workspace
 from failwell.storage import sqlite
@@ -114,9 +115,14 @@ def rebuild_workspace(path: Path, *, write: bool = False) -> Rebuilt:
             lock.release()
 
 
-def tail(path: Path, count: int) -> list[Shown]:
-    """The last `count` entries, oldest first; of a running workspace too. Nothing is verified."""
+def tail(path: Path, count: int, agent: str | None = None) -> list[Shown]:
+    """The last `count` entries, oldest first; of a running workspace too. Nothing is verified.
+
+    `agent`: those of this agent alone (full or short name). Raises NotFound where no entry is of such an agent.
+    """
     workspace = Workspace(path)
+    if agent is not None:
+        return [_shown(row.seq, row.data, row.leaf) for row in newest_of(workspace, agent, count)]
     with LedgerRows(workspace) as rows:
         found = rows.newest(count)
     return [_shown(row.seq, row.data, row.leaf) for row in found]

@@ -8,6 +8,7 @@ import pytest
 
 from failwell.core.errors import NotFound
 from failwell.core.records import decode_entry
+from failwell.node import audit
 from failwell.node.one_agent import newest_of
 from failwell.node.workspace import Lock, Workspace
 from failwell.ports.storage import StoredEntry
@@ -66,3 +67,10 @@ def test_a_broken_index_beside_the_ledger_does_no_harm(tmp_path: Path) -> None:
     wanted = truth(path, ledgers.AGENT)
     (path / index.NAME).write_bytes(b"no database at all, but long enough to be looked at" * 99)
     assert newest_of(Workspace(path), "refund-bot", 5) == wanted[-5:]
+
+
+def test_the_tail_shows_one_agents_entries_alone(tmp_path: Path) -> None:
+    path = ledgers.small(tmp_path / "w")
+    shown = audit.tail(path, 6, "refund-bot")
+    assert [each.seq for each in shown] == [row.seq for row in truth(path, ledgers.AGENT)[-6:]]
+    assert {each.entry.agent for each in shown if each.entry is not None} == {ledgers.AGENT}

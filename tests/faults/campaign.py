@@ -51,8 +51,12 @@ def guard_task(place: Path, seed: int, number: int) -> Result:
 
 
 def kill_task(place: Path, seed: int, number: int) -> Result:
-    deaths, wrong = kills.kill_all(place, seed, number)
-    facts = {f"at {call}": 0 for call in sorted({death.point.call for death in deaths})}
+    apart = max(1, number // 8)
+    deaths, wrong = kills.kill_all(place, seed, number - apart)
+    (place / kills.APART).mkdir()
+    alone, wrong_alone = kills.kill_all(place / kills.APART, seed, apart, kills.APART)
+    deaths, wrong = deaths + alone, wrong + wrong_alone
+    facts = {f"at {call}": 0 for call in sorted({death.point.call for death in deaths})} | {"guard alone": len(alone)}
     for death in deaths:
         facts[f"at {death.point.call}"] += 1
     return Result(KILLS, len(deaths), facts, [f"seed {seed}, {why}" for why in wrong])

@@ -1,8 +1,9 @@
 """The process that is killed: a real writer with its guard, which tells every acknowledgment to whoever started it.
 
-`python -m tests.faults.child WORKSPACE ACTS SEED [MUTANT]` opens the workspace as a node does, works, and closes it.
+`python -m tests.faults.child WORKSPACE ACTS SEED HOW` opens the workspace as a node does, works, and closes it.
 Each line on standard output is a fact that its reader may rely on: `ack SEQ SHA256`, and `sealed SIZE ROOT` for what
-its guard handed out. MUTANT names a fault of `mutants.CUT` to be seeded.
+its guard handed out. HOW is `together` (the guard dies with its node), `apart` (it is a process of its own, and is
+started again when it dies alone), or names a fault of `mutants.CUT` to be seeded.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+from failwell.guard.remote import RemoteGuard
 from failwell.guard.sealing import LocalGuard
 from failwell.ledger import seals
 from failwell.storage import sqlite
@@ -38,17 +40,24 @@ def told(entries: Told) -> None:
         say(f"ack {seq} {hashlib.sha256(data).hexdigest()}")
 
 
-def main(path: Path, acts: int, seed: int, mutant: str = "") -> int:
-    seal = LocalGuard.seal
+def guard_apart() -> Any:
+    """`ledgers` opens the guard of the workspace in a process of its own."""
+    return mock.patch.object(LocalGuard, "open", staticmethod(lambda place: RemoteGuard.at(str(place))))
 
-    def sealing(self: LocalGuard, *asked: Any, **named: Any) -> Any:
+
+def main(path: Path, acts: int, seed: int, how: str) -> int:
+    kind: Any = RemoteGuard if how == "apart" else LocalGuard
+    seal = kind.seal
+
+    def sealing(self: Any, *asked: Any, **named: Any) -> Any:
         sealed = seal(self, *asked, **named)
         say(f"sealed {sealed.size} {sealed.root.hex()}")
         return sealed
 
     with (
-        mutants.CUT[mutant]() if mutant else nullcontext(),
-        mock.patch.object(LocalGuard, "seal", sealing),
+        mutants.CUT[how]() if how in mutants.CUT else nullcontext(),
+        guard_apart() if how == "apart" else nullcontext(),
+        mock.patch.object(kind, "seal", sealing),
         mock.patch.object(seals, "COALESCE_S", SOON_S),
         mock.patch.object(sqlite, "MOVE_PAGES", LOG_PAGES),
         ledgers.reopened(path, ledgers.StepClock(BOOT)) as made,
@@ -62,4 +71,4 @@ def main(path: Path, acts: int, seed: int, mutant: str = "") -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), *sys.argv[4:]))
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))

@@ -21,16 +21,19 @@ from tests.simulate.syscalls import CHANGING, Killed, Point, count, kill_at
 from tests.unit.verify import ledgers
 
 ACTS = 5
+#: Whether the guard dies with its node, or alone and its node has it started again.
+TOGETHER, APART = "together", "apart"
 
 
 class Victim:
     """One begun ledger that lives its short life again and again, each time up to another point."""
 
-    def __init__(self, directory: Path, seed: int, mutant: str = "") -> None:
+    def __init__(self, directory: Path, seed: int, how: str = TOGETHER) -> None:
+        self._apart = how == APART
         self.machine = directory / "machine"
         self.log = directory / "strace"
         self._model = directory / "model"
-        self._command = [sys.executable, "-m", "tests.faults.child", str(self.path), str(ACTS), str(seed), mutant]
+        self._command = [sys.executable, "-m", "tests.faults.child", str(self.path), str(ACTS), str(seed), how]
         self._env = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT}", "PYTHONDONTWRITEBYTECODE": "1"}
         with ledgers.fresh(self.path) as made:
             ledgers.begin(made)
@@ -43,12 +46,13 @@ class Victim:
     def points(self) -> list[Point]:
         """Every call of one life on the ledger, its log and the guard's memory."""
         self._fresh()
-        files = [self.path / "ledger.db", self.path / "ledger.db-wal", self.machine / GUARD / "state"]
+        ledger = [self.path / "ledger.db", self.path / "ledger.db-wal"]
+        files = [*([] if self._apart else ledger), self.machine / GUARD / "state"]
         return count(self._command, files, self.log, env=self._env, cwd=ROOT)
 
     def kill(self, point: Point) -> Killed | None:
         self._fresh()
-        return kill_at(point, self._command, self.log, env=self._env, cwd=ROOT)
+        return kill_at(point, self._command, self.log, env=self._env, cwd=ROOT, alone=self._apart)
 
     def _fresh(self) -> None:
         shutil.rmtree(self.machine, ignore_errors=True)
@@ -105,10 +109,10 @@ def choose(points: Sequence[Point], number: int, rng: random.Random) -> list[Poi
     return [*chosen[: number - some], *rng.sample(looking, min(some, len(looking)))]
 
 
-def kill_all(directory: Path, seed: int, number: int) -> tuple[list[Killed], list[str]]:
+def kill_all(directory: Path, seed: int, number: int, how: str = TOGETHER) -> tuple[list[Killed], list[str]]:
     """Kill `number` lives at different points; the deaths that happened, and what was wrong after them."""
     rng = random.Random(f"{seed}:kills")
-    victim = Victim(directory, seed)
+    victim = Victim(directory, seed, how)
     deaths: list[Killed] = []
     wrong: list[str] = []
     points = victim.points()

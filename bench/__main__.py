@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, decisions, orders, probe
+from bench import appends, decisions, orders, probe, reopen, verifying
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "one-caller": ("durable decision, one caller: p50 <= 2 fdatasync + 0.6 ms", decisions.one_caller),
@@ -22,6 +22,9 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "append-many": ("64 callers: >= 15,000 entries/s on a quiet disk", appends.many_callers),
     "append-slow": ("5 ms a sync: 64 callers >= 25 x one entry per transaction", appends.slow),
     "million": ("append to 1,000,000 entries: within 10 %; then a proof p99 < 1 ms", appends.million),
+    "alone-full": ("verify.pyz on bare Python: >= 40,000 entries/s", verifying.full),
+    "alone-hashes": ("verify.pyz --hash-only: >= 300,000 entries/s", verifying.hash_only),
+    "reopen": ("100,000 entries are open again within 1 s", reopen.reopen),
     "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
 }
 

@@ -1,0 +1,88 @@
+"""The stand-alone verifier on a bare Python: how fast it reads a ledger of decisions and outcomes, in full and hashed.
+
+`verify.pyz` is written and run as a stranger would run it (`-I -S`: no library in reach), one process, on a closed
+workspace; its own figure counts everything from opening the file to the last step. Beside it stands what this machine
+can do with the same entries and nothing but Python's JSON and SHA-256, measured before and after.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from bench.workspace import Bench, bench
+from failwell.gate import outcomes
+from failwell.offline import archive
+
+ENTRIES = 60_000
+RUNS = 5
+
+
+def full() -> dict[str, Any]:
+    """Every step that can be taken alone: at least 40,000 entries/s."""
+    return _measured([], 40_000)
+
+
+def hash_only() -> dict[str, Any]:
+    """Leaves, tree and signed head only: at least 300,000 entries/s."""
+    return _measured(["--hash-only"], 300_000)
+
+
+def _measured(mode: list[str], wanted: int) -> dict[str, Any]:
+    with bench(agents=8) as made:
+        asyncio.run(_fill(made))
+        made.writer.close()
+        pyz, ledger = made.path / "verify.pyz", made.path / "workspace" / "ledger.db"
+        pyz.write_bytes(archive.build())
+        floors, rates, entries = [_floor(ledger)], [], 0
+        for _ in range(RUNS):
+            entries, rate = _run(pyz, made.path / "workspace", mode)
+            rates.append(rate)
+        floors.append(_floor(ledger))
+    best = max(rates)
+    return {
+        "per_s": best, "median_per_s": sorted(rates)[len(rates) // 2], "json_and_sha256_per_s": max(floors),
+        "entries": entries, "wanted_per_s": wanted, "held": best >= wanted,
+    }  # fmt: skip
+
+
+async def _fill(made: Bench) -> None:
+    """Decisions, each with its outcome, 500 in flight."""
+
+    async def action(number: int) -> None:
+        verdict = await made.writer.submit_async(made.gate.decide(made.proposal(number, number)))
+        settlement = outcomes.Settlement(
+            decision=verdict.entry, state="completed", by="supervisor", exit_code=0, result=b'{"ok":true}',
+            elapsed_us=1200,
+        )  # fmt: skip
+        if verdict.verdict == "ALLOW":
+            await made.writer.submit_async(outcomes.settle(settlement))
+
+    for begin in range(0, ENTRIES // 2, 500):
+        await asyncio.gather(*(action(begin + each) for each in range(500)))
+
+
+def _run(pyz: Path, workspace: Path, mode: list[str]) -> tuple[int, float]:
+    command = [str(Path(sys.executable).resolve()), "-I", "-S", str(pyz), str(workspace), "--json", *mode]
+    done = subprocess.run(command, capture_output=True, check=True, env={}, cwd="/")
+    told = json.loads(done.stdout)
+    return told["entries"], told["entries"] * 1000 / told["elapsed_ms"]
+
+
+def _floor(ledger: Path) -> float:
+    """Entries a second that are only parsed, written again with sorted keys, and hashed."""
+    with sqlite3.connect(f"file:{ledger}?mode=ro", uri=True) as connection:
+        texts = [data for (data,) in connection.execute("SELECT data FROM entry LIMIT 20000")]
+    connection.close()
+    began = time.perf_counter()
+    for data in texts:
+        json.dumps(json.loads(data), sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+        sha256(data).digest()
+    return len(texts) / (time.perf_counter() - began)

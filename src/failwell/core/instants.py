@@ -26,6 +26,7 @@ def _format_second(seconds: int) -> str:
     return (_EPOCH + timedelta(seconds=seconds)).isoformat()[:19]  # not strftime, which shortens early years
 
 
+@lru_cache(maxsize=64)  # one commit has one ledger time, and each of its entries is looked at more than once
 def parse_at(text: str) -> int:
     """Microseconds since the Unix epoch of an RFC 3339 instant as `format_at` writes it; InputError otherwise."""
     # `fromisoformat` alone takes week dates, commas and times without colons too: one instant, one spelling.

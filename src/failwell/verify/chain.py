@@ -248,15 +248,15 @@ class Chain(Generic[E]):
                     CITATIONS, "entry.citation", f"entry {seq} cites {ref.origin} {ref.seq}, which is no earlier entry",
                     entry=seq,
                 )  # fmt: skip
-            elif ref.leaf != self._leaf(ref.seq, ref.leaf):
+            elif self._has_another_leaf(ref.seq, ref.leaf):
                 self._findings.add(
                     CITATIONS, "entry.citation", entry=ref.seq, first=ref.seq, last=seq,
                     message=f"entry {seq} cites entry {ref.seq} by another leaf than it has: one of them was changed",
                 )  # fmt: skip
 
-    def _leaf(self, seq: int, claimed: str) -> str:
-        """Leaf of an earlier entry; what is claimed where that entry is missing, which is a finding already."""
+    def _has_another_leaf(self, seq: int, claimed: str) -> bool:
+        """Whether an earlier entry is here with another leaf; where it is missing that is a finding already."""
         if self._leaves is None:
-            return claimed
+            return False
         leaf = self._leaves[seq * HASH_BYTES : (seq + 1) * HASH_BYTES]
-        return leaf.hex() if any(leaf) else claimed
+        return leaf.hex() != claimed and any(leaf)

@@ -72,19 +72,20 @@ def history_task(place: Path, seed: int, number: int) -> Result:
 
 
 Task = Callable[[Path, int, int], Result]
+#: Each part's task, how much of it is one task, and which share of what a task is asked for it has at least tried:
+#: a journal has only so many different disks.
+_TASKS: dict[str, tuple[Task, int, float]] = {
+    CUTS: (cut_task, STATES_PER_HISTORY, 0.9),
+    GUARDS: (guard_task, GUARD_STATES_PER_LIFE, 0.5),
+    KILLS: (kill_task, KILLS_PER_TASK, 1.0),
+    HONEST: (history_task, HISTORIES_PER_TASK, 1.0),
+}
 
 
 def planned(wanted: dict[str, int], seed: int) -> Iterator[tuple[Task, int, int]]:
-    """The tasks of a campaign: what, with which seed, how many. A few disks of a history are no states of their own, so
-    one more history than the sum needs is planned."""
-    tasks: dict[str, tuple[Task, int, float]] = {
-        CUTS: (cut_task, STATES_PER_HISTORY, 0.92),
-        GUARDS: (guard_task, GUARD_STATES_PER_LIFE, 0.5),
-        KILLS: (kill_task, KILLS_PER_TASK, 1.0),
-        HONEST: (history_task, HISTORIES_PER_TASK, 1.0),
-    }
+    """The tasks of a campaign: what, with which seed, how many."""
     for part, number in wanted.items():
-        task, each, share = tasks[part]
+        task, each, share = _TASKS[part]
         left, count = float(number), 0
         while left > 0:
             size = min(each, max(1, round(left / share)))
@@ -100,7 +101,7 @@ def run(task: Task, seed: int, number: int) -> Result:
         try:
             return task(Path(place), seed, number)
         except Exception as error:  # noqa: BLE001  a campaign that breaks has shown nothing, and says where
-            part = {cut_task: CUTS, guard_task: GUARDS, kill_task: KILLS, history_task: HONEST}[task]
+            part = next(part for part, (known, *_) in _TASKS.items() if known is task)
             return Result(part, 0, {}, [f"seed {seed}: broke: {type(error).__name__}: {error}"])
 
 

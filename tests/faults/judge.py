@@ -19,6 +19,7 @@ from unittest import mock
 
 from failwell.core.errors import FailwellError
 from failwell.core.rows import TABLES
+from failwell.guard.remote import RemoteGuard
 from failwell.guard.sealing import LocalGuard
 from failwell.ledger.book import Book
 from failwell.node import assembly, audit, guarding
@@ -70,9 +71,7 @@ def lay_out(place: Path, files: dict[str, bytes]) -> None:
 
 def local_guards() -> Any:
     """A context in which a ceremony's guard runs in this process, where its disk can be seen, and not in its own."""
-    return mock.patch.object(
-        guarding.RemoteGuard, "at", staticmethod(lambda place: LocalGuard.open(Path(place), wait_s=2.0))
-    )
+    return mock.patch.object(RemoteGuard, "at", staticmethod(lambda place: LocalGuard.open(Path(place), wait_s=2.0)))
 
 
 class Judge:

@@ -154,6 +154,26 @@ def test_the_hunt_finds(ram: Path, disk: FaultyDisk, fault: str, how: str) -> No
     assert lied_to(ram, disk, how, mutants.LIE[fault]()), f"{fault} was seeded and a lie was believed"
 
 
+@pytest.mark.parametrize("nth", [2, 7])
+@pytest.mark.parametrize("how", [FLIPPED, DROPPED])
+def test_what_a_disk_did_to_another_page_of_the_same_commit_is_told_at_the_next_start(
+    ram: Path, disk: FaultyDisk, how: str, nth: int
+) -> None:
+    """Its limit: only entries are read back. After a crash such a commit is dropped, and the guard knows of it."""
+    with sealing.bench(ram / WORKSPACE) as bench:
+        disk.plan(Fault(WRITE, LOG, how, nth=nth))
+        answered = bench.work("struck")
+        assert disk.struck
+        if not answered:
+            return
+        bench.made.writer.seals.wait(max(bench.told) + 1).result(10)
+        sealing.copy_as_it_lies(bench.made.path, ram / "crashed")
+        told = dict(bench.told)
+    with pytest.raises(FailwellError, match="its guard has signed"):
+        sealing.assert_kept(ram / "crashed" / WORKSPACE, told)
+    assert not audit.verify_workspace(ram / "crashed" / WORKSPACE).ok
+
+
 # ---- write-protected -----------------------------------------------------------------------------------------------
 
 

@@ -12,7 +12,6 @@ import pytest
 from failwell.core import kinds
 from failwell.core.records import Entry
 from failwell.ledger.vault import Vault
-from failwell.ledger.writer import Writer
 from failwell.node import assembly
 from failwell.node.audit import rebuild_workspace, verify_workspace
 from failwell.node.clock import SystemClock
@@ -262,9 +261,9 @@ def test_a_folder_with_other_things_in_it_is_not_touched(tmp_path: Path) -> None
 def test_a_live_workspace_is_not_touched(tmp_path: Path) -> None:
     options = case(tmp_path / "given")
     live = Workspace(tmp_path / "live")
-    book, made = assembly.create_book(live, SystemClock())
-    writer = Writer(book)
-    assembly.write_now(writer, assembly.genesis_drafts(book, made.log, live.origin(), "live"))
+    book, guard = assembly.create_book(live, SystemClock(), tmp_path / "guard")
+    writer = assembly.sealed_writer(book, guard)
+    assembly.write_now(writer, assembly.genesis_drafts(book, guard.key, "live"))
     writer.close()
     Lock(live).release()
     before = live.ledger.read_bytes()

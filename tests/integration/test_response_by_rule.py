@@ -43,7 +43,7 @@ def commits(made: ledgers.Made) -> list[list[Entry[Any]]]:
     """What was written from now on, a list for each commit."""
     found: list[list[Entry[Any]]] = []
     made.run()
-    made.writer = Writer(made.book, after=found.append)
+    made.writer = Writer(made.book, made.writer.seals, after=found.append)
     return found
 
 

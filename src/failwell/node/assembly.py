@@ -84,7 +84,8 @@ def mended_drafts(book: Book, *parts: str) -> tuple[Draft, ...]:
     """
     told = [(part, "ok", "works again at a start") for part in parts if part in book.state.failed]
     opened = book.storage.opened
-    if opened.repaired:
+    # A backtest that was cut off and goes on is the same as one that was not: entry for entry.
+    if opened.repaired and book.state.mode == "live":
         told.append(("storage", "repaired", opened.detail()))
     return tuple(
         Draft(body=kinds.Health(part=part, state=state, detail=detail[:500]), actor="node")

@@ -12,9 +12,11 @@ from typing import Any
 import pytest
 
 from failwell.core import canonical
+from failwell.identity import keys
 from failwell.node import audit
 from failwell.offline import command, signatures
 from failwell.storage import sqlite
+from failwell.verify import ed25519
 from tests.unit.offline.conftest import Verify
 from tests.unit.verify.forgery import Forger, Image
 from tests.unit.verify.hand_log import A, shop
@@ -213,6 +215,7 @@ def test_an_order_that_its_person_did_not_sign(workspace: Path, verify: Verify) 
     assert len(orders) > 5
     for at, change in zip(orders[1:], (
         {"signature": "A" * 86 + "=="}, {"signature": "x"}, {"text": "{}"}, {"text": None}, {"person": "quan"},
+        {"key": "0" * 16},
     ), strict=False):  # fmt: skip
         entry = json.loads(texts[at])
         entry["body"] |= change
@@ -243,6 +246,19 @@ def verified(forger: Forger, texts: list[bytes], workspace: Path, verify: Verify
     run = verify(workspace, "--json")
     assert run.code == 1
     return run.told
+
+
+def test_a_key_of_small_order_signs_nothing_whichever_library_is_asked() -> None:
+    for own in (False, True):
+        _, check = signatures.choose(own)
+        key = keys.from_seed(b"a" * 32)
+        assert check(key.public, b"m", key.sign(b"m"))
+        assert not check(key.public, b"n", key.sign(b"m"))
+        for point in ed25519.SMALL_ORDER:
+            for number in range(16):
+                assert not check(point, b"%d" % number, point + bytes(32))
+        assert not check(b"short", b"m", bytes(64))
+        assert not check(key.public, b"m", b"short")
 
 
 # ---- an extract --------------------------------------------------------------------------------------------------

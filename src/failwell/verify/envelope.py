@@ -17,10 +17,10 @@ HEADS: Final = "heads"
 LOG_KEY: Final = "log.key"
 CONTINUED: Final = "continued"
 ORDER: Final = "order"
-#: What a node's first entry can be: the time, how the tools of the one before ended (recovery), a suspension that was
-#: left for it, its own name, or the order to go on after entries were lost.
+#: What a node's first entry can be: the time, a part that works again, how the tools of the one before ended (recovery),
+#: a suspension that was left for it, its own name, or the order to go on after entries were lost.
 BEGINNINGS: Final = frozenset(
-    {CLOCK, NODE_STARTED, "outcome", "interrupt.confirmed", "interrupt.unconfirmed", ORDER, "signal"}
+    {CLOCK, NODE_STARTED, "health", "outcome", "interrupt.confirmed", "interrupt.unconfirmed", ORDER, "signal"}
 )
 #: Kinds of which the chain reads the body, by the body's field names. All others it passes over.
 READ_BODIES: Final = frozenset({GENESIS, HEADS, LOG_KEY, CONTINUED})

@@ -136,7 +136,7 @@ def written_after_the_end(ground: Ground, body: Any, *, first: Any = None) -> Fo
 
 
 def test_entries_written_to_a_ledger_that_lay_closed_are_named(ground: Ground) -> None:
-    forger = written_after_the_end(ground, kinds.Health(part="storage", state="ok", detail="late"))
+    forger = written_after_the_end(ground, kinds.NodeStopped(reason="late"))
     report = forger.verify()
     caught(report, entry=ground.size, code="head.beyond")
     ground.hold(forger)

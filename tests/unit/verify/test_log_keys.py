@@ -273,7 +273,7 @@ def test_what_lies_beyond_the_head_is_said_and_not_accused() -> None:
     ("first", "ok"),
     [
         ("node.started", True), ("clock", True), ("outcome", True), ("order", True),
-        ("health", False), ("decision", False), ("node.stopped", False), ("run.opened", False), ("heads", False),
+        ("health", True), ("decision", False), ("node.stopped", False), ("run.opened", False), ("heads", False),
     ],
 )  # fmt: skip
 def test_entries_written_to_a_ledger_that_lay_closed(first: str, ok: bool) -> None:

@@ -12,7 +12,7 @@ from tests.unit.verify.forgery import Forger, replace
 
 
 def test_every_blob_in_the_place_of_others_whole_or_by_half(ground: Ground) -> None:
-    for number, (here, there) in enumerate([*permutations(ground.rows["blob"], 2)][::2]):
+    for number, (here, there) in enumerate([*permutations(ground.rows["blob"], 2)][::3]):
         columns, values = (
             ("ciphertext = ?, wrapped = ?", there[1:]),
             ("ciphertext = ?", there[1:2]),
@@ -25,7 +25,7 @@ def test_every_blob_in_the_place_of_others_whole_or_by_half(ground: Ground) -> N
 
 
 def test_every_token_in_the_place_of_others(ground: Ground) -> None:
-    for here, there in [*permutations(ground.rows["token"], 2)][::2]:
+    for here, there in [*permutations(ground.rows["token"], 2)][::4]:
         forger = ground.forger()
         forger.sql("UPDATE token SET token = ?, lookup = ?, sealed = ? WHERE id = ?", *there[1:], here[0])
         caught(forger.verify(), entry=here[0] // 1024, code="token.changed")

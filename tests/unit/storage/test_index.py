@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from failwell.core import projections
+from failwell.core import kinds, projections
 from failwell.core.records import decode_entry
 from failwell.core.state import rows_of
 from failwell.core.windows import EVER
@@ -435,3 +435,20 @@ def reached(true: Callable[[], bool]) -> bool:
             return True
         threading.Event().wait(0.01)
     return False
+
+
+def test_a_token_that_no_index_knows_yet_is_kept_however_many_come_after_it() -> None:
+    """Let go of too early, a value would get a second token, and a limit for it would be counted from nothing."""
+    house = open_house()
+    house.reopen()
+    run = house.run()
+    reached = house.state.past.size  # type: ignore[union-attr]
+    for number in range(30):
+        house.ask(run, FINE, order=f"o-{number}")
+        house.clock.skip(HOUR_US)
+    assert house.state.past is not None
+    assert house.state.past.size == reached, "nothing was indexed meanwhile"
+    again = house.ask(run, FINE, order="o-0")
+    decided = next(entry.body for entry in house.entries(again.entry) if isinstance(entry.body, kinds.Decision))
+    assert [(use.limit, use.used) for use in decided.uses if use.key is not None] == [("repeat", 1)]
+    house.close()

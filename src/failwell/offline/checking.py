@@ -24,7 +24,20 @@ from failwell.offline.orders import Orders
 from failwell.offline.tile_files import TileDirectory
 from failwell.verify.anchors import Anchor, VerifySignature
 from failwell.verify.extract import verify_extract
-from failwell.verify.finding import FILE, NOT_PROVED, REACTIONS, ROWS, STEPS, VERDICTS, Findings, Report, Step
+from failwell.verify.extract_report import HEAD as EXTRACT_HEAD
+from failwell.verify.finding import (
+    FILE,
+    HEAD,
+    NOT_PROVED,
+    PROVED,
+    REACTIONS,
+    ROWS,
+    STEPS,
+    VERDICTS,
+    Findings,
+    Report,
+    Step,
+)
 from failwell.verify.record import Ledger, Record, Tell
 
 FULL: Final = "full"
@@ -46,9 +59,13 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A report (of a ledger or of an extract), what others attest beside it, and how long it took."""
+    """A report (of a ledger or of an extract), what others attest beside it, and how long it took.
+
+    `vouched`: the key from outside vouches for the newest head here; also False where none was asked for.
+    """
 
     report: Any
+    vouched: bool
     attested: tuple[Step, ...]
     unknown: dict[tuple[str, int], int]
     elapsed_s: float
@@ -76,7 +93,9 @@ def check(asked: Asked, tell: Tell) -> Outcome:
     steps = [attested.check_witness(first + at, key, heads, asked.verify) for at, key in enumerate(asked.witnesses)]
     if asked.stamp is not None:
         steps.append(attested.check_timestamp(first + len(steps), asked.stamp, asked.authority, heads))
-    return Outcome(report, tuple(steps), unknown, elapsed_s)
+    head = HEAD if isinstance(report, Report) else EXTRACT_HEAD
+    vouched = next(step.state for step in report.checks if step.number == head) == PROVED
+    return Outcome(report, vouched, tuple(steps), unknown, elapsed_s)
 
 
 @contextmanager

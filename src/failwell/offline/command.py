@@ -1,7 +1,8 @@
 """The stand-alone verifier's command: options, progress and exit codes. This is what `verify.pyz` runs.
 
     0  everything that could be checked holds     2  wrong usage
-    1  a finding: something does not hold         3  this machine could not do it
+    1  something does not hold, or the key given  3  this machine could not do it
+       does not vouch for it
 
 Nothing is written where the record lies, nothing is fetched, and no library beyond Python's own is needed.
 """
@@ -30,7 +31,8 @@ _ABOUT: Final = """\
 Verify a record of Failwell without Failwell: a ledger file or its workspace, a directory of C2SP tlog-tiles, or the
 extract of one agent. Needs no library, no network and no trust in whoever kept the record; writes nothing there."""
 _MORE: Final = """\
-Exit codes: 0 everything that could be checked holds, 1 something does not, 2 wrong usage, 3 this machine failed.
+Exit codes: 0 everything that could be checked holds, 1 something does not, or the key given does not vouch for it,
+2 wrong usage, 3 this machine failed.
 
 examples:
   python3 verify.pyz /srv/workspace --key log.pub --checkpoint mail-from-incident-1.eml
@@ -150,7 +152,7 @@ def _show(options: argparse.Namespace, outcome: Outcome, asked: Asked, name: str
     else:
         text = "\n".join(telling.lines(outcome, asked, name, key_from))
     _write(text + "\n")
-    return FINE if outcome.ok else FINDING
+    return FINE if telling.shown(outcome, asked) else FINDING
 
 
 def _failure(options: argparse.Namespace, error: FailwellError) -> int:

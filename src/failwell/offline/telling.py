@@ -20,10 +20,15 @@ _WIDTH: Final = 100
 _SAYS_AT: Final = 18
 
 
+def shown(outcome: Outcome, asked: Asked) -> bool:
+    """Whether everything holds, and the key that was given in order to see whose record this is vouches for it."""
+    return outcome.ok and (asked.key is None or outcome.vouched)
+
+
 def as_json(outcome: Outcome, asked: Asked, ed25519: str, key_from: str | None) -> str:
     """One object with the fields of `failwell ledger verify --json` and what is said here beyond them."""
     fields: dict[str, Any] = outcome.report.as_dict()
-    fields["ok"] = outcome.ok
+    fields["ok"] = shown(outcome, asked)
     return json.dumps(
         fields | {
             "mode": asked.mode, "ed25519": ed25519, "read_from": str(asked.given.path), "kind": asked.given.kind,
@@ -63,12 +68,15 @@ def lines(outcome: Outcome, asked: Asked, ed25519: str, key_from: str | None) ->
 
 def _lead(outcome: Outcome, asked: Asked, key_from: str | None) -> Iterator[str]:
     report, what = outcome.report, "EXTRACT" if asked.given.kind == reading.EXTRACT else "RECORD"
+    many = _count(report.entries, "entry", "entries")
+    if outcome.ok and asked.key is not None and not outcome.vouched:
+        yield f"NOT SHOWN WHOSE {what} THIS IS: it agrees with itself ({many}), the key given does not vouch for it."
+        return
     if not outcome.ok:
         found = sum(report.counts.values()) + sum(step.state == "not proved" for step in outcome.attested)
         yield f"THE {what} DOES NOT VERIFY: {_count(found, 'finding', 'findings')}.{_where(report)}"
         yield "Keep what you were given as it is, and compare it with checkpoints that others keep."
         return
-    many = _count(report.entries, "entry", "entries")
     if asked.key is None:
         yield f"The record agrees with itself: {many}. WITHOUT A KEY NOTHING SHOWS WHOSE RECORD IT IS."
     elif asked.mode == HASH_ONLY and asked.given.kind != reading.EXTRACT:

@@ -21,7 +21,7 @@ from tests.unit.offline.conftest import Verify
 from tests.unit.verify.forgery import Forger, Image
 from tests.unit.verify.hand_log import A, shop
 from tests.unit.verify.ledgers import AGENT
-from tests.unit.verify.logs import Log, Pair
+from tests.unit.verify.logs import OTHER, Log, Pair
 
 NOT_HERE = {8, 9, 10, 12}
 
@@ -135,6 +135,22 @@ def test_another_logs_key_or_none_at_all(workspace: Path, tmp_path: Path, verify
     assert verify(workspace, "--key", tmp_path / "absent").code == 2
     (tmp_path / "bad.pub").write_bytes(b"\xff\xfe")
     assert verify(workspace, "--key", tmp_path / "bad.pub").code == 2
+
+
+def test_a_key_from_before_the_log_changed_its_name_vouches_for_nothing_after_it(
+    tmp_path: Path, verify: Verify
+) -> None:
+    """No fault in the record, and yet who asked by that key is not shown that it is the one they know."""
+    log = Log(Pair(1))
+    log.fill(5)
+    log.go_on(Pair(4, OTHER))
+    log.fill(3)
+    path = store(log, tmp_path / "log.db")
+    old, new = (key_file(tmp_path / f"{pair.verifier.key_id.hex()}.pub", pair.text) for pair in (Pair(1), log.pair))
+    run = verify(path, "--key", old, "--json", "--hash-only")
+    assert (run.code, run.told["ok"], run.told["counts"], run.state(6)) == (1, False, {}, "not checkable")
+    assert verify(path, "--key", old, "--hash-only").out.startswith("NOT SHOWN WHOSE RECORD THIS IS")
+    assert verify(path, "--key", new, "--hash-only").code == 0
 
 
 # ---- wrong usage, and what cannot be read ------------------------------------------------------------------------

@@ -7,9 +7,14 @@ the entries make of them, and no entry needs to be touched for these lies.
 from __future__ import annotations
 
 import json
+import shutil
+from pathlib import Path
 from typing import Any
 
+import apsw
+
 from failwell.core.rows import TABLES
+from failwell.node import audit
 from tests.attacks.ledger.judging import TALLY, Ground, caught
 from tests.unit.verify import ledgers
 
@@ -63,3 +68,19 @@ def test_an_agent_that_was_suspended_is_made_active_again(ground: Ground) -> Non
     forger.sql("UPDATE agent SET row = ?", changed)
     caught(forger.verify(), row=("agent", ledgers.AGENT))
     assert ground.proving(forger) == set(range(ground.size))
+
+
+def test_a_verdict_given_on_edited_tables_is_found_at_its_entry(ground: Ground, tmp_path: Path) -> None:
+    """A node that starts believes its tables; the entry that it writes then says what it believed."""
+    path = Path(shutil.copytree(ground.workspace, tmp_path / "shop"))
+    shutil.copytree(ground.workspace.with_name("shop.guard"), tmp_path / "shop.guard")
+    (path / "keys" / "guard").write_text(f"{tmp_path / 'shop.guard'}\n")
+    connection = apsw.Connection(str(path / "ledger.db"))
+    connection.execute("""UPDATE agent SET row = replace(row, '"PROBATION"', '"ACTIVE"')""")
+    connection.close()
+    with ledgers.reopened(path, ledgers.StepClock(mono_us=10**12)) as made:
+        verdict = made.ask(made.run(), "late", "orders.read", {"order_id": "A-1"})
+        assert made.book.state.agent[ledgers.AGENT].authority == "ACTIVE"
+    report = audit.verify_workspace(path)
+    caught(report, within=(0, verdict.entry), code="decision.authority")
+    assert report.first_bad == verdict.entry

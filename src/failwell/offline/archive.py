@@ -26,6 +26,10 @@ _MAIN: Final = f'''\
 
 import sys
 
+if sys.version_info < (3, 11):
+    sys.stderr.write("verify.pyz needs Python 3.11 or newer\\n")
+    sys.exit(3)
+
 from {_COMMAND} import main
 
 sys.exit(main())

@@ -95,6 +95,7 @@ def test_it_says_the_same_as_the_installed_one_and_as_ledger_verify(place: Path)
 
 
 @pytest.mark.ci_must_run
+@pytest.mark.requirement("R13.8")
 def test_a_changed_record_is_found_by_it_too(place: Path, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(place / "ws", tmp_path / "ws"))
     with sqlite3.connect(workspace / "ledger.db") as connection:

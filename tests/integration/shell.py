@@ -51,7 +51,8 @@ class Shell:
         passphrase.chmod(0o600)
         self.env = {
             "PATH": os.environ["PATH"], "HOME": str(root), "COLUMNS": "100", "LC_ALL": "C.UTF-8",
-            "FAILWELL_CONFIG": str(root / "conf"), "FAILWELL_STATE": str(root / "state"), "XDG_RUNTIME_DIR": str(self.runtime),
+            "FAILWELL_CONFIG": str(root / "conf"), "FAILWELL_STATE": str(root / "state"),
+            "XDG_RUNTIME_DIR": str(self.runtime),
             "FAILWELL_PASSPHRASE_FILE": str(passphrase), "FAILWELL_WORKSPACE": str(self.workspace),
         }  # fmt: skip
 

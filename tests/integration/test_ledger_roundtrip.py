@@ -56,7 +56,7 @@ def test_an_honest_ledger_verifies_rebuilds_and_opens_with_everything_that_was_w
     with ledgers.fresh(tmp_path / "w") as made:
         ledgers.begin(made)
         run = ledgers.work(made)
-        kept = made.book.storage.checkpoint()
+        kept = made.sealed()
         asked = made.ask(run, "secret", "orders.read", {"order_id": "A-SECRET"})
     assert kept is not None
     assert b"A-SECRET" not in made.workspace.ledger.read_bytes()
@@ -302,9 +302,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, bytes]:
     path = tmp_path_factory.mktemp("shop") / "w"
     with ledgers.fresh(path) as made:
         ledgers.begin(made)
-        kept = made.book.storage.checkpoint()
+        kept = made.sealed()
         ledgers.work(made)
-    assert kept is not None
     return path, kept
 
 

@@ -58,7 +58,7 @@ def send_due(made: ledgers.Made, port: int, box: Mailbox) -> None:
         row = state.incident[incident]
         since = [decode_entry(stored.data) for stored in made.book.storage.entries(row.onset_first, 10_000)]
         told = accounts.account(incident, row, state.agent[row.agent], since, stated_ms=50, reveal=lambda token: token)
-        return incident_letter(told, made.book.storage.checkpoint() or b"")
+        return incident_letter(told, made.sealed())
 
     settings = SmtpSettings(
         host="127.0.0.1", port=port, sender="failwell@shop.example", security="none", username=None,
@@ -99,7 +99,7 @@ def test_a_page_queued_before_the_node_died_is_sent_by_the_next_with_the_newest_
     assert box.mails == []
     with ledgers.reopened(path, clock) as made:
         assert [page.state for page in made.book.state.page.values()] == ["queued"]
-        newest = made.book.storage.checkpoint()
+        newest = made.sealed()
         send_due(made, port, box)
         entries = [decode_entry(row.data) for row in made.book.storage.entries(0, 10_000)]
     recipients, content = box.mails[0]

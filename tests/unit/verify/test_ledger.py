@@ -224,7 +224,7 @@ def test_bytes_that_say_the_same_in_another_spelling_are_refused(image: Image) -
 def test_a_clean_stop_after_which_something_was_written_without_a_head(image: Image) -> None:
     forger = Forger(image)
     note = forger.one("SELECT note FROM checkpoint")
-    seq = forger.append(kinds.Health(part="test", state="ok", detail="late"), "node")
+    seq = forger.append(kinds.NodeStopped(reason="late"), "node")
     forger.sql("UPDATE checkpoint SET note = ?, size = ?", note, seq)
     report = forger.verify()
     assert report.first_bad == seq

@@ -29,7 +29,7 @@ def test_the_end_cut_off_at_every_entry_and_signed_again_is_found_by_a_kept_chec
 def test_the_end_cut_off_and_signed_again_passes_where_nobody_kept_a_checkpoint(ground: Ground) -> None:
     """Where a commit ends, a shorter history is a history. In the middle of one, what followed by rule is missing."""
     passed = 0
-    for size in range(1, ground.size):
+    for size in range(1, ground.size, 2):
         forger = ground.forger()
         forger.cut(size, resign=True)
         report = forger.verify()
@@ -39,4 +39,4 @@ def test_the_end_cut_off_and_signed_again_passes_where_nobody_kept_a_checkpoint(
             passed += 1
         else:
             caught(report, within=(0, size))
-    assert passed > 20
+    assert passed > 10

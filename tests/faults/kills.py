@@ -7,6 +7,7 @@ import os
 import random
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -102,7 +103,9 @@ def choose(points: Sequence[Point], number: int, rng: random.Random) -> list[Poi
     changing = [point for point in points if point.call in CHANGING]
     looking = [point for point in points if point.call not in CHANGING]
     kinds = {(point.path, point.call): point for point in rng.sample(changing, len(changing))}
-    files = {point.path: point for point in kinds.values()}
+    most = Counter((point.path, point.call) for point in points)
+    early = [point for point in changing if 2 * point.nth <= most[point.path, point.call] + 1]  # every life comes there
+    files = {point.path: point for point in rng.sample(early, len(early))}
     first = [*files.values(), *(point for point in kinds.values() if point not in files.values())]
     rest = [point for point in changing if point not in first]
     chosen = first + rng.sample(rest, len(rest)) + rng.sample(looking, len(looking))
@@ -119,7 +122,7 @@ def kill_all(directory: Path, seed: int, number: int, how: str = TOGETHER) -> tu
     deaths: list[Killed] = []
     wrong: list[str] = []
     points = [point for point in victim.points() if how != APART or point.nth >= ANSWERS_FIRST]
-    for point in choose(points, 2 * number, rng):
+    for point in choose(points, 2 * number + 8, rng):  # a life is not the same twice: some never come to their point
         if len(deaths) >= number:
             break
         killed = victim.kill(point)

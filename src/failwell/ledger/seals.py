@@ -24,9 +24,12 @@ from failwell.ports.guard import Guard, GuardMoved, GuardRefused, Sealed
 COALESCE_S = 0.040
 #: An acknowledged entry that is older than this without a seal closes the gate.
 LATE_S = 1.0
-#: How often a guard that failed is asked again, and how long it may take to answer then.
+#: How often a guard that failed is asked again, and how long it may take to answer once the gate is closed: as long as
+#: one takes to come up on a busy machine. A shorter time would end each new one before it can answer.
 RETRY_S = 0.2
-ANSWER_S = 1.0
+ANSWER_S = 5.0
+#: With less than this left until the gate closes nobody can answer any more: it is not ended for it either.
+SHORTEST_S = 0.1
 
 
 def _nothing() -> None:
@@ -49,7 +52,8 @@ class Seals:
         self._grown = guard.grown()[0]
         self._turn = threading.Condition()
         self._head: Head | None = None
-        #: (size, when it was acknowledged) of commits that no seal covers, oldest first; once late, no more are kept.
+        #: (size, when it was acknowledged) of commits that no seal covers, oldest first. Once late, what comes is taken
+        #: for as old as the newest of them: no more are kept, and none passes for younger than it is.
         self._unsealed: deque[tuple[int, float]] = deque()
         self._waiting: list[tuple[int, Future[Sealed]]] = []
         self._failed: FailwellError | None = None
@@ -64,8 +68,11 @@ class Seals:
         with self._turn:
             idle = self._head is None
             self._head = head
-            if len(self._unsealed) < 2 or self._unsealed[0][1] + LATE_S > time.monotonic():
-                self._unsealed.append((head.size, time.monotonic()))
+            now = time.monotonic()
+            if len(self._unsealed) < 2 or self._unsealed[0][1] + LATE_S > now:
+                self._unsealed.append((head.size, now))
+            else:
+                self._unsealed[-1] = (head.size, self._unsealed[-1][1])
             if idle:
                 self._turn.notify()
 
@@ -94,7 +101,7 @@ class Seals:
             if self.newest is not None and self.newest.size >= size:
                 future.set_result(self.newest)
             elif self.refusal is not None or self._closing:
-                future.set_exception(self.refusal or Unhealthy("the ledger is closing"))
+                future.set_exception(_closing() if self.refusal is None else _again(self.refusal))
             else:
                 self._waiting.append((size, future))
                 self._turn.notify()
@@ -109,7 +116,7 @@ class Seals:
         with self._turn:
             left, self._waiting = self._waiting, []
         for _, future in left:
-            _fail(future, Unhealthy("the ledger is closed"))
+            _fail(future, _closing())
         return not self._unsealed
 
     # -- the loop ----------------------------------------------------------------------------------------------
@@ -127,6 +134,9 @@ class Seals:
             except FailwellError as error:  # refused, or our own tree does not hang together: asking again is no use
                 self._refused(error)
                 return
+            except Exception as error:  # noqa: BLE001  a fault of ours closes the gate; it must not end all sealing
+                if not self._endure(Unhealthy(f"sealing failed: {type(error).__name__}: {error}")):
+                    return
             else:
                 self._done(sealed)
             self.sealed()
@@ -149,7 +159,8 @@ class Seals:
             since = self._unsealed[0][1] if self._unsealed else time.monotonic()
         left_s = since + LATE_S - time.monotonic()
         try:
-            return self.guard.seal(head.size, root, path, left_s if left_s > 0 else ANSWER_S, since=self._grown)
+            wait_s = left_s if left_s > SHORTEST_S else ANSWER_S
+            return self.guard.seal(head.size, root, path, wait_s, since=self._grown)
         except GuardMoved as moved:
             return self._found(moved.sealed, head)
 
@@ -170,8 +181,6 @@ class Seals:
                 self._unsealed.popleft()
             if self._head is not None and self._head.size <= sealed.size:
                 self._head = None
-            elif self._head is not None and not self._unsealed:
-                self._unsealed.append((self._head.size, time.monotonic()))
             done = [future for size, future in self._waiting if size <= sealed.size]
             self._waiting = [item for item in self._waiting if item[0] > sealed.size]
         for future in done:
@@ -182,6 +191,7 @@ class Seals:
         """Go on after a failure that may pass; False when there is no time left for it."""
         with self._turn:
             self._failed = error
+            self._waiting = [item for item in self._waiting if not item[1].done()]  # who gave up is forgotten
             if self._closing:
                 return False
             self._turn.wait(RETRY_S)
@@ -192,8 +202,17 @@ class Seals:
             self.refusal = error if isinstance(error, Corrupt) else Corrupt(error.message, hint=error.hint)
             left, self._waiting = self._waiting, []
         for _, future in left:
-            _fail(future, self.refusal)
+            _fail(future, _again(self.refusal))
         self.sealed()
+
+
+def _closing() -> Unhealthy:
+    return Unhealthy("the ledger is closing")
+
+
+def _again(error: FailwellError) -> Corrupt:
+    """The same refusal for another caller: one exception raised by many would grow by each of them."""
+    return Corrupt(error.message, hint=error.hint, code=error.code)
 
 
 def _fail(future: Future[Sealed], error: FailwellError) -> None:

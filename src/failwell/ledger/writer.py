@@ -93,6 +93,8 @@ class Writer:
         self._door = threading.Lock()
         self._open: list[Pending] = []
         self._mend_at_us = 0
+        #: Whether this writer told of a late seal. What an earlier one told is answered by the start of this node.
+        self._told_late = False
         self._crowd = 1
         self._commit_s = 0.0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
@@ -221,11 +223,12 @@ class Writer:
 
     def _heed_guard(self) -> None:
         """Put the health entry of a late or mended seal before the verdicts that it alters (D18): one comparison."""
-        if self.read_only is not None:
-            return
+        if self.read_only is not None or self.failure is not None:
+            return  # nothing is permitted now, and what cannot be written must not keep questions from being answered
         late = self.seals.late()
-        if (late is not None) == ("guard" in self.book.state.failed):
+        if (late is not None) == ("guard" in self.book.state.failed) or (late is None and not self._told_late):
             return
+        self._told_late = True
         state, detail = ("ok", "seals keep up again") if late is None else ("failed", late.message)
         self.book.run(_health("guard", state, detail), self._before)
 
@@ -341,7 +344,9 @@ class Writer:
         try:
             self.book.recover()
             self._unloaded = None
-            if self.book.state.size:  # what was stored and reported as failed is there, and wants its seal too
+            # What was stored and reported as failed is there, and wants its seal too.
+            # Attack: a record that contradicts its guard is damaged further, and recovery has the guard sign it.
+            if self.book.state.size and self.read_only is None:
                 self.seals.committed(self.book.head)
         except FailwellError as error:
             self.failure = self._unloaded = error

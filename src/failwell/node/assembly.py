@@ -119,7 +119,7 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
             book.storage.close()
             raise
         clock_draft = book.clock_draft()
-        drafts = (*(() if clock_draft is None else (clock_draft,)), *mended_drafts(book, "storage"))
+        drafts = (*(() if clock_draft is None else (clock_draft,)), *mended_drafts(book, "storage", "guard"))
         writer = sealed_writer(book, guard, after=observe)
         if drafts:
             write_now(writer, drafts)

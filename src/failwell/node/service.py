@@ -144,7 +144,7 @@ class Node:
             alarm.give(self.writer.read_only, self.writer.seals.newest)
             return
         clock = book.clock_draft()
-        mended = mended_drafts(book, "storage", *(("stopping",) if test.passed else ()))
+        mended = mended_drafts(book, "storage", "guard", *(("stopping",) if test.passed else ()))
         self.writer.start()
         if clock is not None:
             write_now(self.writer, (clock,))

@@ -2,7 +2,8 @@
 
 `verify.pyz` is written and run as a stranger would run it (`-I -S`: no library in reach), one process, on a closed
 workspace; its own figure counts everything from opening the file to the last step. Beside it stands what this machine
-can do with the same entries and nothing but Python's JSON and SHA-256, measured before and after.
+can do with the same entries and nothing but Python's JSON and SHA-256, measured before and after, and what the
+verifier does in a second of processor time, which neighbours on the machine disturb less.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+from bench import probe
 from bench.workspace import Bench, bench
 from failwell.gate import outcomes
 from failwell.offline import archive
@@ -41,15 +43,15 @@ def _measured(mode: list[str], wanted: int) -> dict[str, Any]:
         made.writer.close()
         pyz, ledger = made.path / "verify.pyz", made.path / "workspace" / "ledger.db"
         pyz.write_bytes(archive.build())
-        floors, rates, entries = [_floor(ledger)], [], 0
+        floors, told = [_floor(ledger)], []
         for _ in range(RUNS):
-            entries, rate = _run(pyz, made.path / "workspace", mode)
-            rates.append(rate)
+            told.append(_run(pyz, made.path / "workspace", mode))
         floors.append(_floor(ledger))
-    best = max(rates)
+    by_clock, by_cpu = ([each["entries"] * 1000 / each[unit] for each in told] for unit in ("elapsed_ms", "cpu_ms"))
     return {
-        "per_s": best, "median_per_s": sorted(rates)[len(rates) // 2], "json_and_sha256_per_s": max(floors),
-        "entries": entries, "wanted_per_s": wanted, "held": best >= wanted,
+        "per_s": max(by_clock), "median_per_s": probe.median(by_clock), "per_cpu_s": max(by_cpu),
+        "json_and_sha256_per_s": max(floors), "entries": told[0]["entries"], "wanted_per_s": wanted,
+        "held": max(by_clock) >= wanted,
     }  # fmt: skip
 
 
@@ -69,11 +71,11 @@ async def _fill(made: Bench) -> None:
         await asyncio.gather(*(action(begin + each) for each in range(500)))
 
 
-def _run(pyz: Path, workspace: Path, mode: list[str]) -> tuple[int, float]:
+def _run(pyz: Path, workspace: Path, mode: list[str]) -> dict[str, Any]:
     command = [str(Path(sys.executable).resolve()), "-I", "-S", str(pyz), str(workspace), "--json", *mode]
     done = subprocess.run(command, capture_output=True, check=True, env={}, cwd="/")
-    told = json.loads(done.stdout)
-    return told["entries"], told["entries"] * 1000 / told["elapsed_ms"]
+    told: dict[str, Any] = json.loads(done.stdout)
+    return told
 
 
 def _floor(ledger: Path) -> float:

@@ -59,7 +59,7 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A report (of a ledger or of an extract), what others attest beside it, and how long it took.
+    """A report (of a ledger or of an extract), what others attest beside it, and how long it took by the clock and of the processor.
 
     `vouched`: the key from outside vouches for the newest head here; also False where none was asked for.
     """
@@ -69,6 +69,7 @@ class Outcome(NamedTuple):
     attested: tuple[Step, ...]
     unknown: dict[tuple[str, int], int]
     elapsed_s: float
+    cpu_s: float
 
     @property
     def ok(self) -> bool:
@@ -80,7 +81,7 @@ def check(asked: Asked, tell: Tell) -> Outcome:
 
     Raises InputError for an extract that cannot be opened as a file, Unhealthy where this machine cannot do it.
     """
-    began = time.monotonic()
+    began, cpu_began = time.monotonic(), time.process_time()
     unknown: dict[tuple[str, int], int] = {}
     heads: list[Anchor] = list(asked.kept)
     try:
@@ -88,14 +89,14 @@ def check(asked: Asked, tell: Tell) -> Outcome:
             report = _OPENED[asked.given.kind](asked, heads, unknown, tell)
     except Corrupt as error:
         report = _unreadable(error)
-    elapsed_s = time.monotonic() - began
+    elapsed_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
     first = report.checks[-1].number + 1
     steps = [attested.check_witness(first + at, key, heads, asked.verify) for at, key in enumerate(asked.witnesses)]
     if asked.stamp is not None:
         steps.append(attested.check_timestamp(first + len(steps), asked.stamp, asked.authority, heads))
     head = HEAD if isinstance(report, Report) else EXTRACT_HEAD
     vouched = next(step.state for step in report.checks if step.number == head) == PROVED
-    return Outcome(report, vouched, tuple(steps), unknown, elapsed_s)
+    return Outcome(report, vouched, tuple(steps), unknown, elapsed_s, cpu_s)
 
 
 @contextmanager

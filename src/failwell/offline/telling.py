@@ -34,7 +34,7 @@ def as_json(outcome: Outcome, asked: Asked, ed25519: str, key_from: str | None) 
             "mode": asked.mode, "ed25519": ed25519, "read_from": str(asked.given.path), "kind": asked.given.kind,
             "key_from": key_from, "attested": [asdict(step) for step in outcome.attested],
             "unknown_kinds": {f"{kind} {v}": count for (kind, v), count in sorted(outcome.unknown.items())},
-            "elapsed_ms": round(outcome.elapsed_s * 1000),
+            "elapsed_ms": round(outcome.elapsed_s * 1000), "cpu_ms": round(outcome.cpu_s * 1000),
         },
         indent=1,
     )  # fmt: skip

@@ -46,12 +46,14 @@ def restored(tmp_path: Path) -> tuple[Path, int]:
     return path, size
 
 
+@pytest.mark.requirement("R13.9")
 def test_a_restored_workspace_is_behind_what_its_guard_remembers(restored: tuple[Path, int]) -> None:
     path, size = restored
     report = audit.verify_workspace(path)
     caught(report, entry=size, code="kept.cut")
 
 
+@pytest.mark.requirement("R13.9")
 def test_nothing_is_written_to_a_restored_workspace_while_its_guard_remembers(restored: tuple[Path, int]) -> None:
     path, _ = restored
     workspace = Workspace(path)

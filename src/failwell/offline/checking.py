@@ -59,9 +59,10 @@ class Asked(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """A report (of a ledger or of an extract), what others attest beside it, and how long it took by the clock and of the processor.
+    """A report (of a ledger or of an extract), what others attest beside it, and how long it took.
 
     `vouched`: the key from outside vouches for the newest head here; also False where none was asked for.
+    `elapsed_s` is by the clock, `cpu_s` of the processor.
     """
 
     report: Any

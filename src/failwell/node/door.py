@@ -270,14 +270,28 @@ class Connection(asyncio.Protocol):
     async def _decide_only(self, decided: asyncio.Future[Verdict]) -> Verdict:
         """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
         verdict = await decided
+        if verdict.repeated:
+            return await self._told_again(verdict)
         if verdict.verdict == "ALLOW" and verdict.irreversible:
             try:
                 await sealed(self._node.writer.seals, verdict.entry)
             except FailwellError as error:
-                if not verdict.repeated:
-                    await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+                await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
                 raise
         return verdict
+
+    async def _told_again(self, verdict: Verdict) -> Verdict:
+        """An earlier verdict as it leaves once more: what cannot be undone sealed, and with what came of it meanwhile.
+
+        Attack: ask twice. The first question waits for the seal, the second carries the leave off without one, or with
+        one that comes just after the first was refused.
+        """
+        if verdict.verdict != "ALLOW" or verdict.state != "open" or not verdict.irreversible:
+            return verdict
+        await sealed(self._node.writer.seals, verdict.entry)
+        if await self._node.questions.look(lambda state: verdict.entry in state.action):
+            return verdict
+        raise Refused("this call ended while it was asked for again", hint="Ask again what came of it.", code="busy")
 
     async def _deny_unknown(self, proposal: Proposal) -> dict[str, Any]:
         """Who proved somebody and speaks for an agent that nobody knows is denied on record, not merely counted."""
@@ -309,7 +323,7 @@ class Connection(asyncio.Protocol):
 
     async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
         if verdict.verdict != "ALLOW" or verdict.repeated:
-            return {"verdict": verdict, "result": None}
+            return {"verdict": await self._told_again(verdict), "result": None}
         try:
             await self._node.wait_for_orders()
             target, deadline_us = await self._node.prepare(verdict, request.how, request.target)

@@ -37,7 +37,7 @@ class Moody:
 
     def __init__(self, guard: LocalGuard) -> None:
         self.guard = guard
-        self.mood: Callable[[int], None] = lambda size: None
+        self.mood: Callable[[int], object] = lambda size: None
         self.asked: list[int] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -239,7 +239,7 @@ def test_the_first_entry_of_another_boot_is_its_clock_also_after_a_late_guard(ma
 
 def test_closing_with_a_guard_that_does_not_answer_takes_seconds_not_minutes(made: ledgers.Made, guard: Moody) -> None:
     let = threading.Event()
-    guard.mood = lambda size: let.wait(20) and None
+    guard.mood = lambda size: let.wait(20)
     waiting: Future[Any] = made.writer.seals.wait(made.write(note("never sealed"))[0] + 1)
     began = time.monotonic()
     made.writer.close()
@@ -250,7 +250,7 @@ def test_closing_with_a_guard_that_does_not_answer_takes_seconds_not_minutes(mad
 
 def test_an_order_is_carried_out_while_the_guard_does_not_answer(made: ledgers.Made, guard: Moody) -> None:
     let = threading.Event()
-    guard.mood = lambda size: let.wait(20) and None
+    guard.mood = lambda size: let.wait(20)
     made.write(note("late"))
     took = []
     for number in range(20):

@@ -45,8 +45,10 @@ def admit(
         )
     order = verify(signed, base64.b64decode(person.key))
     shown = None if order.power.restricts else sight_digest(turn.state, order.order, order.details)
+    # A stop that was ordered before the log went on under another name still stops (I8).
+    named = order.power.restricts and any(order.origin == name for _, name in turn.state.origins)
     check_order(
-        order, origin=turn.state.origin, shown=shown, now_us=turn.now_us,
+        order, origin=order.origin if named else turn.state.origin, shown=shown, now_us=turn.now_us,
         used=lambda nonce: (order.person, nonce) in turn.state.nonces,
     )  # fmt: skip
     body = kinds.Order(

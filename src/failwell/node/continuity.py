@@ -66,6 +66,7 @@ def rotate_key(workspace: Workspace, signer: Signer, reason: str, confirm: Confi
         try:
             if behind is not None:
                 raise behind
+            _tell_time(book)
             details = orders.LedgerRotate(key=book.state.log_key, reason=reason)
             signed = _signed(book, signer, "ledger.rotate", details, confirm)
             change = guard.rotate(STEP_S)
@@ -95,6 +96,7 @@ def continue_log(workspace: Workspace, signer: Signer, reason: str, confirm: Con
             # What sits in the guard's place may be another log's, which is neither believed nor touched.
             ours = not isinstance(guard, NoGuard) and guard.key == book.state.log_key
             last = guard.last() if ours else None
+            _tell_time(book)
             size, root = book.state.size, book.frontier.root()
             details = orders.LedgerContinue(
                 size=size, root=root.hex(), lost_size=None if last is None else last.size,
@@ -129,7 +131,6 @@ def _at_rest(workspace: Workspace) -> Iterator[Book]:
     try:
         book = open_book(workspace, workspace.open_keys(), SystemClock())
         try:
-            _write_clock(book)
             yield book
         finally:
             book.storage.close()
@@ -148,12 +149,11 @@ def _signed(book: Book, signer: Signer, kind: str, details: orders.Details, conf
     return sign_order(signer, order)
 
 
-def _write_clock(book: Book) -> None:
-    """The clock entry that a boot needs, in a commit of its own: it must not come between an order and its effect."""
+def _tell_time(book: Book) -> None:
+    """The clock entry that a boot needs, before the order; it is stored with that, or, where none comes, not at all."""
     clock = book.clock_draft()
     if clock is not None:
         book.run(lambda turn: Plan((clock,), lambda entries: None), _unobserved)
-        book.commit()
 
 
 def _carry_out(book: Book, signed: orders.SignedOrder, wanted: str, body: Body) -> Entry[Any]:

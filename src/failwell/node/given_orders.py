@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from failwell.core import contract as contracts
-from failwell.core.errors import FailwellError, InputError
+from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
 from failwell.gate import registry
 from failwell.identity import names
@@ -36,7 +36,13 @@ class GivenOrders:
         self._node = node
 
     async def take(self, request: Give) -> Any:
-        """Carry out signed orders; what restricts goes by the containment lane."""
+        """Carry out signed orders; what restricts goes by the containment lane.
+
+        Where nothing may be written none is judged: an older record may not know who ordered, and a stop that was
+        refused for that would not be left in `orders/`.
+        """
+        if (closed := self._node.writer.read_only) is not None:
+            raise Unhealthy(closed.message, hint=closed.hint, code=closed.code)
         try:
             signed = tuple(msgspec.convert(item, SignedOrder) for item in request.orders)
         except msgspec.ValidationError as error:

@@ -36,6 +36,9 @@ def check_history(guard: Guard, book: Book) -> None:
     """Raises Behind unless the stored tree begins with the one that the guard signed last; O(log n) reads."""
     size = book.state.size
     _finish_rotation(guard, book)
+    # Attack: the lost record is found again after it was given up, and goes on beside the one that took its place.
+    if guard.retired is not None:
+        raise Behind(f"the guard of this record signs nothing more: {guard.retired}", hint=HINT)
     if size and guard.key != book.state.log_key and (guard.waiting is None or guard.waiting.key != book.state.log_key):
         raise Behind("the guard of this record signs with another key than the record names", hint=HINT)
     signed, root = guard.grown()
@@ -75,6 +78,7 @@ class NoGuard:
 
     key = ""
     waiting = None
+    retired = None
 
     def __init__(self, why: FailwellError) -> None:
         self._why = why
@@ -106,15 +110,37 @@ class NoGuard:
         return GuardFailed(self._why.message, hint=self._why.hint)
 
 
-def _finish_publishing(workspace: Workspace, book: Book) -> None:
-    """Publish the key that the record names, where a ceremony was cut off before that, and find a new name's guard."""
-    if not book.state.size or not workspace.guard.exists() or workspace.published_key() == book.state.log_key:
-        return
-    line = workspace.guard_line()
+def _following(workspace: Workspace, book: Book) -> str | None:
+    """The guard of a new name that the record has and the workspace does not know yet; None where it needs none."""
+    former = [name for _, name in book.state.origins[:-1]]
     following = place_of(book.origin, os.environ)
-    if workspace.origin() != book.origin and following.is_dir():
-        line = str(following)
-    workspace.guarded_by(line, book.state.log_key)
+    return str(following) if workspace.origin() in former and following.is_dir() else None
+
+
+def _finish_publishing(workspace: Workspace, book: Book, following: str | None) -> None:
+    """Publish the key that the record names, where a ceremony was cut off before that.
+
+    Only what its guard vouches for comes here. Attack: a backup from before a change of key, for which the start itself
+    takes the newer key back.
+    """
+    if not book.state.size or workspace.published_key() == book.state.log_key:
+        return
+    if following is not None:
+        _retire_former(workspace, book)
+    workspace.guarded_by(following or workspace.guard_line(), book.state.log_key)
+
+
+def _retire_former(workspace: Workspace, book: Book) -> None:
+    """INVARIANT: the old name signs nothing more before the new one is told to anybody."""
+    try:
+        former = RemoteGuard.at(workspace.guard_place(), key=workspace.published_key())
+    except FailwellError:
+        return  # it is lost, or another's: that is why the log went on
+    try:
+        if former.retired is None:
+            former.retire(f"the log goes on as {book.origin}", STEP_S)
+    finally:
+        former.close()
 
 
 def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError | None]:
@@ -122,13 +148,17 @@ def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError |
 
     Without a guard it cannot be told whether this is the record that was signed: then it is read, and not written to.
     """
-    guard: Guard | None = None
-    _finish_publishing(workspace, book)
+    guard: Guard = NoGuard(Unhealthy("the guard was not reached"))
     try:
-        guard = RemoteGuard.at(workspace.guard_place())
+        following = _following(workspace, book)
+        guard = RemoteGuard.at(following or workspace.guard_place())
         check_history(guard, book)
+        _finish_publishing(workspace, book, following)
+    except Behind as error:
+        return guard, error
     except FailwellError as error:
-        return guard if guard is not None and isinstance(error, Behind) else NoGuard(error), error
+        guard.close()  # its process would be kept by whoever keeps the error
+        return NoGuard(error), error
     return guard, None
 
 

@@ -14,6 +14,7 @@ from failwell.core.errors import InputError, NotFound, Unhealthy
 from failwell.core.note import VerifierKey
 from failwell.identity import keys
 
+_ONE_LINE = "It is one line: the guard's directory, or unix: and its socket."
 _PARTS = ("keys", "orders", "contracts", "packs", "blobs")
 
 
@@ -81,11 +82,11 @@ class Workspace:
 
     def published_key(self) -> str:
         """The vkey that `keys/log.pub` holds."""
-        return self.log_pub.read_text("utf-8").strip()
+        return self.log_pub.read_text("utf-8", "replace").strip()
 
     def former_keys(self) -> tuple[str, ...]:
         """The vkeys that were in force before, oldest first."""
-        return tuple(self.former_pub.read_text("utf-8").split()) if self.former_pub.exists() else ()
+        return tuple(self.former_pub.read_text("utf-8", "replace").split()) if self.former_pub.exists() else ()
 
     def origins(self) -> tuple[str, ...]:
         """The ledger's name now, then those it had before."""
@@ -93,25 +94,35 @@ class Workspace:
         return tuple(dict.fromkeys((self.origin(), *former)))
 
     def guard_place(self) -> str:
-        """Where this workspace's guard is: an absolute path, or `unix:` and one. NotFound where nothing says so."""
+        """Where this workspace's guard is: an absolute path, or `unix:` and one.
+
+        Raises NotFound where nothing says so, InputError for what says nothing.
+        """
         place = self.guard_line()
+        if not place or not place.isprintable() or "\N{REPLACEMENT CHARACTER}" in place:
+            raise InputError(f"{self.guard} names no place of a guard", hint=_ONE_LINE)
         return place if place.startswith("unix:") else str(self.path / place)
 
     def guard_line(self) -> str:
         """What `keys/guard` says. NotFound where it is missing."""
         try:
-            return self.guard.read_text("utf-8").strip()
+            return self.guard.read_text("utf-8", "replace").strip()
         except OSError as error:
             raise NotFound(
                 f"{self.guard} does not say where the guard of this record is",
-                hint="It is one line: the guard's directory, or unix: and its socket.",
+                hint=_ONE_LINE,
             ) from error
 
     def origin(self) -> str:
         """The ledger's name, from the published half of the checkpoint key."""
         try:
-            return VerifierKey.parse(self.log_pub.read_text().strip()).name
+            return VerifierKey.parse(self.published_key()).name
         except OSError as error:
+            if self.ledger.exists():
+                raise NotFound(
+                    f"{self.log_pub} is missing: the published key of this record",
+                    hint="Write it again, one line, from where you keep it, or from: failwell guard show",
+                ) from error
             raise NotFound(f"{self.path} is not a workspace", hint="failwell init makes one.") from error
 
 

@@ -69,6 +69,11 @@ class Guard(Protocol):
         """The change of key that waits to be put in force."""
         ...
 
+    @property
+    def retired(self) -> str | None:
+        """Why it signs nothing any more, None while it does."""
+        ...
+
     def last(self) -> Sealed | None:
         """What it signed last, None before the first head."""
         ...

@@ -85,7 +85,8 @@ class Powers:
         self._commit.append(order)  # its use is not a second finding
         if (order.order, order.person, f"person:{order.person}") != (body.order, body.person, entry.actor):
             return "the order's text is of another power or person than the entry says"
-        if order.origin != entry.origin:
+        names = {name for _, name in state.origins} if order.power.restricts else set()
+        if order.origin != entry.origin and order.origin not in names:  # a stop outlives the name it was ordered under
             return f"the order is for log {order.origin}"
         person = state.person.get(order.person)
         if person is not None:

@@ -168,7 +168,11 @@ class _Walk:
         for entry in self._report.entries[:size]:  # the key may have changed, and the log may have been continued
             if entry["kind"] in ("log.key", "continued"):
                 key = entry["body"]["key"]
-        if origin != key.split("+")[0] or origin != self._report.entries[size - 1]["origin"] or not _note_holds(key, text + b"\n", signatures):
+        if (
+            origin != key.split("+")[0]
+            or origin not in {entry["origin"] for entry in self._report.entries[size - 1 : size]}
+            or not _note_holds(key, text + b"\n", signatures)
+        ):
             self._say(int(length), "is under a checkpoint that the ledger's key did not sign")
 
 

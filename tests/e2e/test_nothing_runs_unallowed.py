@@ -31,11 +31,11 @@ from failwell.ledger.book import Book
 from tests.simulate import crashing_node
 log = Path(sys.argv[4])
 commit = Book.commit
-def slow(book):
+def slow(book, sealed=None):
     decided = any(item.kind == "decision" for item in book.written)
     if decided:
         time.sleep(1)
-    written = commit(book)
+    written = commit(book, sealed)
     if decided:
         log.write_text(str(time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000))
     return written

@@ -181,11 +181,13 @@ class Gate:
 
 
 def _irreversible(state: State, agent: str, tool: str) -> bool:
-    """Whether the contract in force says that this tool's effect cannot be undone; a tool it does not name counts so."""
+    """Whether this tool's effect cannot be undone, by the contract in force; a tool that it does not name counts so."""
     contract = state.contract_of(agent)
-    if contract is None:
-        return True
-    return next((item.effect for item in contract.tools if item.tool == tool), "irreversible") == "irreversible"
+    if contract is not None:
+        for item in contract.tools:
+            if item.tool == tool:
+                return item.effect == "irreversible"
+    return True
 
 
 def _short(tool: str) -> str:

@@ -48,7 +48,8 @@ class Vault:
 
     def __init__(self, blob_key: bytes, token_key: bytes, origin: str, entropy: Callable[[int], bytes]) -> None:
         self._wrap = AESGCM(blob_key)
-        self._token_key = token_key
+        # A keyed copy, not hmac.digest: that one gives the interpreter away, and the writer waits to get it back.
+        self._lookup = hmac.new(token_key, digestmod="sha256")
         self._origins: list[tuple[int, bytes]] = []
         self.name((0, origin))
         self._entropy = entropy
@@ -62,7 +63,9 @@ class Vault:
         self._origins = [(first, origin.encode()) for first, origin in origins]
 
     def _bound_to(self, seq: int) -> bytes:
-        origin = next(origin for first, origin in reversed(self._origins) if first <= seq)
+        first, origin = self._origins[-1]
+        if seq < first:
+            origin = next(origin for first, origin in reversed(self._origins) if first <= seq)
         return b"%s\n%d" % (origin, seq)
 
     def seal(self, seq: int, secret: dict[str, Any]) -> tuple[StoredBlob, BlobRef]:
@@ -113,7 +116,9 @@ class Vault:
 
     def find(self, kind: str, value: str) -> tuple[str | None, bytes]:
         """(the token of `value` among `kind`, or None; its lookup key)."""
-        lookup = hmac.digest(self._token_key, f"{kind}\0{value}".encode(), "sha256")[:16]
+        keyed = self._lookup.copy()
+        keyed.update(f"{kind}\0{value}".encode())
+        lookup = keyed.digest()[:16]
         return self._known(lookup), lookup
 
     def mint(self, kind: str, value: str, lookup: bytes) -> Minted:

@@ -22,6 +22,7 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "append-many": ("64 callers: >= 15,000 entries/s on a quiet disk", appends.many_callers),
     "append-slow": ("5 ms a sync: 64 callers >= 25 x one entry per transaction", appends.slow),
     "million": ("append to 1,000,000 entries: within 10 %; then a proof p99 < 1 ms", appends.million),
+    "verify": ("ledger verify: core >= 100,000 entries/s, everything beside it", verifying.whole),
     "alone-full": ("verify.pyz on bare Python: >= 40,000 entries/s", verifying.full),
     "alone-hashes": ("verify.pyz --hash-only: >= 300,000 entries/s", verifying.hash_only),
     "reopen": ("100,000 entries are open again within 1 s", reopen.reopen),

@@ -80,9 +80,10 @@ def go_on(
             "Tell whoever keeps checkpoints or the verifier key; the new key is",
         )
         screen.command(done.key)
+        screen.say(f"Its guard is kept by this user now, in {done.guard}: a workspace that moves takes that along.")
 
     fields = {
         "was": done.was, "origin": done.origin, "key": done.key, "entry": done.entry, "size": done.size,
-        "lost_size": done.lost_size,
+        "lost_size": done.lost_size, "guard": done.guard,
     }  # fmt: skip
     return Answer(fields=fields, show=show)

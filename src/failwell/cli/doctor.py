@@ -176,7 +176,11 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
 def _health(status: dict[str, Any]) -> Check:
     where = f"process {status['pid']}, {plural(status['entries'], 'entry', 'entries')}, log {status['origin']}"
     if status["health"] != "ok":
-        return Check("node", TODO, f"permits nothing: {status['health']}", "mend that, then failwell serve --stop")
+        if status["read_only"]:  # looked at once, by a start: only another start looks again
+            do = f"failwell serve --stop, then: {status['hint'] or 'mend that'}"
+        else:
+            do = f"{status['hint'] or 'mend that'} The gate opens by itself once that is well: failwell doctor"
+        return Check("node", TODO, f"permits nothing: {status['health']}", do)
     return Check("node", OK, where)
 
 
@@ -200,7 +204,9 @@ def _seal(seen: Seen) -> Check:
     lines = seen.checkpoint.split("\n")
     size = int(lines[1]) if len(lines) > 1 and lines[1].isdigit() else 0
     if size == 0:
-        return Check("seal", TODO, "there is no signed checkpoint", "failwell ledger verify")
+        if seen.status["read_only"]:
+            return Check("seal", UNKNOWN, "nothing is signed while the guard of this record is not reached")
+        return Check("seal", TODO, "there is no signed checkpoint", "failwell guard show")
     behind = max(0, seen.status["entries"] - size)
     found = f"the newest checkpoint covers {size:,} entries, {behind} behind"
     if seen.status["guard"].startswith("unix:"):
@@ -249,7 +255,7 @@ def _of_files(place: Workspace, seen: Seen | None) -> Iterator[Check]:
     yield _disk(place)
     if seen is not None:
         yield _settings(place, seen)
-    yield _orders(place)
+    yield _orders(place, seen)
 
 
 def _persons() -> Check:
@@ -307,10 +313,13 @@ def _settings(place: Workspace, seen: Seen) -> Check:
     return Check("settings", OK, "failwell.toml says what is in force")
 
 
-def _orders(place: Workspace) -> Check:
+def _orders(place: Workspace, seen: Seen | None) -> Check:
     from failwell.node.left_orders import REFUSED, SUFFIX
 
     left, refused = len(list(place.orders.glob(f"*{SUFFIX}"))), len(list(place.orders.glob(f"*{REFUSED}")))
+    if left and seen is not None and seen.status["read_only"]:
+        return Check("orders", TODO, f"{plural(left, 'order')} left in orders/: carried out once a node may write",
+                     "what hinders it stands under node, above")  # fmt: skip
     if left:
         return Check("orders", TODO, f"{plural(left, 'order')} left in orders/ and not read yet",
                      "the node reads them when it goes on: failwell serve --stop, then failwell doctor")  # fmt: skip

@@ -83,9 +83,14 @@ def init(
         screen.command("failwell contract adopt FILE --as NAME")
         screen.say("Keep the verifier key outside this machine; with it a foreign record is told from yours:")
         screen.command(begun.log_key)
+        screen.say(
+            f"Its guard remembers what it signed in {workspace.guard_place()}: a workspace that moves takes that"
+        )
+        screen.say("along, and neither is ever restored from a backup alone.")
 
     fields = {
         "workspace": str(workspace.path), "origin": begun.origin, "log_key": begun.log_key, "person": person,
+        "guard": workspace.guard_place(),
         "roles": list(role or FIRST_ROLES), "settings": str(workspace.path / settings.FILE_NAME),
     }  # fmt: skip
     return Answer(fields=fields, show=show)

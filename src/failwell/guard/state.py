@@ -327,7 +327,9 @@ def _open(directory: Path, flags: int) -> int:
         return open_private(path, flags)
     except FileNotFoundError as error:
         raise GuardLost(
-            f"there is no guard in {directory}", hint="failwell guard show says where it is kept."
+            f"there is no guard in {directory}",
+            hint="If that directory was moved, put it back or write its place into keys/guard. If it is lost: "
+            "failwell ledger continue",
         ) from error
     except OSError as error:
         raise _disk(path, error) from error

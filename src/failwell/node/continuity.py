@@ -45,7 +45,10 @@ class Rotated(NamedTuple):
 
 
 class Continued(NamedTuple):
-    """A continued log: its names, the entry that names the break, what is there and what the guard had signed."""
+    """A continued log: its names, the entry that names the break, what is there and what the guard had signed.
+
+    `guard`: where its new guard is kept, by this user, whoever ran the one before.
+    """
 
     was: str
     origin: str
@@ -53,6 +56,7 @@ class Continued(NamedTuple):
     entry: int
     size: int
     lost_size: int | None
+    guard: str
 
 
 def rotate_key(workspace: Workspace, signer: Signer, reason: str, confirm: Confirm) -> Rotated:
@@ -121,7 +125,7 @@ def continue_log(workspace: Workspace, signer: Signer, reason: str, confirm: Con
                 following.close()
         finally:
             guard.close()
-        return Continued(was, origin, body.key, entry.seq, size, details.lost_size)
+        return Continued(was, origin, body.key, entry.seq, size, details.lost_size, str(place))
 
 
 @contextmanager

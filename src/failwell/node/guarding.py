@@ -23,7 +23,10 @@ from failwell.storage.tail import check_tail
 
 #: How long a guard may take for one step.
 STEP_S = 5.0
-HINT = "Compare it with its backups and with the checkpoints in its mails; failwell ledger continue goes on from here."
+HINT = (
+    "Look for the newer copy and put it in place: compare backups with failwell ledger verify and the checkpoints in "
+    "mails. If what is missing is lost for good: failwell ledger continue"
+)
 
 
 class Behind(Corrupt):

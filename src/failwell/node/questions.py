@@ -115,6 +115,8 @@ class Questions:
             "pid": node.pid,
             "workspace": str(node.workspace.path),
             "health": "ok" if failure is None else failure.message,
+            "hint": None if failure is None else failure.hint,
+            "read_only": writer.read_only is not None,
             "self_test": node.self_test,
             "separation": node.separation,
             "running": len(node.fence.running()),

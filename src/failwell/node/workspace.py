@@ -14,7 +14,7 @@ from failwell.core.errors import InputError, NotFound, Unhealthy
 from failwell.core.note import VerifierKey
 from failwell.identity import keys
 
-_ONE_LINE = "It is one line: the guard's directory, or unix: and its socket."
+_ONE_LINE = "Write it: one line, the guard's directory (as a rule ~/.local/state/failwell/guards/...) or unix:SOCKET."
 _PARTS = ("keys", "orders", "contracts", "packs", "blobs")
 
 
@@ -145,7 +145,7 @@ def find_workspace(given: str | None, environ: Mapping[str, str], start: Path) -
             raise NotFound(f"{path} is not a workspace", hint=f"failwell init {path}")
         return Workspace(path)
     for directory in (start, *start.parents):
-        if (directory / "ledger.db").exists() and (directory / "keys" / "log.pub").exists():
+        if (directory / "ledger.db").exists() and (directory / "keys").is_dir():
             return Workspace(directory)
     raise NotFound("no workspace here or above", hint="failwell init makes one; --workspace DIR names one.")
 

@@ -19,13 +19,10 @@ SHOWN_FINDINGS = 10
 
 def show_report(screen: Screen, report: Report, kept: int) -> None:
     """Of the whole record; `kept`: checkpoint files it was held against."""
-    from failwell.verify.finding import NO_GRADE
+    from failwell.verify.finding import KEPT, NO_GRADE
 
     if report.ok:
-        anchors = (
-            f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept
-            else "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
-        )  # fmt: skip
+        anchors = _anchors(report.checks[KEPT - 1], kept)
         if report.grade is not None and report.grade.grade == NO_GRADE:
             anchors = f"Not shown: that it is this log's record: {report.grade.why}."
         tail = f"The last {plural(report.unsealed, 'entry', 'entries')} not sealed yet. " if report.unsealed else ""
@@ -33,6 +30,9 @@ def show_report(screen: Screen, report: Report, kept: int) -> None:
             f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.",
             tail + anchors,
         )
+    elif _apart(report.counts):
+        _lead_apart(screen, "RECORD")
+        _show_findings(screen, report.findings, report.counts)
     else:
         first = report.findings[0] if report.findings else None
         where = "" if report.first_bad is None else f" First bad entry: {report.first_bad}."
@@ -55,8 +55,13 @@ def extract_answer(report: ExtractReport, kept: int) -> Answer:
 
     def show(screen: Screen) -> None:
         if report.ok:
-            anchors = "" if kept else " Not shown: that it is the newest. For that: --checkpoint FILE, from a mail."
-            screen.lead(f"The extract verifies: {_whole(report)}.", f"{reach(report)}{anchors}")
+            anchors = "Not shown: that it is the newest. For that: --checkpoint FILE, from a mail."
+            if kept:
+                anchors = _anchors(report.checks[-1], kept)
+            screen.lead(f"The extract verifies: {_whole(report)}.", f"{reach(report)} {anchors}")
+        elif _apart(report.counts):
+            _lead_apart(screen, "EXTRACT")
+            _show_findings(screen, report.findings, report.counts)
         else:
             screen.lead(
                 f"THE EXTRACT DOES NOT VERIFY: {plural(sum(report.counts.values()), 'finding')}.{_lacks(report)}",
@@ -66,7 +71,8 @@ def extract_answer(report: ExtractReport, kept: int) -> Answer:
             _show_findings(screen, report.findings, report.counts)
         _show_steps(screen, report.checks)
         _show_log(screen, report.origin, report.size, report.root)
-        screen.say(f"Agent {report.agent or 'unknown'}, of a {report.mode or 'unknown'} record")
+        if report.agent is not None:
+            screen.say(f"Agent {report.agent}, of a {report.mode or 'not named'} record")
 
     return Answer(fields=extract_fields(report), show=show, finding=not report.ok)
 
@@ -77,8 +83,8 @@ def agent_answer(checked: AgentReport, kept: int) -> Answer:
 
     def show(screen: Screen) -> None:
         if checked.ok:
-            anchors = f" It agrees with {plural(kept, 'checkpoint file')} kept elsewhere." if kept else ""
-            screen.lead(f"The agent's record verifies: {_whole(report)}.", f"{reach(report)}{anchors}")
+            anchors = _anchors(report.checks[-1], kept)
+            screen.lead(f"The agent's record verifies: {_whole(report)}.", f"{reach(report)} {anchors}")
         else:
             count = sum(report.counts.values()) + len(around)
             screen.lead(
@@ -108,13 +114,35 @@ def _whole(report: ExtractReport) -> str:
 
 def reach(report: ExtractReport) -> str:
     """How far it is complete, and as of when."""
-    if report.complete_to is None:
-        return "Not shown: that none was left out at the end. A node says so when it stops."
-    last, at = report.complete_to - 1, "" if report.newest_at is None else f", of {report.newest_at[:19]}Z"
-    if report.complete_to == report.size:
-        return f"Complete up to the last sealed entry, {last}{at}."
-    since = f", {report.since:,} of them the agent's" if report.since else ""
-    return f"Complete up to entry {last}; after it {report.size - report.complete_to:,} are sealed{since}{at}."
+    from failwell.verify import extract_report
+
+    return extract_report.reach(report)
+
+
+def _anchors(step: Step, kept: int) -> str:
+    """What the checkpoints kept elsewhere show of what verifies; `step` is the one that held them against it."""
+    from failwell.verify.finding import PROVED
+
+    if not kept:
+        return "Not shown: that it was not re-written whole. For that: --checkpoint FILE, from a mail of an incident."
+    if step.state != PROVED:
+        return f"NOT HELD AGAINST WHAT WAS KEPT ELSEWHERE: {step.detail}."
+    return f"It agrees with {plural(kept, 'checkpoint file')} kept elsewhere."
+
+
+def _apart(counts: Mapping[str, int]) -> bool:
+    """Whether nothing is wrong but that a checkpoint which was given is not one of this log."""
+    from failwell.verify.finding import UNSIGNED
+
+    return set(counts) == {UNSIGNED}
+
+
+def _lead_apart(screen: Screen, what: str) -> None:
+    screen.lead(
+        f"THE {what} AND A CHECKPOINT THAT WAS GIVEN DO NOT BELONG TOGETHER; nothing else is wrong with it.",
+        "Either the checkpoint was changed on its way (get it anew, as it came), or it is of another record.",
+        bad=True,
+    )
 
 
 def _lacks(report: ExtractReport) -> str:

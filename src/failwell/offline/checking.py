@@ -42,7 +42,7 @@ from failwell.verify.record import Ledger, Record, Tell
 
 FULL: Final = "full"
 HASH_ONLY: Final = "hash-only"
-_NEEDS_RULES: Final = "needs the rules that were in force: failwell ledger verify"
+_NEEDS_RULES: Final = "needs the rules that were in force, which an installed failwell ledger verify has"
 
 
 class Asked(NamedTuple):

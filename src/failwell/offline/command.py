@@ -28,16 +28,23 @@ from failwell.verify.anchors import Anchor, find_notes
 FINE, FINDING, USAGE, FAILED = 0, 1, 2, 3
 
 _ABOUT: Final = """\
-Verify a record of Failwell without Failwell: a ledger file or its workspace, a directory of C2SP tlog-tiles, or the
-extract of one agent. Needs no library, no network and no trust in whoever kept the record; writes nothing there."""
+Verify a record of Failwell without Failwell: a ledger file or its workspace, a
+directory of C2SP tlog-tiles, or the extract of one agent. Needs no library, no
+network and no trust in whoever kept the record; writes nothing there."""
 _MORE: Final = """\
-Exit codes: 0 everything that could be checked holds, 1 something does not, or the key given does not vouch for it,
-2 wrong usage, 3 this machine failed.
+Have the key and the checkpoint from somebody else than whoever gave you the
+record. The key is one line of text, as the operator published it; a checkpoint
+stands in every mail of an incident. What was not checked is said, by its step.
+
+Exit codes: 0 everything that could be checked holds, 1 something does not, or
+the key given does not vouch for it, 2 wrong usage, 3 this machine failed.
 
 examples:
-  python3 verify.pyz /srv/workspace --key log.pub --checkpoint mail-from-incident-1.eml
+  python3 verify.pyz ledger.db --key log.pub --checkpoint mail.eml
+  python3 verify.pyz refund-bot.json --key log.pub --checkpoint mail.eml
   python3 verify.pyz ledger.db --key log.pub --hash-only
-  python3 verify.pyz tiles/ --key log.pub --witness witnesses.txt --timestamp head.tsr --tsa-ca authority.pem
+  python3 verify.pyz tiles/ --key log.pub --witness witnesses.txt \\
+      --timestamp head.tsr --tsa-ca authority.pem
 """
 _QUIET_S: Final = 2.0
 _TELL_EVERY_S: Final = 1.0
@@ -100,19 +107,26 @@ def _key(options: argparse.Namespace, given: reading.Given) -> tuple[str | None,
         return None, None
     path = options.key or given.key
     if path is None:
+        less = "" if given.kind == reading.EXTRACT else ", or --without-key to check it against itself"
         raise InputError(
             "no key was given, and without one nothing shows whose record it is",
-            hint="--key FILE (the text of keys/log.pub, from elsewhere), or --without-key to check it against itself.",
+            hint=f"--key FILE (the text of keys/log.pub, from elsewhere){less}.",
         )
     text = reading.read_text(path, "key").strip()
-    note.VerifierKey.parse(text)
+    try:
+        note.VerifierKey.parse(text)
+    except InputError as error:
+        raise InputError(
+            f"{path} does not hold a verifier key: {error.message}", hint="It is the text of keys/log.pub, one line."
+        ) from error
     return text, f"{path}" if options.key else f"beside the record, {path}"
 
 
 def _anchors(paths: Sequence[Path]) -> Iterator[Anchor]:
     for path in paths:
+        data = reading.read_bytes(path, "checkpoint")
         try:
-            yield from (Anchor(str(path), found) for found in find_notes(reading.read_bytes(path, "checkpoint")))
+            yield from (Anchor(str(path), found) for found in find_notes(data))
         except InputError as error:
             raise InputError(f"{path}: {error.message}", hint=error.hint) from error
 
@@ -120,8 +134,9 @@ def _anchors(paths: Sequence[Path]) -> Iterator[Anchor]:
 def _witnesses(paths: Sequence[Path]) -> list[Any]:
     found: dict[Any, None] = {}
     for path in paths:
+        text = reading.read_text(path, "witness file")
         try:
-            found.update(dict.fromkeys(attested.read_witnesses(reading.read_text(path, "witness file"))))
+            found.update(dict.fromkeys(attested.read_witnesses(text)))
         except InputError as error:
             raise InputError(f"{path}: {error.message}", hint=error.hint) from error
     return list(found)
@@ -158,7 +173,7 @@ def _show(options: argparse.Namespace, outcome: Outcome, asked: Asked, name: str
 def _failure(options: argparse.Namespace, error: FailwellError) -> int:
     if options.json:
         _write(telling.failure(error) + "\n")
-    sys.stderr.write(f"{error.message}\n" + (f"{error.hint}\n" if error.hint else ""))
+    sys.stderr.write(f"{error.message}\n" + (f"  {error.hint}\n" if error.hint else ""))
     return USAGE if isinstance(error, InputError) else FAILED
 
 

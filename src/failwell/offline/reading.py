@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 
 from failwell.core import tiles
 from failwell.core.errors import InputError
+from failwell.verify.anchors import find_notes
 
 DATABASE: Final = "ledger file"
 TILES: Final = "directory of tiles"
@@ -18,6 +19,7 @@ EXTRACT: Final = "extract"
 _LEDGER: Final = "ledger.db"
 _KEY: Final = Path("keys") / "log.pub"
 _MAX_TEXT_BYTES: Final = 1_000_000
+_MAX_NOTE_BYTES: Final = 100_000
 
 
 class Given(NamedTuple):
@@ -41,13 +43,25 @@ def look_at(path: Path) -> Given:
         )
     try:
         with path.open("rb") as file:
-            begins = file.read(1)
+            begins = file.read(_MAX_NOTE_BYTES)
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     # Canonical JSON begins with its brace; anything else is for SQLite to judge.
-    if begins == b"{":
+    if begins[:1] == b"{":
         return Given(EXTRACT, path, None)
+    if b"\0" not in begins and _holds_checkpoint(begins):  # text; a ledger that was damaged stays a finding
+        raise InputError(
+            f"{path} holds a checkpoint, and no record",
+            hint="Give the record that it is to be held against, and this one with --checkpoint.",
+        )
     return Given(DATABASE, path, _beside(path.parent))
+
+
+def _holds_checkpoint(data: bytes) -> bool:
+    try:
+        return bool(find_notes(data))
+    except InputError:
+        return False
 
 
 def _beside(directory: Path) -> Path | None:

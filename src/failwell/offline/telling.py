@@ -14,6 +14,8 @@ from typing import Any, Final
 from failwell.core.errors import FailwellError
 from failwell.offline import reading
 from failwell.offline.checking import HASH_ONLY, Asked, Outcome
+from failwell.verify import extract_report
+from failwell.verify.finding import KEPT, UNSIGNED
 
 SHOWN_FINDINGS: Final = 10
 _WIDTH: Final = 100
@@ -71,27 +73,49 @@ def _lead(outcome: Outcome, asked: Asked, key_from: str | None) -> Iterator[str]
     many = _count(report.entries, "entry", "entries")
     if outcome.ok and asked.key is not None and not outcome.vouched:
         yield f"NOT SHOWN WHOSE {what} THIS IS: it agrees with itself ({many}), the key given does not vouch for it."
+        yield "Ask its operator whether it was continued under a new name, and take its key from somebody you trust."
         return
     if not outcome.ok:
-        found = sum(report.counts.values()) + sum(step.state == "not proved" for step in outcome.attested)
-        yield f"THE {what} DOES NOT VERIFY: {_count(found, 'finding', 'findings')}.{_where(report)}"
-        yield "Keep what you were given as it is, and compare it with checkpoints that others keep."
+        yield from _failed(outcome, what)
         return
-    if asked.key is None:
+    if asked.given.kind == reading.EXTRACT:
+        yield f"The extract verifies: {many} of {report.agent}, none missing or changed."
+        yield extract_report.reach(report)
+    elif asked.key is None:
         yield f"The record agrees with itself: {many}. WITHOUT A KEY NOTHING SHOWS WHOSE RECORD IT IS."
-    elif asked.mode == HASH_ONLY and asked.given.kind != reading.EXTRACT:
+    elif asked.mode == HASH_ONLY:
         yield f"The bytes are those that the log key signed: {many}. What they say was not looked at."
     else:
-        yield f"The {what.lower()} verifies, as far as it can be verified alone: {many}, none missing or changed."
+        yield f"The record verifies, as far as it can be verified alone: {many}, none missing or changed."
     yield from _limits(outcome, asked, key_from)
 
 
+def _failed(outcome: Outcome, what: str) -> Iterator[str]:
+    report = outcome.report
+    found = sum(report.counts.values()) + sum(step.state == "not proved" for step in outcome.attested)
+    if found == report.counts.get(UNSIGNED, 0):
+        yield f"THE {what} AND A CHECKPOINT THAT WAS GIVEN DO NOT BELONG TOGETHER; nothing else is wrong with it."
+        yield "Either the checkpoint was changed on its way (get it anew, as it came), or it is of another record."
+        return
+    yield f"THE {what} DOES NOT VERIFY: {_count(found, 'finding', 'findings')}.{_where(report)}"
+    yield "Keep what you were given as it is, and compare it with checkpoints that others keep."
+
+
 def _limits(outcome: Outcome, asked: Asked, key_from: str | None) -> Iterator[str]:
+    extract = asked.given.kind == reading.EXTRACT
     unsealed = getattr(outcome.report, "unsealed", 0)
     if unsealed:
         yield f"Not sealed yet, and so not vouched for: the last {_count(unsealed, 'entry', 'entries')}."
+    kept = next(step for step in outcome.report.checks if step.number == (extract_report.KEPT if extract else KEPT))
     if not asked.kept:
         yield "Not shown: that it was not re-written whole. For that: --checkpoint FILE, one that another party kept."
+    elif kept.state == "proved":
+        yield f"It agrees with what another party kept: {_count(len(asked.kept), 'checkpoint', 'checkpoints')}."
+    else:
+        yield f"NOT HELD AGAINST WHAT ANOTHER PARTY KEPT: {kept.detail}."
+    left = [str(step.number) for step in outcome.report.checks if step.state == "not checkable" and step is not kept]
+    if left and asked.key is not None and asked.mode != HASH_ONLY:
+        yield f"Not checked here: {'step' if len(left) == 1 else 'steps'} {', '.join(left)}; the reason stands there."
     if key_from is not None and key_from.startswith("beside"):
         yield "The key lay beside the record, so whoever kept it could choose it. Better: --key FILE, from elsewhere."
 
@@ -110,12 +134,15 @@ def _beneath(outcome: Outcome, asked: Asked, ed25519: str, key_from: str | None)
     mode = "" if asked.given.kind == reading.EXTRACT else f" Mode: {asked.mode}."
     yield f"{asked.given.kind}: {asked.given.path}.{mode}"
     yield f"Ed25519: {ed25519}. Key: {key_from or 'none'}."
-    yield f"{report.entries} entries in {seconds:.2f} s, {report.entries / seconds:,.0f}/s."
+    yield f"{_count(report.entries, 'entry', 'entries')} in {seconds:.2f} s, {report.entries / seconds:,.0f}/s."
     for (kind, v), count in sorted(outcome.unknown.items())[:SHOWN_FINDINGS]:
         yield (
             f"{_count(count, 'entry', 'entries')} of kind {kind} version {v}, which is not known to this verifier: "
             "bytes, place and hash were checked, the meaning was not."
         )
+    grade = getattr(report, "grade", None)
+    if grade is not None:
+        yield from textwrap.wrap(grade.line(), _WIDTH)
     yield f"Log {report.origin or 'unknown'}, tree of {report.size}" + (f", root {report.root}" if report.root else "")
 
 

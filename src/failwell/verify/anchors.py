@@ -18,7 +18,7 @@ from failwell.core import note
 from failwell.core.cosignature import CosignerKey, open_cosigned
 from failwell.core.errors import FailwellError, InputError
 from failwell.verify.envelope import BEGINNINGS, NODE_STOPPED
-from failwell.verify.finding import HEAD, KEPT, KEYS, NO_GRADE, OPERATOR_ONLY, OTHER_PARTY, Findings, Grade
+from failwell.verify.finding import HEAD, KEPT, KEYS, NO_GRADE, OPERATOR_ONLY, OTHER_PARTY, UNSIGNED, Findings, Grade
 from failwell.verify.log_keys import Era, LogKeys
 
 _SIGNATURE: Final = re.compile(r"\N{EM DASH} \S+ [A-Za-z0-9+/]+={0,2}")
@@ -173,7 +173,7 @@ class Anchors:
 
     def _no_anchor(self, source: str, error: FailwellError) -> None:
         message = f"the checkpoint {source} is not one of this log: {error.message}"
-        self._findings.add(KEPT, "kept.unsigned", message)
+        self._findings.add(KEPT, UNSIGNED, message)
 
     def take_own(self, rows: Iterable[Any]) -> None:
         """The row of the checkpoint table: (id, size, signed note). Must come before the entries."""
@@ -228,15 +228,16 @@ class Anchors:
     def _tell_kept(self) -> None:
         """What the kept heads show, and what they cannot."""
         guard = "" if self._unread is None else f"; what its guard signed last was not read: {self._unread}"
+        agreed = [head for head, _ in self._agreed]
+        ours = "".join(f"; the head {head.source} agrees, over {head.checkpoint.size}" for head in agreed if head.ours)
         if self._alone:
-            ours = "".join(f"; the head {head.source} agrees, over {head.checkpoint.size}" for head, _ in self._agreed)
             self._findings.uncheckable(
                 KEPT,
                 f"no checkpoint kept elsewhere was given, so a ledger rewritten whole would not show{ours}{guard}",
             )
-        elif self._agreed:
-            sizes = ", ".join(str(head.checkpoint.size) for head, _ in self._agreed[:5])
-            self._findings.detail(KEPT, f"{len(self._agreed)} kept, over {sizes} entries{self._cosigned()}{guard}")
+        elif kept := [head.checkpoint.size for head in agreed if not head.ours]:
+            sizes = ", ".join(str(size) for size in kept[:5])
+            self._findings.detail(KEPT, f"{len(kept)} kept, over {sizes} entries{self._cosigned()}{ours}{guard}")
 
     def _cosigned(self) -> str:
         """Which of the known witnesses cosigned what, in words."""
@@ -258,11 +259,9 @@ class Anchors:
             return Grade(grade=OPERATOR_ONLY, entries=self.sealed, why=why)
         size = max(head.checkpoint.size for head in kept)
         by = "a witness cosigned it" if any(names for _, names in self._agreed) else "somebody else has kept it"
-        return Grade(
-            grade=OTHER_PARTY, entries=size,
-            why=f"a checkpoint over {size} entries agrees, and {by}, who must be another party than the operator; "
-            "entries beyond it are of grade C",
-        )  # fmt: skip
+        beyond = "" if size >= self.sealed else "; entries beyond it are of grade C"
+        why = f"a checkpoint over {size} entries agrees, and {by}, who must be another party than the operator{beyond}"
+        return Grade(grade=OTHER_PARTY, entries=size, why=why)
 
     def _open(self, head: _Head, era: Era | None) -> bool:
         """Whether the key from outside vouches for the head; raises what is wrong with its signature."""

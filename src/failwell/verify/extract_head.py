@@ -15,7 +15,7 @@ from failwell.core.note import Verify
 from failwell.verify.anchors import Anchor
 from failwell.verify.envelope import CONTINUED, GENESIS, LOG_KEY, Envelope
 from failwell.verify.extract_report import HEAD, KEPT, LOG
-from failwell.verify.finding import Findings
+from failwell.verify.finding import UNSIGNED, Findings
 from failwell.verify.log_keys import Era, LogKeys
 
 
@@ -81,7 +81,7 @@ class ExtractHead:
         except FailwellError as error:
             self._findings.add(HEAD, "head.signature", f"the tree head does not hold: {error.message}")
             return False
-        self._findings.detail(HEAD, f"over {size} entries, by {era.key.rsplit('+', 1)[0]}")
+        self._findings.detail(HEAD, f"over {size} entries, by {'+'.join(era.key.split('+')[:2])}")
         return True
 
     # -- kept checkpoints --------------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class ExtractHead:
                 self._compare_one(anchor.source, era, _open(anchor.note, era, self._verify))
             except FailwellError as error:
                 message = f"the checkpoint {anchor.source} is not one of this log: {error.message}"
-                self._findings.add(KEPT, "kept.unsigned", message)
+                self._findings.add(KEPT, UNSIGNED, message)
         self._findings.detail(KEPT, f"{count} kept")
 
     def _compare_one(self, source: str, era: Era, kept: note.Checkpoint) -> None:
@@ -129,7 +129,10 @@ class ExtractHead:
             path = merkle.consistency_path(old.size, new.size, self._node)
             proof.verify_consistency(old.size, old.root, new.size, new.root, path)
         except NoNode:
-            why = f"the extract holds no proof that it continues {source}, over {old.size}: one made with it would"
+            why = (
+                f"the extract holds no proof that it continues {source}, over {old.size}; ask for one that does: "
+                "failwell ledger export --agent NAME --consistency FILE"
+            )
             self._findings.uncheckable(KEPT, why)
         except FailwellError as error:
             message = f"the checkpoint {source} is of another history: {error.message}"

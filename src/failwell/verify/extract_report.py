@@ -57,3 +57,16 @@ class ExtractReport:
     def as_dict(self) -> dict[str, Any]:
         """The same as JSON values, for `--json`."""
         return {"schema": SCHEMA, "ok": self.ok, **asdict(self)}
+
+
+def reach(report: ExtractReport) -> str:
+    """How far it is complete, and as of when, in words."""
+    if report.complete_to is None:
+        return "Not shown: that none was left out at the end. A node says so when it stops."
+    newest = "" if report.newest_at is None else f" The newest entry in it is of {report.newest_at[:19]}Z."
+    last, after = report.complete_to - 1, report.size - report.complete_to
+    if not after:
+        return f"Complete up to the last sealed entry, {last}.{newest}"
+    since = f", {report.since:,} of them the agent's" if report.since else ""
+    more = f"{after:,} more {'is' if after == 1 else 'are'}"
+    return f"Complete up to entry {last}; after it {more} sealed{since}.{newest}"

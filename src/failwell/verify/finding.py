@@ -91,6 +91,9 @@ class Step:
         return f"{self.number:2d} {self.says}: {self.state}" + (f" ({self.detail})" if self.detail else "")
 
 
+#: The code of a kept checkpoint that this log did not sign: it was changed, or one of the two is another log's.
+UNSIGNED: Final = "kept.unsigned"
+
 #: Grades of a seal. A is never given here: it takes a quorum of witnesses of another legal entity and a qualified
 #: timestamp, and neither can be told from what a verifier is given.
 NO_GRADE: Final = "none"
@@ -109,8 +112,8 @@ class Grade:
     def line(self) -> str:
         """One line for people."""
         if self.grade == NO_GRADE:
-            return f"Grade: none, {self.why}"
-        return f"Grade {self.grade} for the first {self.entries} entries: {self.why}"
+            return f"Grade: none, {self.why}."
+        return f"Grade {self.grade} for the first {self.entries:,} entries: {self.why}."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -127,8 +127,9 @@ class Record(Generic[E]):
         blobs, tokens = self._beside.counts
         findings.detail(BYTES, f"{chain.rows} entries")
         findings.detail(CITATIONS, f"{chain.cited} citations")
-        findings.detail(COUNTS, f"{chain.agents.counted} roots")
-        findings.detail(KEYS, f"{max(0, len(chain.keys.eras) - 1)} changes")
+        findings.detail(COUNTS, f"{chain.agents.counted} {'root' if chain.agents.counted == 1 else 'roots'}")
+        changes = max(0, len(chain.keys.eras) - 1)
+        findings.detail(KEYS, f"{changes or 'no'} {'change' if changes == 1 else 'changes'}")
         findings.detail(BOUND, f"{blobs} blobs, {tokens} tokens")
         return findings.report(
             entries=chain.rows, origin=chain.origin, root=None if root is None else root.hex(), size=chain.size,

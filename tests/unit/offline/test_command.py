@@ -108,6 +108,47 @@ def test_a_checkpoint_that_was_kept_is_held_against_the_record(workspace: Path, 
     assert verify(workspace, "--checkpoint", kept).code == 2
 
 
+def test_the_first_lines_say_what_a_given_checkpoint_shows_and_what_it_does_not(
+    workspace: Path, tmp_path: Path, verify: Verify
+) -> None:
+    forger = Forger(Image(workspace))
+    kept = tmp_path / "mail.eml"
+    kept.write_bytes(forger.sign(20, forger.root(20)))
+    agrees = verify(workspace, "--checkpoint", kept)
+    assert "It agrees with what another party kept: 1 checkpoint." in agrees.out.splitlines()
+    assert "Grade B for the first 20 entries" in agrees.out
+    assert "Not checked here: steps 8, 9, 10, 12" in agrees.out
+    assert "Grade C for the first" in verify(workspace).out
+    kept.write_bytes(kept.read_bytes().replace(b"\n20\n", b"\n21\n"))
+    apart = verify(workspace, "--checkpoint", kept)
+    assert apart.code == 1
+    assert "DO NOT BELONG TOGETHER" in apart.out.splitlines()[0]
+    assert "DOES NOT VERIFY" not in apart.out
+
+
+def test_a_checkpoint_that_an_extract_cannot_be_held_against_is_said_first(tmp_path: Path, verify: Verify) -> None:
+    log = shop()
+    path, kept = tmp_path / "ada.json", tmp_path / "kept.note"
+    path.write_bytes(log.extract(A).encode())
+    kept.write_bytes(log.head(3))
+    key = key_file(tmp_path / "log.pub", log.pair.text)
+    run = verify(path, "--key", key, "--checkpoint", kept)
+    assert run.code == 0
+    assert any(line.startswith("NOT HELD AGAINST WHAT ANOTHER PARTY KEPT") for line in run.out.splitlines()[:3])
+    assert A in run.out.splitlines()[0]
+
+
+def test_a_checkpoint_given_in_the_place_of_the_record_is_wrong_usage(
+    workspace: Path, tmp_path: Path, verify: Verify
+) -> None:
+    forger = Forger(Image(workspace))
+    kept = tmp_path / "mail.eml"
+    kept.write_bytes(b"Subject: an incident\n\n" + forger.sign(20, forger.root(20)))
+    run = verify(kept, "--key", workspace / "keys" / "log.pub")
+    assert run.code == 2
+    assert "--checkpoint" in run.err
+
+
 # ---- keys --------------------------------------------------------------------------------------------------------
 
 

@@ -73,7 +73,7 @@ def export_extract(
     if extract.heads is None:
         raise Unhealthy(
             "the record has no sealed heads entry yet, so nothing would show that no entry is left out",
-            hint="The node writes one when it stops: failwell stops by itself when nobody needs it.",
+            hint="The node writes one when it stops: failwell serve --stop",
             code="not-sealed",
         )
     data = extract.encode()

@@ -78,5 +78,9 @@ def _effects(told: Account) -> list[str]:
     if not escaped.counted_from:
         return ["How many effects escaped is not known yet: no witness has been read."]
     total = escaped.before_detection + escaped.while_stopping + escaped.after_fence
-    reached = f"{total} effects on {len(told.customers)} customers seen so far"
+    reached = f"{_count(total, 'effect')} on {_count(len(told.customers), 'customer')} seen so far"
     return [f"{reached}, counted from {', '.join(escaped.counted_from)}."]
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"

@@ -100,7 +100,7 @@ def test_an_agent_that_is_only_restricted_or_not_stopped_at_all_is_not_called_su
 def test_without_a_witness_the_letter_does_not_say_that_nothing_escaped(house: House) -> None:
     assert "not known yet" in letter_of(house).text
     see(house, "r-1", ago_us=0)
-    assert "1 effects on 1 customers seen so far, counted from shop" in letter_of(house).text
+    assert "1 effect on 1 customer seen so far, counted from shop" in letter_of(house).text
 
 
 def test_no_customer_is_named_in_a_mail(house: House) -> None:

@@ -63,7 +63,7 @@ def init(
 
     check_name(person, "person")
     workspace = Workspace(directory)
-    if workspace.ledger.exists():
+    if workspace.ledger.exists() and not workspace.unfinished.exists():
         raise InputError(f"{workspace.path} is a workspace already", hint="Use it, or choose another directory.")
     if email is None:
         tell(f"Without --email, {person} cannot be told of incidents.")

@@ -12,6 +12,7 @@ from failwell.core.errors import Refused
 from failwell.core.instants import format_at
 from failwell.core.orders import Init, Order, shown_digest
 from failwell.core.records import Draft
+from failwell.identity import keys
 from failwell.identity.persons import Signer, sign_order, verify_order
 from failwell.ledger.vault import commitment
 from failwell.node import settings, watch
@@ -29,6 +30,18 @@ class Begun(NamedTuple):
     log_key: str
 
 
+def _make_room(workspace: Workspace) -> None:
+    """Say that a beginning is under way, so that one that is cut off can be made again, and nothing else be made of it.
+
+    A workspace that is there is not touched.
+    """
+    if workspace.unfinished.exists():
+        workspace.set_aside()
+    if not workspace.ledger.exists():
+        workspace.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        keys.replace_private(workspace.unfinished, b"failwell init was cut off here: make it again\n")
+
+
 def begin(
     workspace: Workspace, signer: Signer, *, email: str | None, roles: tuple[str, ...], settings_toml: str,
     guard_place: Path | None = None,
@@ -43,6 +56,7 @@ def begin(
     if email is not None:
         check_address(email, "email")
     clock = SystemClock()
+    _make_room(workspace)
     book, guard = create_book(workspace, clock, guard_place)
     (workspace.path / settings.FILE_NAME).write_text(settings_toml, encoding="utf-8")
     origin = workspace.origin()
@@ -82,4 +96,5 @@ def begin(
         write_now(writer, drafts)
     finally:
         writer.close()
+    workspace.unfinished.unlink()
     return Begun(workspace, origin, workspace.log_pub.read_text().strip())

@@ -74,6 +74,7 @@ class Node:
         self.pid = os.getpid()
         self.name = f"node-{secrets.token_hex(8)}"
         self._clock = SystemClock()
+        workspace.check_finished()
         self._lock = Lock(workspace)
         self._left: list[Callable[[], None]] = [self._lock.release]
         try:

@@ -38,6 +38,7 @@ class Workspace:
         self.log_pub = self.keys / "log.pub"
         self.former_pub = self.keys / "log-former.pub"
         self.guard = self.keys / "guard"
+        self.unfinished = self.path / "unfinished"
 
     @property
     def runtime(self) -> Path:
@@ -51,6 +52,17 @@ class Workspace:
     @property
     def socket(self) -> Path:
         return self.runtime / "node.sock"
+
+    def check_finished(self) -> None:
+        """Raises NotFound where a beginning was cut off: nothing was recorded there, and nothing may be."""
+        if self.unfinished.exists():
+            raise NotFound(f"the making of {self.path} was cut off", hint="Make it again: failwell init")
+
+    def set_aside(self) -> None:
+        """Put away what a beginning that was cut off left. It is not deleted: the mark could be false."""
+        aside = keys.private_directory(self.path / f"cut-off-{secrets.token_hex(4)}")
+        for path in (*self.keys.glob("*"), *self.path.glob("ledger.db*")):
+            path.rename(aside / path.name)
 
     def create(self) -> LedgerKeys:
         """Make the directories and secrets of a new workspace. Refuses one that is there already."""
@@ -143,11 +155,17 @@ def find_workspace(given: str | None, environ: Mapping[str, str], start: Path) -
         path = Path(named)
         if not (path / "ledger.db").exists():
             raise NotFound(f"{path} is not a workspace", hint=f"failwell init {path}")
-        return Workspace(path)
+        return _finished(path)
     for directory in (start, *start.parents):
         if (directory / "ledger.db").exists() and (directory / "keys").is_dir():
-            return Workspace(directory)
+            return _finished(directory)
     raise NotFound("no workspace here or above", hint="failwell init makes one; --workspace DIR names one.")
+
+
+def _finished(path: Path) -> Workspace:
+    workspace = Workspace(path)
+    workspace.check_finished()
+    return workspace
 
 
 class Lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import random
 import sys
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,19 @@ hypothesis.settings.register_profile("seeded", derandomize=False, deadline=None,
 hypothesis.settings.load_profile("seeded" if _given else "steady")
 if _given:
     hypothesis.core.global_force_seed = SEED  # type: ignore[assignment]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def state_of_their_own() -> Generator[None, None, None]:
+    """No test leaves a guard with whoever runs the tests."""
+    before = os.environ.get("FAILWELL_STATE")
+    with tempfile.TemporaryDirectory(prefix="failwell-state-") as directory:
+        os.environ["FAILWELL_STATE"] = directory
+        yield
+    if before is None:
+        os.environ.pop("FAILWELL_STATE", None)
+    else:
+        os.environ["FAILWELL_STATE"] = before
 
 
 def pytest_report_header() -> list[str]:

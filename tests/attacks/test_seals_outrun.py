@@ -6,8 +6,10 @@ record that may not be written to, or to a stop that is lost.
 
 from __future__ import annotations
 
+import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -120,6 +122,41 @@ def test_a_guard_that_seals_an_old_head_now_and_then_does_not_open_the_gate(made
     assert look(made) == ("guard",)
     guard.mood = lambda size: None
     turn.set()
+    await_true(lambda: look(made) == ())
+
+
+def test_no_job_finds_the_gate_open_behind_an_entry_that_is_late(
+    made: ledgers.Made, guard: Moody, rng: random.Random
+) -> None:
+    """Attack: a guard that dies, hangs, lies down and comes back as it likes, for six seconds."""
+    acked: deque[tuple[int, float]] = deque()
+    wrong: list[str] = []
+
+    def mood(size: int) -> None:
+        time.sleep(rng.choice((0.0, 0.0, 0.1, 0.3, 1.2)))
+        if rng.random() < 0.6:
+            raise AWAY
+
+    def job(turn: Turn) -> Plan[int]:
+        now, signed = time.monotonic(), guard.guard.grown()[0]
+        while acked and acked[0][0] < signed:
+            acked.popleft()
+        late_s = now - acked[0][1] if acked else 0.0
+        if late_s > sealing.LATE_S and "guard" not in turn.state.failed:
+            wrong.append(f"entry {acked[0][0]} is acknowledged and unsealed since {late_s:.3f} s")
+        return Plan((note("work"),), lambda entries: entries[0].seq)
+
+    guard.mood = mood
+    told = set()
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        seq = made.do(job)
+        acked.append((seq, time.monotonic()))
+        told.add(look(made))
+        time.sleep(0.002)
+    guard.mood = lambda size: None
+    assert wrong == []
+    assert told == {(), ("guard",)}
     await_true(lambda: look(made) == ())
 
 

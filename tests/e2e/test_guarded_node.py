@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from failwell.guard.sealing import LocalGuard
 from failwell.node import continuity
 from failwell.node.audit import verify_workspace
 from failwell.node.guarding import Behind
+from failwell.node.service import Node
 from tests.invariants import check
 from tests.simulate.fixtures import house, stage
 from tests.simulate.house import House, NodeProcess, await_true
@@ -195,6 +197,20 @@ def test_a_guard_ends_with_its_node_however_that_ends(house: House) -> None:
     guard = guard_of(node)
     house.end(node)
     await_true(lambda: b"failwell.guard" not in command(guard), BUSY_S)
+
+
+def test_a_node_that_does_not_come_up_leaves_neither_guard_nor_writer(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(self: Any) -> None:
+        raise OSError("planned")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("failwell.execute.supervised.SupervisedExecutor.self_test", broken)
+        with pytest.raises(OSError, match="planned"):
+            Node(house.workspace)
+    assert not [each.name for each in threading.enumerate() if each.name.startswith("ledger-")]
+    assert LocalGuard.open(Path(house.workspace.guard_place())).close() is None
 
 
 # ---- a record behind its guard -----------------------------------------------------------------------------------

@@ -193,6 +193,8 @@ class RemoteGuard:
         self._may_start_at = time.monotonic() + RESTART_S
         try:
             link = self._link = self._begin(deadline)
+            if self._closing.is_set():  # who closes has looked for a connection to interrupt before there was this one
+                raise OSError("it is being closed")
             shown, error = answer(link.receive(0, deadline))
         except (OSError, InputError) as fault:
             self._drop(kill=True)

@@ -152,7 +152,8 @@ class Writer:
             if not self._closing:
                 self._closing = True
                 self._normal.put(_WAKE)
-        self._thread.join()
+        if self._thread.ident is not None:
+            self._thread.join()
         self.seals.close(SEAL_LAST_S)
         if self.read_only is None:
             with contextlib.suppress(FailwellError):  # if not stored, it is got from the guard at the next start

@@ -108,6 +108,7 @@ class Node:
             book, guard, before=self._before, after=self._after, dropped=self._contain_dropped,
             urgent=self._drain_orders, paused=True,
         )  # fmt: skip
+        self._left.append(self.writer.close)
         self.writer.read_only = behind
         self.executor = SupervisedExecutor(
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None

@@ -14,8 +14,8 @@ Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why; it stands in the
 
 def register(app: typer.Typer) -> None:
     """Put the commands of this module onto `ledger`."""
-    app.command("rotate")(rotate)
-    app.command("continue")(go_on)
+    app.command("rotate", short_help="Sign with a new key from here on, by a signed order.")(rotate)
+    app.command("continue", short_help="Go on after sealed entries were lost, by a signed order.")(go_on)
 
 
 @door("ledger-rotate")

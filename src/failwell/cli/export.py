@@ -26,6 +26,12 @@ TELL_EVERY_S = 2.0
 AgentName = Annotated[
     str | None, typer.Option(metavar="NAME", help="All entries of this agent, shown to be all, in one file.")
 ]
+To = Annotated[
+    str,
+    typer.Option(
+        metavar="FILE|-", help="Where a proof or an extract goes. Default: standard output.", show_default=False
+    ),
+]
 WithCited = Annotated[bool, typer.Option("--with-cited", help="With --agent: also what its entries cite of others.")]
 
 
@@ -49,9 +55,7 @@ def export(
     verifier: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The stand-alone verifier, for any Python 3.11: verify.pyz.")
     ] = None,
-    to: Annotated[
-        str, typer.Option(metavar="FILE|-", help="Where a proof goes. Default: standard output.")
-    ] = STDOUT,
+    to: To = STDOUT,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer | None:  # fmt: skip
     """Take the sealed record, or a proof about it, away in the open formats.
@@ -68,6 +72,7 @@ def export(
       failwell ledger export --agent refund-bot --consistency kept-by-the-auditor.note --to refund-bot.json
       failwell ledger export --verifier verify.pyz
     """
+    _check_used(agent is not None or not with_cited, to, verifier, tiles, checkpoint)
     if verifier is not None:
         _check_bare(tiles, checkpoint, proof, consistency, agent)
         return _export_verifier(verifier)
@@ -90,6 +95,14 @@ def export(
     return _export_growth(place, str(consistency), to, as_json)
 
 
+def _check_used(cited_of_an_agent: bool, to: str, *named: object) -> None:
+    """Refuse an option that would do nothing; `named`: what says itself where it goes."""
+    if not cited_of_an_agent:
+        raise InputError("--with-cited is of an extract", hint="It goes with --agent NAME.")
+    if to != STDOUT and any(each is not None for each in named):
+        raise InputError("--to is for a proof or an extract", hint="The others name where they go themselves.")
+
+
 def _check_alone(*others: object) -> None:
     if any(other is not None for other in others):
         raise InputError("--agent is exported alone", hint="Only --consistency OLD goes with it, where OLD is a file.")
@@ -102,11 +115,11 @@ def _export_agent(
     from failwell.node import extracts
 
     made = extracts.export_extract(
-        place, agent, with_cited=with_cited, checkpoints=() if old is None else (_read(old),)
+        place, agent, with_cited=with_cited, checkpoints=() if old is None else (_read_kept(old),)
     )
     report = made.report
     says = f"{plural(report.entries, 'entry', 'entries')} of {report.agent} in {to}, shown to be all."
-    asked = f"{verified.reach(report)} Blobs are not in it. To verify it, only the log's key is needed: keys/log.pub"
+    asked = f"{verified.reach(report)} Blobs are not in it. Verify it: python3 verify.pyz {to} --key log.pub"
     fields = {**verified.extract_fields(report), "unsealed": made.unsealed}
     if made.unsealed:
         tell(f"Not exported: {plural(made.unsealed, 'entry', 'entries')} of the agent, not sealed yet.")
@@ -127,6 +140,8 @@ def _given(*named: object) -> dict[str, object]:
 def _export_tiles(place: Path, directory: Path) -> Answer:
     from failwell.node import exports
 
+    if directory.exists() and not directory.is_dir():
+        raise InputError(f"{directory} is not a directory", hint="Tiles go to a directory of their own.")
     made = exports.export_tiles(place, directory, _progress())
     sealed = made.sealed
 
@@ -147,7 +162,7 @@ def _export_checkpoint(place: Path, to: str, as_json: bool) -> Answer | None:
     sealed = exports.export_checkpoint(place)
     fields = {**_fields(sealed), "note": sealed.note.decode()}
     says = f"The checkpoint over {plural(sealed.checkpoint.size, 'entry', 'entries')} is in {to}."
-    asked = "Whoever keeps it can tell later whether the record before it was changed: ledger verify --checkpoint FILE"
+    asked = f"Whoever keeps it can tell later if what it covers was changed: failwell ledger verify --checkpoint {to}"
     return _hand_over(sealed, sealed.note, to, fields, (says, asked), as_json)
 
 
@@ -156,7 +171,7 @@ def _export_proof(place: Path, seq: int, to: str, as_json: bool) -> Answer | Non
 
     made = exports.export_proof(place, seq)
     says = f"The proof of entry {seq} under {plural(made.sealed.checkpoint.size, 'entry', 'entries')} is in {to}."
-    asked = "It holds the entry's bytes. To verify it, only the log's key is needed: keys/log.pub"
+    asked = "It holds the entry's bytes. Any tool for C2SP tlog-proof verifies it, with the log's key: keys/log.pub"
     fields = {**_fields(made.sealed), "entry": seq, "proof": made.proof.encode().decode()}
     return _hand_over(made.sealed, made.proof.encode(), to, fields, (says, asked), as_json)
 
@@ -187,7 +202,7 @@ def _export_verifier(to: Path) -> Answer:
     def show(screen: Screen) -> None:
         screen.lead(
             f"The verifier of release {VERSION} is in {to}: {len(data):,} bytes, SHA-256 {digest}.",
-            f"Whoever doubts the record runs it with a key of their own: python3 {to.name} WORKSPACE --key log.pub",
+            f"Whoever doubts the record runs it with the key they were given: python3 {to.name} FILE --key log.pub",
         )
 
     return Answer(fields={"file": str(to), "bytes": len(data), "sha256": digest, "release": VERSION}, show=show)
@@ -215,6 +230,8 @@ def _write_out(data: bytes, to: str, fields: dict[str, Any], says: tuple[str, st
 
 def _write_new(path: Path, data: bytes) -> None:
     """Write a file whole or not at all; never over another one, which may be what somebody kept as evidence."""
+    if not path.parent.is_dir():
+        raise InputError(f"{path.parent} is not a directory", hint="Make it first, or name another place.")
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("wb") as file:
         file.write(data)
@@ -226,6 +243,16 @@ def _write_new(path: Path, data: bytes) -> None:
         raise InputError(f"{path} is there already", hint="Name a new file; what was kept is not replaced.") from error
     finally:
         unfinished.unlink()
+
+
+def _read_kept(name: str) -> bytes:
+    try:
+        return Path(name).read_bytes()
+    except OSError as error:
+        raise InputError(
+            f"the checkpoint {name} cannot be read: {error.strerror}",
+            hint="With --agent, OLD is the file of a checkpoint that was kept, or a mail with one.",
+        ) from error
 
 
 def _read(name: str) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from failwell.guard.frames import Shown
     from failwell.guard.place import Place
 
-app = typer.Typer(help="Who signs the heads of the record: a process of its own, which remembers what it signed.")
+app = typer.Typer(help="Who signs the heads of the record, and what it signed last.")
 
 LOOK_S = 2.0
 
@@ -85,9 +85,10 @@ def _show(screen: Screen, place: Place, seen: _Seen, own: bool) -> None:
         screen.lead(f"This guard is retired and signs nothing any more: {shown.retired}",
                     f"What it signed last, {what}, is kept as evidence.", bad=True)  # fmt: skip
     else:
-        screen.lead(f"The guard has signed {what}.", "Nothing is asked.")
+        screen.lead(f"The guard has signed {what}.", "Whether the record agrees with it: failwell ledger verify")
     user = f"this user ({seen.uid}): it guards against failure, not against a malicious process of this user"
-    running = "not running now; it starts with the node" if seen.pid is None else f"process {seen.pid}"
+    idle = "none" if shown.retired is not None else "not running now; it starts with the node"
+    running = idle if seen.pid is None else str(seen.pid)
     rows = [
         ("where", str(place)),
         ("run by", user if own else f"another user ({seen.uid})"),

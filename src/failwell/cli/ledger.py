@@ -1,4 +1,4 @@
-"""`ledger`: verify, look at and rebuild the record, without the node and without its help."""
+"""`ledger`: verify, look at, export and rebuild the record, without the node and without its help."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from failwell.core.errors import InputError, NotFound
 if TYPE_CHECKING:
     from failwell.node.audit import Shown
 
-app = typer.Typer(help="The record: verify, look at its end, take it away, rebuild. Needs no node.")
+app = typer.Typer(help="The record: verify, look at its end, take it away, mend it.")
 
 MIN_SHORT = 20
 
@@ -47,7 +47,7 @@ def verify(
 
     Any changed, removed, swapped or added row is found.
 
-    A record that was re-written whole and signed with its own key is found out only with a checkpoint that lies
+    A record that was re-written whole and signed with its guard's key is found out only with a checkpoint that lies
     elsewhere: every mail of an incident carries one.
 
     \b
@@ -157,7 +157,7 @@ def _summary(body: Any) -> str:
     return " · ".join(parts)
 
 
-app.command("export")(export.export)
+app.command("export", short_help="Take the record, a proof or the verifier away.")(export.export)
 
 
 @app.command("rebuild")
@@ -211,7 +211,16 @@ def _place(given: str | None) -> Path:
 
 
 def _key(path: Path) -> str:
+    """The vkey in a file; one in which there is none is wrong usage, and says nothing against the record."""
+    from failwell.core import note
+
+    hint = "It is the text of keys/log.pub."
     try:
-        return path.read_text("ascii").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"the verifier key {path} cannot be read", hint="It is the text of keys/log.pub.") from error
+        text = path.read_text("ascii").strip()
+        note.VerifierKey.parse(text)
+    except OSError as error:
+        raise InputError(f"the verifier key {path} cannot be read: {error.strerror}", hint=hint) from error
+    except (UnicodeDecodeError, InputError) as error:
+        why = error.message if isinstance(error, InputError) else "it is not text of that kind"
+        raise InputError(f"{path} does not hold a verifier key: {why}", hint=hint) from error
+    return text

@@ -266,7 +266,7 @@ def _full_name(heads: dict[str, Head], name: str) -> str:
     if len(found) != 1:
         raise NotFound(
             f"{name} is the short name of {len(found)} agents" if found else f"no entry is of an agent {name}",
-            hint="Give its full name, as it was registered; a full name without entries is shown to have none.",
+            hint="Give its full name: failwell agent list. A full name without entries is shown to have none.",
         )
     return found[0]
 

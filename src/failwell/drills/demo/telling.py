@@ -146,7 +146,7 @@ def _tamper(told: Told, say: Say) -> None:
     alone = "found" if forgery.found_alone else "not detectable here, it verifies"
     kept = "DETECTED" if forgery.found_with_mail else "NOT DETECTED"
     say.line(
-        f"The whole ledger re-written and re-signed with its own key, customer {forgery.customer} taken out of the"
+        f"The whole ledger re-written and re-signed with its guard's key, customer {forgery.customer} taken out of the"
         f" incident ({len(forgery.changed)} entries; it then tells of {forgery.customers_told} customers): {alone};"
         f" {kept} with the checkpoint in the owner's mail, which covers {forgery.checkpoint_size} entries."
         " (Here a mailbox on this machine: grade C; B once an outside party holds it.)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +13,6 @@ from failwell.core.errors import Refused
 from failwell.core.instants import format_at
 from failwell.core.orders import Init, Order, shown_digest
 from failwell.core.records import Draft
-from failwell.identity import keys
 from failwell.identity.persons import Signer, sign_order, verify_order
 from failwell.ledger.vault import commitment
 from failwell.node import settings, watch
@@ -39,7 +39,11 @@ def _make_room(workspace: Workspace) -> None:
         workspace.set_aside()
     if not workspace.ledger.exists():
         workspace.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        keys.replace_private(workspace.unfinished, b"failwell init was cut off here: make it again\n")
+        # The directory may be there, with settings in it, and be readable by others: the mark is no secret.
+        with workspace.unfinished.open("wb") as mark:
+            mark.write(b"failwell init was cut off here: make it again\n")
+            mark.flush()
+            os.fsync(mark.fileno())
 
 
 def begin(

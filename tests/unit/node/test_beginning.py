@@ -71,6 +71,15 @@ def test_a_beginning_on_a_workspace_that_is_there_touches_nothing(tmp_path: Path
     assert {each: each.read_bytes() for each in path.rglob("*") if each.is_file()} == before
 
 
+def test_a_directory_that_others_can_read_and_that_holds_settings_becomes_a_workspace(tmp_path: Path) -> None:
+    path = tmp_path / "w"
+    path.mkdir()
+    path.chmod(0o755)
+    (path / "failwell.toml").write_text("[node]\nidle_s = 0\n")
+    ask(path)
+    assert verify_workspace(path).ok
+
+
 def test_a_false_mark_makes_nobody_lose_a_record(tmp_path: Path) -> None:
     """Attack: one file is made in a living workspace, and the operator is told to make it again."""
     path = tmp_path / "w"

@@ -79,6 +79,34 @@ def test_a_node_on_an_older_record_leaves_every_byte_as_it_is(house: House, mean
         assert contents(house) == before
 
 
+def test_a_backup_from_before_a_change_of_key_that_was_cut_off_is_read_only(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: nothing that was sealed is lost, and yet the guard would sign with a key that no entry names."""
+
+    class CutError(Exception):
+        pass
+
+    def cut(*_: Any, **__: Any) -> None:
+        raise CutError
+
+    old = house.root / "old.db"
+    shutil.copyfile(house.workspace.ledger, old)
+    with monkeypatch.context() as patch:
+        patch.setattr("failwell.node.continuity._seal", cut)
+        with pytest.raises(CutError):
+            rotate(house)
+    shutil.copyfile(old, house.workspace.ledger)
+    node = house.node()
+    assert "change of key" in house.ask("status")["health"]
+    house.end(node)
+    assert go_on(house).lost_size is not None
+    node = house.node()
+    assert house.agent().write("after")["verdict"]["verdict"] == "ALLOW"
+    house.end(node)
+    house.verify()
+
+
 def test_a_stop_by_somebody_whom_the_older_record_does_not_know_is_not_lost(house: House) -> None:
     """Attack: a backup from before a person was enrolled; their order is looked at, found strange, and put away."""
 

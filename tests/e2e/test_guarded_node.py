@@ -85,6 +85,7 @@ def test_every_acknowledged_entry_is_sealed_soon_after(house: House) -> None:
     await_sealed(house, entry)
 
 
+@pytest.mark.requirement("R13.26")
 def test_what_cannot_be_undone_starts_only_once_its_verdict_is_sealed(house: House) -> None:
     node = house.node()
     caller = house.agent()
@@ -147,6 +148,7 @@ def test_a_guard_that_stays_away_closes_the_whole_gate_on_record_and_opens_it_ag
     house.verify()
 
 
+@pytest.mark.requirement("R28.5")
 def test_the_health_entry_stands_before_the_first_verdict_that_it_alters(house: House) -> None:
     node = house.node()
     caller = house.agent()
@@ -161,6 +163,7 @@ def test_the_health_entry_stands_before_the_first_verdict_that_it_alters(house: 
     assert failed[0] < decisions[0]
 
 
+@pytest.mark.requirement("R28.6")
 def test_a_suspension_asks_no_guard(house: House) -> None:
     node = house.node()
     caller = house.agent()
@@ -210,7 +213,7 @@ def test_a_node_that_does_not_come_up_leaves_neither_guard_nor_writer(
         with pytest.raises(OSError, match="planned"):
             Node(house.workspace)
     assert not [each.name for each in threading.enumerate() if each.name.startswith("ledger-")]
-    assert LocalGuard.open(Path(house.workspace.guard_place())).close() is None
+    LocalGuard.open(Path(house.workspace.guard_place())).close()
 
 
 # ---- a record behind its guard -----------------------------------------------------------------------------------
@@ -235,6 +238,7 @@ def roll_back(house: House) -> tuple[int, bytes]:
     return report.entries, sealed.note
 
 
+@pytest.mark.requirement("R28.11")
 def test_a_restored_backup_is_read_and_not_written_to(house: House) -> None:
     roll_back(house)
     before = house.workspace.ledger.read_bytes()

@@ -98,7 +98,8 @@ class RemoteGuard:
     def waiting(self) -> KeyChange | None:
         """The change of key that waits to be put in force."""
         shown = self._known()
-        return None if shown.waiting is None else KeyChange(shown.key, shown.waiting.key, shown.waiting.statement)
+        found = shown.waiting
+        return None if found is None else KeyChange(shown.key, found.key, found.statement, found.since)
 
     def shown(self) -> Shown:
         """All it says of itself, as heard last."""

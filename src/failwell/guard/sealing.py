@@ -81,7 +81,7 @@ class LocalGuard:
     def waiting(self) -> KeyChange | None:
         state = self.state()
         found = state.waiting
-        return None if found is None else KeyChange(state.key, found.pair.key, found.statement)
+        return None if found is None else KeyChange(state.key, found.pair.key, found.statement, found.since)
 
     def last(self) -> Sealed | None:
         return _last(self.state())

@@ -28,8 +28,8 @@ LATE_S = 1.0
 #: one takes to come up on a busy machine. A shorter time would end each new one before it can answer.
 RETRY_S = 0.2
 ANSWER_S = 5.0
-#: With less than this left until the gate closes nobody can answer any more: it is not ended for it either.
-SHORTEST_S = 0.1
+#: With less than this left until the gate closes a busy guard cannot answer in time: it is not ended for that.
+SHORTEST_S = 0.25
 
 
 def _nothing() -> None:

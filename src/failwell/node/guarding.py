@@ -44,6 +44,9 @@ def check_history(guard: Guard, book: Book) -> None:
         raise Behind(f"the guard of this record signs nothing more: {guard.retired}", hint=HINT)
     if size and guard.key != book.state.log_key and (guard.waiting is None or guard.waiting.key != book.state.log_key):
         raise Behind("the guard of this record signs with another key than the record names", hint=HINT)
+    # Attack: a backup from before a change of key that was cut off: its guard would sign what names no such key.
+    if guard.waiting is not None and guard.waiting.since is not None and guard.waiting.key != book.state.log_key:
+        raise Behind("the guard of this record was told of a change of key that the record does not hold", hint=HINT)
     signed, root = guard.grown()
     if size and not signed:
         raise Behind(f"the record has {size} entries, and its guard remembers none of them", hint=HINT)

@@ -49,11 +49,15 @@ class GuardMoved(GuardFailed):
 
 
 class KeyChange(NamedTuple):
-    """A key that waits to be put in force: old and new vkey, and the note signed by both (`kinds.LogKey`)."""
+    """A key that waits to be put in force: old and new vkey, and the note signed by both (`kinds.LogKey`).
+
+    `since`: the tree size from which it signs, None until the guard was told that the record names it.
+    """
 
     was: str
     key: str
     statement: str
+    since: int | None = None
 
 
 class Guard(Protocol):

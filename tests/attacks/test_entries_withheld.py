@@ -83,6 +83,7 @@ def subsets(items: list[int]) -> Iterable[tuple[int, ...]]:
 # ---- left out --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R13.17")
 def test_55_of_60_entries_left_out_are_named_and_the_honest_extract_passes(rng: random.Random) -> None:
     """What a peer's export let through, while it refused the honest one."""
     log = HandLog()
@@ -105,6 +106,7 @@ def test_55_of_60_entries_left_out_are_named_and_the_honest_extract_passes(rng: 
         assert set(report.counts) == {"entry.missing"}
 
 
+@pytest.mark.requirement("R13.17")
 def test_every_set_of_entries_left_out_under_every_heads_entry_is_named_or_not_claimed() -> None:
     log = counted_thrice()
     mine = log.of(A)

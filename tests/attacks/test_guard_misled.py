@@ -67,6 +67,7 @@ def test_an_older_ledger_gets_no_signature(guard: LocalGuard) -> None:
     assert guard.last() == sealed[-1]
 
 
+@pytest.mark.requirement("R13.13")
 def test_a_second_history_of_the_same_length_gets_no_signature(guard: LocalGuard) -> None:
     sealed = grow(guard, 8)
     paths: tuple[list[bytes], ...] = ([], FORGED.path(3, 8), FORGED.path(7, 8), HONEST.path(3, 8))
@@ -77,6 +78,7 @@ def test_a_second_history_of_the_same_length_gets_no_signature(guard: LocalGuard
     assert guard.last() == sealed
 
 
+@pytest.mark.requirement("R13.13")
 def test_a_second_longer_history_gets_no_signature_whatever_its_proof(guard: LocalGuard, rng: random.Random) -> None:
     sealed = grow(guard, 8)
     for size in (9, 12, 16, 17):
@@ -90,6 +92,7 @@ def test_a_second_longer_history_gets_no_signature_whatever_its_proof(guard: Loc
     grow(guard, 9)
 
 
+@pytest.mark.requirement("R13.13")
 def test_every_other_history_of_a_small_log_is_refused(tmp_path: Path) -> None:
     """All pairs of sizes, with an entry changed at every place that was signed already."""
     refused = 0
@@ -107,6 +110,7 @@ def test_every_other_history_of_a_small_log_is_refused(tmp_path: Path) -> None:
     assert refused == sum(signed * (10 - signed) for signed in range(1, 8))
 
 
+@pytest.mark.requirement("R13.13")
 def test_two_threads_cannot_have_two_histories_signed(tmp_path: Path) -> None:
     for number in range(15):
         guard = LocalGuard.create(tmp_path / str(number), ORIGIN)

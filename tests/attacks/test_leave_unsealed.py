@@ -12,6 +12,8 @@ import time
 from concurrent.futures import Future
 from typing import Any
 
+import pytest
+
 from failwell.core.errors import FailwellError
 from tests.e2e.test_guarded_node import guard_of, no_guard
 from tests.simulate.fixtures import house, stage
@@ -40,6 +42,7 @@ def tried(future: Future[Any]) -> str:
         return error.code
 
 
+@pytest.mark.requirement("R13.26")
 def test_asking_a_second_time_is_no_way_round_the_seal(house: House) -> None:
     """Attack: the first question waits for the seal, and the same call asked again is only told what was decided."""
     node = house.node()

@@ -97,6 +97,7 @@ def look(made: ledgers.Made) -> tuple[str, ...]:
 # ---- a second, and not one more ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R28.5")
 def test_a_guard_that_seals_an_old_head_now_and_then_does_not_open_the_gate(made: ledgers.Made, guard: Moody) -> None:
     """Attack: it comes back, signs what it was asked a while ago, and is gone: what came since is as late as before."""
     turn = threading.Event()

@@ -46,11 +46,21 @@ SUPERVISOR = (
     ("freeze", "after"), ("commit:authority.changed", "after"), ("executor.interrupt", "after"),
 )  # fmt: skip
 
+#: Of the moments of an action, those that `make requirements` tries each time; `make test` tries them all.
+ASKED = (
+    ("commit:decision", "before"), ("commit:decision", "after"), ("spawn", "after"), ("commit:outcome", "before"),
+    ("answer", "before"),
+)  # fmt: skip
+
 Point = tuple[str, str]
 
 
-def named(points: tuple[Point, ...]) -> list[Any]:
-    return [pytest.param(point, id=f"{side}-{step}") for step, side in points for point in [(step, side)]]
+def named(points: tuple[Point, ...], asked: tuple[Point, ...] = (), shows: tuple[str, ...] = ()) -> list[Any]:
+    mark = pytest.mark.requirement(*shows)
+    return [
+        pytest.param((step, side), id=f"{side}-{step}", marks=mark if (step, side) in asked else ())
+        for step, side in points
+    ]
 
 
 class Table:
@@ -105,8 +115,7 @@ def attempt(caller: Caller, customer: str, millis: int = 0, **more: Any) -> dict
     return None
 
 
-@pytest.mark.parametrize("point", named(ACTION))
-@pytest.mark.requirement("R28.1", "R28.4")
+@pytest.mark.parametrize("point", named(ACTION, ASKED, ("R28.1", "R28.4")))
 def test_a_node_killed_at_any_step_of_an_action_loses_nothing_and_repeats_nothing(table: Table, point: Point) -> None:
     house, name = table.house, next(table.agents)
     node = table.start()

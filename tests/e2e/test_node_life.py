@@ -15,6 +15,8 @@ import pytest
 from failwell.client.wire import Wire
 from failwell.core.errors import FailwellError
 from failwell.execute.processes import read_stat, scan_processes
+from failwell.storage.files import log_of
+from failwell.storage.wal import HEADER_BYTES
 from tests.simulate.fixtures import house, stage
 from tests.simulate.house import ROOT, House, await_true
 
@@ -93,6 +95,26 @@ def test_a_node_whose_writer_dies_ends_and_the_next_one_recovers(house: House) -
     assert house.agent().write("c3")["result"]["state"] == "completed"
     assert [line["customer"] for line in house.began()] == ["c1", "c3"]
     house.hold_true(caller.acks)
+
+
+@pytest.mark.requirement("R28.7")
+def test_what_a_crash_tore_is_repaired_and_the_next_node_says_so_in_the_record(house: House) -> None:
+    """A node killed in the middle of a write: its log ends with half a page that belongs to no commit."""
+    node = house.node()
+    entry = house.agent().write("c1")["result"]["entry"]
+    node.kill()
+    house.hang_up()
+    log = log_of(house.workspace.ledger)
+    written = log.read_bytes()
+    log.write_bytes(written + written[HEADER_BYTES : HEADER_BYTES + 500])
+    node = house.node()
+    told = [body for body in (each["body"] for each in house.entries("health")) if body["state"] == "repaired"]
+    assert [body["part"] for body in told] == ["storage"]
+    assert "were replayed from the write-ahead log, 500 bytes behind them were torn and dropped" in told[0]["detail"]
+    assert house.entries("outcome")[0]["seq"] == entry
+    house.end(node)
+    house.hold_true()
+    house.verify()
 
 
 def test_a_crowd_of_idle_connections_keeps_nobody_from_being_stopped(house: House) -> None:

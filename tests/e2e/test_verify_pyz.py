@@ -63,6 +63,7 @@ def bare(place: Path, *arguments: str, program: tuple[str, ...] = ()) -> Ran:
     return Ran(done.returncode, done.stdout.decode(), done.stderr.decode())
 
 
+@pytest.mark.requirement("R13.19")
 @pytest.mark.ci_must_run
 def test_it_verifies_with_nothing_but_pythons_own_modules(place: Path) -> None:
     for what in (["ws"], ["ws", "--hash-only"], ["tiles", "--key", "ws/keys/log.pub"],
@@ -95,7 +96,7 @@ def test_it_says_the_same_as_the_installed_one_and_as_ledger_verify(place: Path)
 
 
 @pytest.mark.ci_must_run
-@pytest.mark.requirement("R13.8")
+@pytest.mark.requirement("R13.8", "R13.19")
 def test_a_changed_record_is_found_by_it_too(place: Path, tmp_path: Path) -> None:
     workspace = Path(shutil.copytree(place / "ws", tmp_path / "ws"))
     with sqlite3.connect(workspace / "ledger.db") as connection:

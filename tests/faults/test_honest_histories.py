@@ -19,7 +19,7 @@ from tests.unit.verify import ledgers
 HISTORIES = 14
 
 
-@pytest.mark.requirement("R28.4")
+@pytest.mark.requirement("R28.4", "R13.23")
 def test_no_honest_history_is_accused_and_none_loses_what_was_told(ram: Path, seed: int) -> None:
     lived = histories.live_all(ram, seed, HISTORIES)
     assert [one.wrong for one in lived if one.wrong is not None] == []

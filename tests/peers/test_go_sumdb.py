@@ -162,6 +162,7 @@ def test_tile_names_are_the_ones_go_computes(go_judge: GoJudge, rng: random.Rand
         assert tile.path() == theirs
 
 
+@pytest.mark.requirement("R13.22")
 def test_go_authenticates_every_tile_we_export_and_rejects_every_changed_one(
     go_judge: GoJudge, tmp_path: Path, rng: random.Random, seed: int
 ) -> None:

@@ -77,6 +77,7 @@ def sigstore_verifies() -> Verify:
     return verify
 
 
+@pytest.mark.requirement("R13.22")
 def test_sigstore_accepts_every_honest_proof_and_rejects_every_corrupted_one(
     sigstore_verifies: Verify, tmp_path: Path, rng: random.Random, seed: int
 ) -> None:

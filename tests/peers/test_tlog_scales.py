@@ -56,6 +56,7 @@ def accepted(scales: Any, case: Case) -> bool:
     return True
 
 
+@pytest.mark.requirement("R13.22")
 def test_scales_accepts_every_honest_case_and_rejects_every_corrupted_one(
     scales: Any, tmp_path: Path, rng: random.Random, seed: int
 ) -> None:

@@ -132,6 +132,7 @@ def aged() -> tuple[Log, list[bytes], list[str]]:
 # ---- honest ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R13.21")
 def test_honest_ledgers_are_accepted_by_both(image: Image, court: Court) -> None:
     honest = of_file(Forger(image))
     assert court.hear(honest, image.log_key)
@@ -269,6 +270,7 @@ ODD: dict[str, list[Any]] = {
 }  # fmt: skip
 
 
+@pytest.mark.requirement("R13.21")
 @pytest.mark.parametrize("name", sorted(ODD))
 def test_a_field_of_an_envelope_changed_and_everything_signed_again(name: str, court: Court) -> None:
     log = counted(2)

@@ -44,6 +44,7 @@ def storage(disk: FaultyDisk, path: Path) -> Iterator[SqliteStorage]:
     opened.close()
 
 
+@pytest.mark.requirement("R28.8")
 @pytest.mark.parametrize("how", [LOST, REPORTED])
 @pytest.mark.parametrize("what", [SYNC, WRITE])
 def test_after_a_failed_write_or_sync_the_handle_is_not_asked_again(
@@ -65,6 +66,7 @@ def test_after_a_failed_write_or_sync_the_handle_is_not_asked_again(
     assert storage.size() == seq + 1
 
 
+@pytest.mark.requirement("R28.9")
 def test_the_log_is_written_again_before_anything_is_written_behind_a_failed_sync(
     storage: SqliteStorage, disk: FaultyDisk
 ) -> None:
@@ -180,6 +182,7 @@ def lost_after_power_cut(path: Path, where: Path) -> int:
     return lost
 
 
+@pytest.mark.requirement("R28.9")
 def test_what_is_acknowledged_after_a_failed_sync_survives_a_power_cut(path: Path, tmp_path: Path) -> None:
     """Attack (fsyncgate): the second sync says yes for pages that it no longer writes, and the log breaks there."""
     assert lost_after_power_cut(path, tmp_path / "cut") == 0

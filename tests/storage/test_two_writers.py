@@ -103,6 +103,7 @@ def test_a_second_node_is_refused_and_the_first_goes_on(tmp_path: Path) -> None:
     assert report.ok, report.findings
 
 
+@pytest.mark.requirement("R28.10")
 def test_a_writer_that_ignores_the_lock_is_noticed_before_anything_is_written_upon_its_commit(
     storage: SqliteStorage, path: Path
 ) -> None:
@@ -126,6 +127,7 @@ def test_a_writer_that_ignores_the_lock_is_noticed_before_anything_is_written_up
     assert storage.size() == 2, "what is there is still read"
 
 
+@pytest.mark.requirement("R28.10")
 @pytest.mark.parametrize(
     "statements",
     [

@@ -32,6 +32,7 @@ def parts(case: dict[str, Any]) -> tuple[bytes, bytes, bytes]:
     return bytes.fromhex(case["public"]), bytes.fromhex(case["message"]), bytes.fromhex(case["signature"])
 
 
+@pytest.mark.requirement("R13.20")
 @pytest.mark.parametrize(
     "case", [*VECTORS["rfc8032"]["cases"], *VECTORS["supercop"]["cases"]], ids=lambda case: case["name"]
 )
@@ -57,6 +58,7 @@ def test_the_special_values_of_wycheproof_are_refused() -> None:
             assert not ed25519.verify(public, message, bytes.fromhex(r + s))
 
 
+@pytest.mark.requirement("R13.20")
 @pytest.mark.parametrize("case", VECTORS["speccheck"]["cases"], ids=lambda case: case["name"])
 def test_a_corner_case_is_answered_as_openssl_answers_it_or_refused_for_its_small_key(case: dict[str, Any]) -> None:
     public, message, signature = parts(case)

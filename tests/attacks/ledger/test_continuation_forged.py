@@ -68,6 +68,7 @@ def test_an_honest_continuation_is_not_accused_nor_what_was_kept_of_what_is_stil
     fair(Forger(continued.image).verify(continued.kept_of_rest, continued.image.checkpoint))
 
 
+@pytest.mark.requirement("R13.16")
 def test_entries_given_up_are_told_to_whoever_kept_a_checkpoint_of_them_with_the_order(continued: Continued) -> None:
     """Attack: restore a backup and order to go on, so that what came after it never was."""
     report = Forger(continued.image).verify(continued.kept_of_lost)
@@ -85,6 +86,7 @@ def test_the_guard_of_the_old_name_signs_nothing_any_more(continued: Continued) 
     TALLY.detected += 1
 
 
+@pytest.mark.requirement("R13.16")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -140,6 +142,7 @@ def forged(ground: Ground, order: Entry[Any], own: KeyPair) -> Forger:
     return forger
 
 
+@pytest.mark.requirement("R13.16")
 def test_a_continuation_that_nobody_ordered_is_found_whichever_key_it_is_judged_by(ground: Ground) -> None:
     """By the file alone: the attacker's own guard, key and name, behind an order that was given for something else."""
     own = KeyPair.generate("failwell/" + "e" * 16)

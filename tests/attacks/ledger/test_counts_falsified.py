@@ -42,11 +42,13 @@ def named(report: Report, seq: int) -> None:
     assert report.first_bad == seq
 
 
+@pytest.mark.requirement("R13.18")
 def test_true_counts_are_not_accused(counted: Ground) -> None:
     fair(counted.forger().verify(counted.kept()))
     assert len(heads_of(counted)) >= 2
 
 
+@pytest.mark.requirement("R13.18")
 @pytest.mark.parametrize(
     ("field", "value"), [("root", "0" * 64), ("agents", 0), ("agents", 1), ("agents", 99), ("upto", 3), ("upto", 10**6)]
 )
@@ -73,6 +75,7 @@ def test_an_older_true_root_put_in_the_place_of_the_newer(counted: Ground) -> No
         named(forger.verify(), seq)
 
 
+@pytest.mark.requirement("R13.18")
 def test_a_root_over_fewer_entries_of_one_agent(counted: Ground) -> None:
     """Recomputed in good order, but with one agent's last entry left uncounted."""
     seq = heads_of(counted)[-1]

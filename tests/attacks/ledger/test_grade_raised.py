@@ -54,11 +54,13 @@ def stays(report: Report, grade: str, entries: int) -> None:
     TALLY.detected += 1
 
 
+@pytest.mark.requirement("R16.4")
 def test_what_the_operators_own_guard_remembers_raises_no_grade(ground: Ground) -> None:
     stays(audit.verify_workspace(ground.workspace), "C", ground.size)
     stays(judge(ground, Anchor("of the guard", ground.kept(), ours=True)), "C", ground.size)
 
 
+@pytest.mark.requirement("R16.4")
 def test_a_kept_checkpoint_raises_it_for_the_entries_that_it_covers(ground: Ground) -> None:
     for size in (1, 10, ground.size - 1):
         report = judge(ground, Anchor("kept", ground.kept(size)), Anchor("of the guard", ground.kept(), ours=True))

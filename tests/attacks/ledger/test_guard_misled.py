@@ -54,6 +54,7 @@ def test_a_rollback_to_every_earlier_size(ground: Ground, refused: Callable[...,
             refused(size, ground.roots[size], path, size)
 
 
+@pytest.mark.requirement("R13.13")
 def test_another_history_of_every_size_with_the_best_proofs_there_are(
     ground: Ground, refused: Callable[..., None]
 ) -> None:

@@ -95,6 +95,7 @@ def test_the_guards_memory_damaged_in_both_copies(shop: Path, rng: random.Random
     assert start(shop) is None
 
 
+@pytest.mark.requirement("R13.15")
 def test_an_older_memory_of_the_guard_put_back_alone(tmp_path: Path) -> None:
     """It would sign another future from there; the record's own checkpoint says that it had signed more."""
     path, guard = tmp_path / "shop", tmp_path / "shop.guard"

@@ -15,6 +15,7 @@ from tests.attacks.ledger.judging import COLUMNS, Ground, fair
 from tests.unit.verify import ledgers
 
 
+@pytest.mark.requirement("R13.23")
 def test_the_honest_ledger_has_no_finding_and_its_own_checkpoints_kept_elsewhere_agree(ground: Ground) -> None:
     report = ground.forger().verify(ground.kept())
     fair(report)

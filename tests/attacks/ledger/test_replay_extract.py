@@ -110,6 +110,7 @@ def test_an_old_extract_replayed_passes_where_no_newer_checkpoint_is_at_hand(sho
     TALLY.unseen += 1
 
 
+@pytest.mark.requirement("R13.17")
 def test_every_entry_of_the_agent_left_out(shop: Shop) -> None:
     for gone in mine(shop.new):
         caught(shop, replace(shop.new, entries=tuple(each for each in shop.new.entries if each[0] != gone)))
@@ -123,6 +124,7 @@ def test_all_but_a_few_entries_left_out(shop: Shop) -> None:
         caught(shop, replace(shop.new, entries=entries))
 
 
+@pytest.mark.requirement("R16.3")
 def test_every_entry_changed(shop: Shop) -> None:
     for at, (seq, data) in enumerate(shop.new.entries):
         for changed in (data.replace(b'"mono_us":', b'"mono_us":1', 1), data[:-2] + bytes([data[-2] ^ 1]) + data[-1:]):
@@ -168,6 +170,7 @@ def test_every_tree_hash_changed_or_left_out(shop: Shop) -> None:
         caught(shop, replace(shop.new, nodes=nodes))
 
 
+@pytest.mark.requirement("R16.3")
 def test_any_byte_of_the_file_changed(shop: Shop) -> None:
     data = shop.new.encode()
     for at in range(0, len(data), 1201):

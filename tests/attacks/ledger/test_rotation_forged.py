@@ -64,12 +64,14 @@ def signed_by(pair: KeyPair, size: int, root: bytes) -> bytes:
     return note.sign(text, pair.verifier.name, pair.verifier.public, pair.sign)
 
 
+@pytest.mark.requirement("R13.10")
 def test_an_honest_change_of_key_is_not_accused_by_whoever_trusts_either_key(rotated: Rotated) -> None:
     for key in (rotated.was.key, rotated.image.log_key):
         fair(Forger(rotated.image).verify(log_key=key))
         fair(Forger(rotated.image).verify(rotated.kept, log_key=key))
 
 
+@pytest.mark.requirement("R13.10")
 def test_a_key_that_ended_signs_nothing_that_holds_its_end(rotated: Rotated) -> None:
     """Attack: somebody kept a copy of the old key."""
     size = rotated.image.size
@@ -124,6 +126,7 @@ def statements(origin: str, was: KeyPair, own: KeyPair, stranger: KeyPair) -> It
     yield "failwell/log-key/1"
 
 
+@pytest.mark.requirement("R13.11")
 def test_a_change_that_the_old_key_did_not_sign(ground: Ground) -> None:
     """By the file alone: own key in the entry, in the head, and published."""
     origin = ground.image.origin
@@ -163,6 +166,7 @@ def test_a_change_played_a_second_time(rotated: Rotated) -> None:
     assert report.first_bad == seq
 
 
+@pytest.mark.requirement("R13.12")
 def test_the_old_key_is_nowhere_on_the_machine_any_more(rotated: Rotated) -> None:
     """Attack: read what the guard has, and go on with the old key."""
     workspace = Workspace(rotated.path)

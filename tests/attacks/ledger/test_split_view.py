@@ -87,6 +87,7 @@ def health(text: str) -> Draft:
     return Draft(body=kinds.Health(part="storage", state="ok", detail=text), actor="node")
 
 
+@pytest.mark.requirement("R13.14")
 @pytest.mark.parametrize("more", [1, 2, 3, 9])
 def test_a_copy_run_beside_the_original_is_the_second_history_and_gets_no_seal(
     twins: tuple[ledgers.Made, ledgers.Made], more: int

@@ -42,6 +42,7 @@ def put(forger: Forger, ground: Ground, entries: list[Entry[Any]]) -> None:
     forger.sql("UPDATE checkpoint SET size = ?, note = ?", SEALED, ground.kept(SEALED))
 
 
+@pytest.mark.requirement("R13.23", "R13.24")
 def test_a_killed_nodes_tail_is_counted_and_accused_of_nothing(ground: Ground, killed: Forger) -> None:
     report = killed.verify(ground.kept(SEALED))
     fair(report)
@@ -89,6 +90,7 @@ def test_a_tail_that_breaks_the_rules_of_the_record_is_found(ground: Ground, kil
         assert (report.findings[0].first or 0) <= entry.seq <= (report.findings[0].last or 0)
 
 
+@pytest.mark.requirement("R13.24")
 def test_a_tail_that_keeps_the_rules_passes_and_is_said_to_be_unsealed(ground: Ground, killed: Forger) -> None:
     """The limit: what no seal covers and no rule betrays could have been written by whoever has the file."""
     entries = tail(ground)
@@ -135,6 +137,7 @@ def written_after_the_end(ground: Ground, body: Any, *, first: Any = None) -> Fo
     return forger
 
 
+@pytest.mark.requirement("R13.25")
 def test_entries_written_to_a_ledger_that_lay_closed_are_named(ground: Ground) -> None:
     forger = written_after_the_end(ground, kinds.NodeStopped(reason="late"))
     report = forger.verify()

@@ -436,7 +436,7 @@ def run_all(place: Path, kind: type[TriedFile] | None = None) -> Iterator[None]:
         yield
 
 
-@pytest.mark.requirement("R13.9")
+@pytest.mark.requirement("R13.9", "R13.12")
 def test_whatever_one_step_of_writing_does_no_second_history_is_signed_and_no_key_outlives_its_end(place: Path) -> None:
     assert sum(1 for _ in run_all(place)) > 100
 

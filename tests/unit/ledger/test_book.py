@@ -205,6 +205,7 @@ def test_what_passes_between_reading_the_wall_clock_and_writing_it_is_not_lost(t
     assert parse_at(entry.at) >= ledgers.START_US + 90_800_000
 
 
+@pytest.mark.requirement("R2.10")
 @pytest.mark.parametrize("ahead_us", [-50_000_000, 0, 1_900_000, 2_100_000, 3_600_000_000])
 def test_a_wall_clock_that_is_set_while_the_node_runs_is_said_and_frees_no_window(
     tmp_path: Path, ahead_us: int

@@ -322,6 +322,7 @@ def test_nothing_is_exported_into_the_workspace(log: Log) -> None:
 # ---- ledgers that were tampered with
 
 
+@pytest.mark.requirement("R16.5")
 @pytest.mark.parametrize(
     "sql",
     [
@@ -346,6 +347,7 @@ def test_nothing_false_leaves_a_tampered_ledger(log: Log, out: Path, sql: str) -
             assert data == b"".join(log.leaves[tile.begin : tile.begin + tile.width])
 
 
+@pytest.mark.requirement("R16.5")
 def test_a_ledger_rewritten_whole_under_the_old_checkpoint_exports_nothing(log: Log, tmp_path: Path) -> None:
     """Every hash in it fits every other; only the signed root does not."""
     with Log(tmp_path / "forged") as forged:

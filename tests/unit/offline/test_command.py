@@ -321,6 +321,7 @@ def test_a_key_of_small_order_signs_nothing_whichever_library_is_asked() -> None
 # ---- an extract --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R16.3")
 def test_an_extract_of_one_agent_verifies_and_a_stripped_one_does_not(tmp_path: Path, verify: Verify) -> None:
     log = shop()
     key = key_file(tmp_path / "log.pub", log.pair.text)

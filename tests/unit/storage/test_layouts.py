@@ -46,6 +46,7 @@ def content(path: Path, *, evidence_only: bool = False) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.requirement("R33.6")
 def test_a_migrated_file_is_what_a_new_one_would_be(old: Path, tmp_path: Path) -> None:
     """Fresh = migrated: the same declarations, and the same rows as a new file that was given the same entries."""
     before = content(old, evidence_only=True)

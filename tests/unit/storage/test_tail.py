@@ -59,6 +59,7 @@ def test_at_least_the_last_thousand_are_read_where_all_is_sealed(tmp_path: Path)
     storage.close()
 
 
+@pytest.mark.requirement("R28.12")
 def test_each_changed_byte_of_the_tail_is_found_where_it_stands(tmp_path: Path, rng: random.Random) -> None:
     for number in range(25):
         path = tmp_path / f"{number}.db"
@@ -71,6 +72,7 @@ def test_each_changed_byte_of_the_tail_is_found_where_it_stands(tmp_path: Path, 
         storage.close()
 
 
+@pytest.mark.requirement("R28.12")
 def test_an_entry_changed_with_its_own_hash_does_not_stand_in_the_tree(tmp_path: Path) -> None:
     """Attack: change an entry and hash it again; the first subtree over it was written with the old one."""
     path = tmp_path / "ledger.db"

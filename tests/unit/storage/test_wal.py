@@ -99,6 +99,7 @@ def test_a_killed_process_loses_nothing_and_the_replay_is_told(killed: Killed) -
     assert opened.detail() == "4 commits with 8 entries were replayed from the write-ahead log"
 
 
+@pytest.mark.requirement("R28.7")
 def test_a_log_cut_at_every_sector_keeps_whole_commits_and_tells_the_rest(killed: Killed) -> None:
     commits = ends(killed.log)
     for cut in range(0, len(killed.log) + 1, 512):
@@ -111,6 +112,7 @@ def test_a_log_cut_at_every_sector_keeps_whole_commits_and_tells_the_rest(killed
         assert not opened.damaged, "a crash leaves such a log"
 
 
+@pytest.mark.requirement("R28.7")
 def test_a_torn_last_commit_is_told_as_torn_and_not_as_damage(killed: Killed, rng: random.Random) -> None:
     """A power cut may leave any sectors of the last commit unwritten, also where later ones were written."""
     begin, end = ends(killed.log)[-2:]

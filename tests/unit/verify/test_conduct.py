@@ -217,6 +217,7 @@ def test_a_key_that_other_readers_would_sort_elsewhere(image: Image) -> None:
     assert report.findings[0].code == "entry.bytes"
 
 
+@pytest.mark.requirement("R28.13")
 def test_an_allow_while_a_part_had_failed(tmp_path: Path) -> None:
     """Attack: tools could not be stopped, so the gate denied; the denial is made an ALLOW afterwards."""
     with ledgers.fresh(tmp_path / "w") as made:

@@ -106,6 +106,7 @@ def test_random_bytes_are_answered_alike(rng: random.Random) -> None:
         assert ed25519.verify(public, message, signature) is openssl(public, message, signature) is False
 
 
+@pytest.mark.requirement("R13.20")
 def test_a_signature_with_the_order_added_to_s_is_refused(rng: random.Random) -> None:
     """The malleability that RFC 8032 8.4 warns of: S + L fits the equation, and anybody can make it."""
     private = Ed25519PrivateKey.from_private_bytes(rng.randbytes(32))

@@ -116,6 +116,7 @@ def test_a_forged_cosignature_of_a_known_witness_is_a_finding_and_leaves_no_grad
     assert verify(log, Anchor("kept", note + moved)).ok  # who knows no witness believes none
 
 
+@pytest.mark.requirement("R16.4")
 def test_what_does_not_verify_or_is_under_no_trusted_head_has_no_grade(log: Log) -> None:
     assert graded(verify(log, Anchor("kept", Log(Pair(1)).sign(1, Pair(2))))) == ("none", 0)
     first = log.size

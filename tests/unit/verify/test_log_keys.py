@@ -39,6 +39,7 @@ def state(report: Report, step: int) -> str:
 # ---- a changed key -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R13.10")
 def test_who_trusts_the_old_key_or_the_new_one_verifies_heads_of_both() -> None:
     log, seq = rotated()
     early, late = log.sign(seq, OLD), log.sign(seq + 1, NEW)
@@ -57,6 +58,7 @@ def test_a_chain_of_changes_verifies_from_any_of_its_keys() -> None:
         assert log.verify(None, *heads, log_key=trusted.text).ok
 
 
+@pytest.mark.requirement("R13.10")
 def test_a_tree_that_holds_the_change_signed_by_the_key_that_it_replaced() -> None:
     log, seq = rotated()
     for size in (seq + 1, log.size):
@@ -88,6 +90,7 @@ def forged(signers: tuple[Pair, ...], was: Pair = OLD, key: Pair = STRANGER) -> 
     return note.SignedNote(text, signed).encode().decode()
 
 
+@pytest.mark.requirement("R13.11")
 @pytest.mark.parametrize("signers", [(STRANGER,), (OLD,), (STRANGER, NEWEST), (OLD, NEWEST)])
 def test_a_change_that_not_both_keys_signed(signers: tuple[Pair, ...]) -> None:
     log = Log(OLD)
@@ -269,6 +272,7 @@ def test_what_lies_beyond_the_head_is_said_and_not_accused() -> None:
         assert (f"unsealed tail: {report.unsealed}" in report.checks[HEAD - 1].detail) is (report.unsealed > 0)
 
 
+@pytest.mark.requirement("R13.25")
 @pytest.mark.parametrize(
     ("first", "ok"),
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -590,7 +591,7 @@ def test_a_person_sees_where_it_is_who_runs_it_and_what_it_signed(workspace: Pat
     done = show(workspace)
     assert done.returncode == 1
     assert "retired" in done.stdout
-    assert "not running" in done.stdout
+    assert re.search(r"^process +none$", done.stdout, re.MULTILINE)
     (place / FILE_NAME).write_bytes(b"")
     done = show(workspace)
     assert (done.returncode, done.stdout) == (1, "")

@@ -161,6 +161,21 @@ def test_no_job_finds_the_gate_open_behind_an_entry_that_is_late(
     await_true(lambda: look(made) == ())
 
 
+def test_an_idle_ledger_records_by_itself_that_a_seal_is_late(made: ledgers.Made, guard: Moody) -> None:
+    """Attack: nobody asks for anything, and the record never says that its newest entries stood unsealed."""
+
+    def hang(size: int) -> None:
+        time.sleep(sealing.LATE_S)
+        raise AWAY
+
+    guard.mood = hang
+    entry = made.write(note("the last one"))[0]
+    began = time.monotonic()
+    stored = await_true(lambda: made.book.storage.entry(entry + 1), 5)
+    assert b'"part":"guard","state":"failed"' in stored.data
+    assert time.monotonic() - began < 2 * sealing.LATE_S
+
+
 def test_a_flood_of_late_entries_takes_no_memory(made: ledgers.Made, guard: Moody) -> None:
     guard.mood = guard.away
     made.write(note("late"))

@@ -139,7 +139,7 @@ class Seals:
                     return
             else:
                 self._done(sealed)
-            self.sealed()
+                self.sealed()
 
     def _next(self) -> Head | None:
         """The head to sign next, once one is due; None when closing and nothing is left."""
@@ -197,8 +197,11 @@ class Seals:
             self._waiting = [item for item in self._waiting if not item[1].done()]  # who gave up is forgotten
             if self._closing:
                 return False
-            self._turn.wait(RETRY_S)
-            return True
+        self.sealed()  # before the pause: an idle node records that it is late at once
+        with self._turn:
+            if not self._closing:
+                self._turn.wait(RETRY_S)
+        return True
 
     def _refused(self, error: FailwellError) -> None:
         with self._turn:

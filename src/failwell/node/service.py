@@ -233,7 +233,7 @@ class Node:
     async def wait_for_orders(self) -> None:
         """Let the writer carry out what lies unread in `orders/` before anything starts; bounded."""
         for _ in range(WAIT_TRIES):
-            if not self.fence.unread():
+            if not self.fence.unread() or self.writer.read_only is not None:
                 return
             await self.writer.submit_async(lambda turn: Plan((), _nothing))
             if self.fence.unread():

@@ -6,7 +6,8 @@
 #   make check          format, lint, types, floors, documents that run, a seeded sample of mutants
 #   make bench          figures, as ratios to a probe of this disk   (ARGS="..." for some of them)
 #   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
-#   make campaign       every mutant against the tests that must catch it   (ONLY="R13", SEED=n)
+#   make campaign       every mutant against the tests that must catch it, then power cuts, deaths and honest
+#                       histories by the thousand (needs strace)   (SEED=n; ONLY="R13" for its mutants alone)
 #   make lock           resolve the lock files anew              (needs uv on the PATH or in .venv)
 
 SHELL := /bin/bash
@@ -58,7 +59,10 @@ requirements: dev
 	@$(BIN)/python -m tests.claims requirements --only "$(ONLY)" $(if $(JSON),--json)
 
 campaign: dev
-	@$(BIN)/python -m tests.claims campaign --only "$(ONLY)" --seed "$(SEED)" $(if $(JSON),--json)
+	@$(BIN)/python -m tests.claims campaign --only "$(ONLY)" $(if $(JSON),--json)
+ifeq ($(strip $(ONLY)),)
+	@$(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
+endif
 
 lock:
 	@uv=$$(command -v uv || echo $(BIN)/uv); test -x "$$uv" || { echo "lock: uv is missing: pip install uv" >&2; exit 1; }; \

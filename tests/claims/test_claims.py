@@ -235,6 +235,17 @@ def test_a_mutant_whose_place_is_ambiguous_is_an_error(tiny: Path) -> None:
         mutants.load(tiny)
 
 
+def test_every_mutant_of_the_product_is_python_that_names_only_what_is_there(tmp_path: Path) -> None:
+    """One that ends in a NameError is caught by every test, and shows nothing of any."""
+    for mutant in mutants.load(ROOT).values():
+        place = tmp_path / mutant.name
+        place.mkdir()
+        (place / Path(mutant.file).name).write_text(mutant.text_in(ROOT), "utf-8")
+    ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--isolated", "--select=E9,F821,F823"]
+    found = subprocess.run([*ruff, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stdout + found.stderr
+
+
 def test_a_mutant_that_no_sub_claim_names_is_an_error(tiny: Path) -> None:
     change(tiny, "docs/mutants.toml", "[never-refuse]", "[never-refuses]")
     result = tool(tiny, "campaign")

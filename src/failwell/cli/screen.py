@@ -158,7 +158,10 @@ def door(name: str) -> Callable[[Callable[P, Answer | None]], Callable[P, None]]
         def run(*args: P.args, **kwargs: P.kwargs) -> None:
             import typer
 
-            answer = command(*args, **kwargs)
+            try:
+                answer = command(*args, **kwargs)
+            except KeyboardInterrupt as stopped:  # as one of its own it would end without a word
+                raise typer.Abort from stopped
             if answer is None:
                 return
             give(name, answer, as_json=bool(kwargs.get("as_json")))

@@ -25,7 +25,7 @@ from failwell.offline import attested, reading, signatures, telling
 from failwell.offline.checking import FULL, HASH_ONLY, Asked, Outcome, check
 from failwell.verify.anchors import Anchor, find_notes
 
-FINE, FINDING, USAGE, FAILED = 0, 1, 2, 3
+FINE, FINDING, USAGE, FAILED, STOPPED = 0, 1, 2, 3, 130
 
 _ABOUT: Final = """\
 Verify a record of Failwell without Failwell: a ledger file or its workspace, a
@@ -68,8 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (OSError, sqlite3.Error, MemoryError) as error:
         return _failure(options, Corrupt(f"{type(error).__name__}: {error}", code="failed"))
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped\n")
-        return FAILED
+        sys.stderr.write("\nStopped by you.\n")
+        return STOPPED
     return _show(options, outcome, asked, name, key_from)
 
 

@@ -163,7 +163,9 @@ def _rows(connection: sqlite3.Connection, table: str, ours: frozenset[str]) -> I
     if table not in ours:
         raise _not_ours(table)
     try:
-        yield from connection.execute(_READING[table])
+        # Not `yield from`: that would close the cursor of a file that an interruption closed already.
+        for row in connection.execute(_READING[table]):  # noqa: UP028
+            yield row
     except BROKEN as error:
         raise Corrupt(f"SQLite: {error}") from error
 

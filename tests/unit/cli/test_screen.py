@@ -8,11 +8,12 @@ import unicodedata
 from typing import Literal
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from failwell.cli.screen import Answer, Screen, exit_code, fail, give, plural, safe, span
+from failwell.cli.screen import Answer, Screen, door, exit_code, fail, give, plural, safe, span
 from failwell.core.errors import (
     ContractError,
     Corrupt,
@@ -114,3 +115,14 @@ def test_figures_read_well() -> None:
         "0.0 ms", "9.9 ms", "17 ms", "1999 ms", "3.2 s", "2 min", "25 h", "2 days",
     ]  # fmt: skip
     assert (plural(1, "entry", "entries"), plural(1204, "entry", "entries")) == ("1 entry", "1,204 entries")
+
+
+def test_who_stops_a_command_is_told_so() -> None:
+    """An interruption that reaches typer ends the command without a word."""
+
+    @door("slow")
+    def slow() -> Answer:
+        raise KeyboardInterrupt
+
+    with pytest.raises(typer.Abort):
+        slow()

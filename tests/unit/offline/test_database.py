@@ -94,3 +94,11 @@ def test_an_old_sqlite_is_said_to_be_too_old(workspace: Path, verify: Verify, mo
     run = verify(workspace)
     assert run.code == 3
     assert "3.37" in run.err
+
+
+def test_rows_that_were_left_in_the_middle_end_quietly_after_the_file_was_closed(workspace: Path) -> None:
+    """As Ctrl-C leaves them: whatever is raised while they are put away would be printed as a traceback."""
+    with LedgerFile(workspace / "ledger.db") as file:
+        entries = iter(file.ledger(whole=False).entries)
+        next(entries)
+    entries.close()  # type: ignore[attr-defined]

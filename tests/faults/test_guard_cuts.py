@@ -9,7 +9,7 @@ import pytest
 from tests.faults import guard_cuts
 
 
-@pytest.mark.requirement("R28.4")
+@pytest.mark.requirement("R13.13")
 def test_no_memory_that_a_power_cut_may_leave_lets_a_guard_sign_one_size_twice(ram: Path, seed: int) -> None:
     judged, wrong = guard_cuts.judge_guard(ram, seed, 1500)
     assert wrong == []

@@ -29,7 +29,7 @@ def test_a_writer_killed_on_entering_a_system_call_loses_nothing_it_told(ram: Pa
     assert files.keys() == {"ledger.db", "ledger.db-wal", "state"}, files
 
 
-@pytest.mark.requirement("R28.4")
+@pytest.mark.requirement("R13.13")
 @pytest.mark.ci_must_run
 def test_a_guard_killed_while_it_writes_is_started_again_and_has_forgotten_nothing(ram: Path, seed: int) -> None:
     deaths, wrong = kills.kill_all(ram, seed, 1, kills.APART)

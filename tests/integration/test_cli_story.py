@@ -111,7 +111,7 @@ def test_a_suspension_stops_tools_while_the_node_stands_still_and_says_that_it_i
     os.kill(node, signal.SIGSTOP)
     try:
         done = shell("agent", "suspend", "night-bot", "--reason", "It is late.", "--as", "cleo", code=1)
-        assert done.first.startswith("ORDERED, NOT CONFIRMED: night-bot.")
+        assert done.first.startswith("ORDERED, NOT CONFIRMED: night-bot: ")
         assert "interrupted_confirmed" in done.out
         assert tool_processes(shell) == []
     finally:

@@ -207,7 +207,10 @@ def _seal(seen: Seen) -> Check:
         if seen.status["read_only"]:
             return Check("seal", UNKNOWN, "nothing is signed while the guard of this record is not reached")
         return Check("seal", TODO, "there is no signed checkpoint", "failwell guard show")
-    behind = max(0, seen.status["entries"] - size)
+    behind = max(0, seen.status["entries"] - size)  # the checkpoint was asked for later, of a node that may go on
+    if seen.status["read_only"] and size > seen.status["entries"]:
+        return Check("seal", TODO, f"its guard has signed {size:,} entries, and {seen.status['entries']:,} are here",
+                     "see node, above")  # fmt: skip
     found = f"the newest checkpoint covers {size:,} entries, {behind} behind"
     if seen.status["guard"].startswith("unix:"):
         return Check("seal", OK, f"{found}; signed by a guard that another user runs ({seen.status['guard']})")
@@ -324,7 +327,9 @@ def _orders(place: Workspace, seen: Seen | None) -> Check:
         return Check("orders", TODO, f"{plural(left, 'order')} left in orders/ and not read yet",
                      "the node reads them when it goes on: failwell serve --stop, then failwell doctor")  # fmt: skip
     if refused:
-        return Check("orders", KNOWN, f"{plural(refused, 'order')} left in orders/ were refused; kept as *{REFUSED}")
+        was = plural(refused, "order left in orders/ was", "orders left in orders/ were")
+        return Check("orders", KNOWN, f"{was} refused, and kept as *{REFUSED}",
+                     "a suspension among them did not take place: failwell agent list")  # fmt: skip
     return Check("orders", OK, "none waits in orders/")
 
 

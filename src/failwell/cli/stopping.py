@@ -145,7 +145,7 @@ def _ordered(name: str, done: Suspended, reports: dict[int, dict[str, object]], 
 
     def show(screen: Screen) -> None:
         screen.lead(
-            f"ORDERED, NOT CONFIRMED: {name}. {done.why}.",
+            f"ORDERED, NOT CONFIRMED: {name}: {done.why}.",
             "The signed order waits in orders/ and the node reads it before anything else starts. Look: failwell doctor"
             if waiting else "The signed order was read from orders/. Look: failwell agent list",
             bad=True,

@@ -80,7 +80,7 @@ def go_on(
             "Tell whoever keeps checkpoints or the verifier key; the new key is",
         )
         screen.command(done.key)
-        screen.say(f"Its guard is kept by this user now, in {done.guard}: a workspace that moves takes that along.")
+        screen.say(f"Its guard is kept by this user now, in {done.guard}: to another machine, the two move together.")
 
     fields = {
         "was": done.was, "origin": done.origin, "key": done.key, "entry": done.entry, "size": done.size,

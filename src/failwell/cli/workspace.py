@@ -84,9 +84,9 @@ def init(
         screen.say("Keep the verifier key outside this machine; with it a foreign record is told from yours:")
         screen.command(begun.log_key)
         screen.say(
-            f"Its guard remembers what it signed in {workspace.guard_place()}: a workspace that moves takes that"
+            f"Its guard remembers what it signed, in {workspace.guard_place()}: to another machine, the two move "
+            "together; never restore one of them alone from a backup."
         )
-        screen.say("along, and neither is ever restored from a backup alone.")
 
     fields = {
         "workspace": str(workspace.path), "origin": begun.origin, "log_key": begun.log_key, "person": person,
@@ -142,13 +142,16 @@ def serve(
             code="locked",
         )  # fmt: skip
 
-    def ready() -> None:
+    def ready(closed: FailwellError | None) -> None:
         if as_json:
-            told = {"schema": "failwell/serve/1", "workspace": str(place.path), "pid": os.getpid(), "state": "ready"}
+            told = {"schema": "failwell/serve/1", "workspace": str(place.path), "pid": os.getpid(), "state": "ready",
+                    "permits_nothing": None if closed is None else closed.message}  # fmt: skip
             print(json.dumps(told), flush=True)
         else:
             print(f"Serving {place.path} (process {os.getpid()}).", flush=True)
             print("Ctrl-C or `failwell serve --stop` ends it; what runs is stopped first.", flush=True)
+            if closed is not None:
+                print(f"IT PERMITS NOTHING: {closed.message}. {closed.hint or ''}".rstrip(), flush=True)
 
     tell("proving that tools can be stopped here ...")
     run(place.path, idle_s=idle_s, ready=ready)

@@ -20,8 +20,9 @@ from failwell.node.workspace import Workspace
 SWITCH_S = 0.001
 
 
-def run(workspace: Path, *, idle_s: int | None, ready: Callable[[], None]) -> None:
-    """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers.
+def run(workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None]) -> None:
+    """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers, with why it
+    permits nothing (None where it does).
 
     Raises FailwellError when it cannot start.
     """
@@ -32,7 +33,7 @@ def run(workspace: Path, *, idle_s: int | None, ready: Callable[[], None]) -> No
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
-        await node.serve(idle_s=idle_s, ready=ready)
+        await node.serve(idle_s=idle_s, ready=lambda: ready(node.writer.read_only or node.writer.barred))
 
     try:
         asyncio.run(main())
@@ -40,7 +41,7 @@ def run(workspace: Path, *, idle_s: int | None, ready: Callable[[], None]) -> No
         node.close("stopped")
 
 
-def _say_ready() -> None:
+def _say_ready(closed: FailwellError | None) -> None:
     sys.stdout.write("ready\n")
     sys.stdout.flush()
 

@@ -161,7 +161,7 @@ def write_private(path: Path, data: bytes) -> None:
 
 
 def replace_private(path: Path, data: bytes) -> None:
-    """Write a file of mode 0600 in the place of an earlier one, if any: the old or the new one is there, never a mixture."""
+    """Write a file of mode 0600 in the place of an earlier one, if any: one of the two is there, never a mixture."""
     part = _write_part(path, data)
     try:
         part.rename(path)

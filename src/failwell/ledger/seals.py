@@ -149,7 +149,7 @@ class Seals:
                     return None
                 self._turn.wait()
             if not self._waiting and not self._closing and self._failed is None:
-                # From the oldest on, not from now: what was acknowledged during the last seal has waited for it already.
+                # From the oldest on, not from now: what was acknowledged during the last seal has waited already.
                 left_s = self._unsealed[0][1] + COALESCE_S - time.monotonic() if self._unsealed else COALESCE_S
                 if left_s > 0:
                     self._turn.wait(left_s)

@@ -17,7 +17,7 @@ HEADS: Final = "heads"
 LOG_KEY: Final = "log.key"
 CONTINUED: Final = "continued"
 ORDER: Final = "order"
-#: What a node's first entry can be: the time, a part that works again, how the tools of the one before ended (recovery),
+#: What a node's first entry can be: the time, a part that works again, how its forerunner's tools ended (recovery),
 #: a suspension that was left for it, its own name, or the order to go on after entries were lost.
 BEGINNINGS: Final = frozenset(
     {CLOCK, NODE_STARTED, "health", "outcome", "interrupt.confirmed", "interrupt.unconfirmed", ORDER, "signal"}

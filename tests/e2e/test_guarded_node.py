@@ -18,10 +18,10 @@ from typing import Any
 
 import pytest
 
-from failwell.core.errors import FailwellError, InputError, Refused
+from failwell.core.errors import Corrupt, FailwellError, InputError, Refused
 from failwell.execute.processes import scan_processes
 from failwell.guard.sealing import LocalGuard
-from failwell.node import continuity
+from failwell.node import continuity, exports, extracts
 from failwell.node.audit import verify_workspace
 from failwell.node.guarding import Behind
 from failwell.node.service import Node
@@ -255,6 +255,11 @@ def test_a_restored_backup_is_read_and_not_written_to(house: House) -> None:
     assert house.workspace.ledger.read_bytes() == before
     assert list(house.workspace.orders.glob("*.order"))
     assert not verify_workspace(house.workspace.path).ok  # the guard's own checkpoint is one kept elsewhere
+    for taken in (exports.export_checkpoint, lambda path: extracts.export_extract(path, "refund-bot")):
+        with pytest.raises(Corrupt, match="its guard has signed"):  # nor is the older copy handed out for the record
+            taken(house.workspace.path)
+    around = extracts.verify_agent(house.workspace.path, "refund-bot").around
+    assert [finding.code for finding in around] == ["behind-guard"]
 
 
 def test_a_copy_of_a_workspace_that_goes_on_by_itself_is_the_second_history(house: House) -> None:
@@ -295,6 +300,7 @@ def test_a_person_orders_to_go_on_and_the_break_stays_on_record(house: House) ->
     assert [(body["size"], body["lost_size"], body["why"]) for body in told] == [
         (done.size, entries, "the disk was replaced")
     ]
+    assert [(each.entry, each.size, each.lost_size) for each in report.breaks] == [(done.entry, done.size, entries)]
     # Who kept a checkpoint of what was lost is told that it was lost, and by which order.
     findings = verify_workspace(house.workspace.path, checkpoints=[kept]).findings
     assert findings
@@ -330,6 +336,20 @@ def test_a_guard_that_may_come_back_is_no_reason_to_go_on_without_it(house: Hous
         assert not isinstance(caught.value, Behind)
     finally:
         holder.close()
+
+
+def test_a_node_that_only_reads_for_want_of_its_guard_makes_room_once_that_is_back(house: House) -> None:
+    holder = LocalGuard.open(Path(house.workspace.guard_place()))
+    try:
+        node = house.node()
+        with pytest.raises(FailwellError):
+            house.agent()
+    finally:
+        holder.close()
+    assert node.process.wait(30) == 0  # callers and queued pages would keep it for ever
+    house.hang_up()
+    house.node()
+    assert house.agent().write("after")["verdict"]["verdict"] == "ALLOW"
 
 
 # ---- another key -------------------------------------------------------------------------------------------------

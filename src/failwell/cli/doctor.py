@@ -212,6 +212,8 @@ def _seal(seen: Seen) -> Check:
         return Check("seal", TODO, f"its guard has signed {size:,} entries, and {seen.status['entries']:,} are here",
                      "see node, above")  # fmt: skip
     found = f"the newest checkpoint covers {size:,} entries, {behind} behind"
+    if (waited_ms := seen.status["seal_ms"]) is not None:
+        found += f"; the last was signed {span(round(waited_ms * 1000))} after what it covers (100 ms stated)"
     if seen.status["guard"].startswith("unix:"):
         return Check("seal", OK, f"{found}; signed by a guard that another user runs ({seen.status['guard']})")
     return Check(

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from failwell.node.audit import Report
     from failwell.node.extracts import AgentReport
     from failwell.verify.extract_report import ExtractReport
-    from failwell.verify.finding import Finding, Step
+    from failwell.verify.finding import Break, Finding, Step
 
 SHOWN_FINDINGS = 10
 
@@ -26,10 +26,13 @@ def show_report(screen: Screen, report: Report, kept: int) -> None:
         if report.grade is not None and report.grade.grade == NO_GRADE:
             anchors = f"Not shown: that it is this log's record: {report.grade.why}."
         tail = f"The last {plural(report.unsealed, 'entry', 'entries')} not sealed yet. " if report.unsealed else ""
+        if report.unread is not None:
+            tail += f"Not held against what its guard remembers: {report.unread}. "
         screen.lead(
-            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, none missing or changed.",
+            f"The record verifies: {plural(report.entries, 'entry', 'entries')}, {_none(report.breaks)}.",
             tail + anchors,
         )
+        _show_breaks(screen, report.breaks)
     elif _apart(report.counts):
         _lead_apart(screen, "RECORD")
         _show_findings(screen, report.findings, report.counts)
@@ -59,6 +62,7 @@ def extract_answer(report: ExtractReport, kept: int) -> Answer:
             if kept:
                 anchors = _anchors(report.checks[-1], kept)
             screen.lead(f"The extract verifies: {_whole(report)}.", f"{reach(report)} {anchors}")
+            _show_breaks(screen, report.breaks)
         elif _apart(report.counts):
             _lead_apart(screen, "EXTRACT")
             _show_findings(screen, report.findings, report.counts)
@@ -85,6 +89,7 @@ def agent_answer(checked: AgentReport, kept: int) -> Answer:
         if checked.ok:
             anchors = _anchors(report.checks[-1], kept)
             screen.lead(f"The agent's record verifies: {_whole(report)}.", f"{reach(report)} {anchors}")
+            _show_breaks(screen, report.breaks)
         else:
             count = sum(report.counts.values()) + len(around)
             screen.lead(
@@ -109,7 +114,17 @@ def _whole(report: ExtractReport) -> str:
     name = "the agent" if report.agent is None else report.agent.rsplit("/", 1)[-1]
     if not report.entries:
         return f"{name} has no entry"
-    return f"{plural(report.entries, 'entry', 'entries')} of {name}, none missing or changed"
+    return f"{plural(report.entries, 'entry', 'entries')} of {name}, {_none(report.breaks)}"
+
+
+def _none(breaks: Sequence[Break]) -> str:
+    return "none missing or changed of what it holds" if breaks else "none missing or changed"
+
+
+def _show_breaks(screen: Screen, breaks: Sequence[Break]) -> None:
+    """What was given up, where nobody can overlook it: the record verifies all the same."""
+    for each in breaks:
+        screen.say(each.line(), "bold")
 
 
 def reach(report: ExtractReport) -> str:

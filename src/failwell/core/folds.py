@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from failwell.core import kinds, orders, rows
+from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
@@ -24,7 +25,7 @@ replace = msgspec.structs.replace
 #: the node ran, needs a person (D7).
 FREE_STEP_US = 60 * 1_000_000
 #: Clauses by which an action is denied before its contract was asked about the tool.
-NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", "health.failed"})
+NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", UNHEALTHY})
 #: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
 QUIET_US = 24 * 3600 * 1_000_000
 

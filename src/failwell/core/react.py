@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.contract import Rule
+from failwell.core.contract import UNHEALTHY, Rule
 from failwell.core.errors import ContractError
 from failwell.core.machines import worse
 from failwell.core.orders import parse_order
@@ -35,8 +35,8 @@ DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ..
 #: Actions that one entry orders to stop: an agent with more of them open must not be too big to suspend (65,535 bytes).
 INTERRUPTED_AT_ONCE = 4000
 
-#: A denial because Failwell itself was not healthy says nothing about the agent: a dead guard suspends nobody.
-NOT_THE_AGENTS = "denied(health.failed)"
+#: A denial because Failwell itself was not healthy: a dead guard suspends nobody.
+NOT_THE_AGENTS = f"denied({UNHEALTHY})"
 
 _SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, cast
 import msgspec
 
 from failwell.core import kinds, rows
-from failwell.core.contract import Compiled, Decided, Judgment, Situation, compile, from_canonical
+from failwell.core.contract import UNHEALTHY, Compiled, Decided, Judgment, Situation, compile, from_canonical
 from failwell.core.contract import Proposal as Proposed
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
@@ -31,10 +31,6 @@ MAX_REASON_BYTES = 16_384
 MAX_UNREAD_BYTES = 65_536
 #: A tool's name stands in the entry; contracts know none that is longer than 128 characters.
 MAX_TOOL_NAME = 200
-
-
-#: The clause of a denial for want of health. It says nothing about the agent, so the ladder takes no step for it.
-UNHEALTHY = "health.failed"
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):

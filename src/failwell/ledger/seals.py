@@ -46,6 +46,8 @@ class Seals:
     def __init__(self, guard: Guard, subtree: merkle.Get, sealed: Callable[[], None] = _nothing) -> None:
         self.guard = guard
         self.newest: Sealed | None = guard.last()
+        #: How long the oldest entry under the newest seal had waited for it; None before the first one made here.
+        self.waited_s: float | None = None
         self.refusal: FailwellError | None = None
         self.sealed = sealed
         self._subtree = subtree
@@ -180,6 +182,8 @@ class Seals:
     def _done(self, sealed: Sealed) -> None:
         with self._turn:
             self.newest, self._grown, self._failed = sealed, sealed.size, None
+            if self._unsealed and self._unsealed[0][0] <= sealed.size:
+                self.waited_s = time.monotonic() - self._unsealed[0][1]
             while self._unsealed and self._unsealed[0][0] <= sealed.size:
                 self._unsealed.popleft()
             if self._head is not None and self._head.size <= sealed.size:

@@ -7,27 +7,25 @@ lock.
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from failwell.core.cosignature import CosignerKey
-from failwell.core.errors import Corrupt, FailwellError, InputError
+from failwell.core.errors import Corrupt, InputError
 from failwell.core.extract import Extract
 from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import TABLES
-from failwell.guard.place import Place
-from failwell.guard.state import peek
 from failwell.identity import keys
 from failwell.node.copies import LedgerCopy
 from failwell.node.one_agent import newest_of
 from failwell.node.reading import LedgerRows
+from failwell.node.remembered import remembered
 from failwell.node.workspace import Lock, Workspace
+from failwell.offline.collector import without_collector
 from failwell.storage import sqlite
 from failwell.verify.anchors import Anchor, find_notes
-from failwell.verify.finding import FILE, ROWS, STEPS, Finding, Findings, Report
+from failwell.verify.finding import ROWS, Finding, Report, unreadable
 from failwell.verify.ledger import verify_ledger
 from failwell.verify.record import Tell, silent
 
@@ -72,13 +70,13 @@ def verify_workspace(
     log_key = published_key(workspace) if log_key is None else log_key
     unread = None
     if log_key is not None:
-        remembered = _remembered(workspace)  # before the copy is made: what is signed later is not in it
-        if isinstance(remembered, Anchor):
-            kept.append(remembered)
+        head = remembered(workspace)  # before the copy is made: what is signed later is not in it
+        if isinstance(head, Anchor):
+            kept.append(head)
         else:
-            unread = remembered
+            unread = head
     try:
-        with LedgerCopy(workspace) as copy, _no_collections():
+        with LedgerCopy(workspace) as copy, without_collector():
             tell("copy", 0)
             ledger = copy.ledger()
             tell("file", 0)
@@ -87,7 +85,7 @@ def verify_workspace(
                 unread=unread, tell=tell,
             )  # fmt: skip
     except Corrupt as error:
-        return _unreadable(error)
+        return unreadable(error.message)
 
 
 def rebuild_workspace(path: Path, *, write: bool = False) -> Rebuilt:
@@ -128,25 +126,6 @@ def tail(path: Path, count: int, agent: str | None = None) -> list[Shown]:
     return [_shown(row.seq, row.data, row.leaf) for row in found]
 
 
-def _remembered(workspace: Workspace) -> Anchor | str:
-    """The head that the workspace's own guard signed last, or why it could not be read.
-
-    Attack: an older state of the ledger, or of its checkpoint alone, put in the place of the newer one.
-    """
-    try:
-        place = Place.parse(workspace.guard_place())
-        if place.directory is None:
-            return "its memory is another user's"
-        state = peek(place.directory)
-    except FailwellError as error:
-        return error.message  # gone, or not ours to read: that is the node's to judge, and says nothing of the entries
-    except ValueError:
-        return "keys/guard is no line of text"
-    if state.note is None:
-        return "it has signed nothing yet"
-    return Anchor("that its guard remembers", state.note, ours=True)
-
-
 def read_witnesses(path: Path) -> Iterator[CosignerKey]:
     """The witnesses' vkeys in a file, one a line (C2SP tlog-cosignature, type 0x04); `#` begins a remark."""
     try:
@@ -185,26 +164,6 @@ def read_anchors(given: Path | bytes) -> Iterator[Anchor]:
         yield from (Anchor(source, note) for note in notes)
     except InputError as error:
         raise InputError(f"{source}: {error.message}", hint=error.hint) from error
-
-
-@contextmanager
-def _no_collections() -> Iterator[None]:
-    """A verification makes no cycles: looking for them among everything that is loaded would cost a tenth of it."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
-
-
-def _unreadable(error: Corrupt) -> Report:
-    findings = Findings()
-    findings.add(FILE, "file.unreadable", error.message)
-    for step in STEPS:
-        findings.uncheckable(step, "the ledger file cannot be read")
-    return findings.report(entries=0, origin=None, root=None, size=0, read={})
 
 
 def _shown(seq: int, data: bytes, leaf: bytes) -> Shown:

@@ -21,6 +21,7 @@ from failwell.core.tlog_witness import AddCheckpoint
 from failwell.identity import keys
 from failwell.ledger.proofs import StoredTree
 from failwell.node.reading import LedgerRows
+from failwell.node.remembered import rows_in_force
 from failwell.node.tile_files import TileFiles
 from failwell.node.workspace import Workspace
 from failwell.ports.storage import StoredEntry
@@ -115,7 +116,7 @@ def export_tiles(path: Path, directory: Path, progress: Callable[[int, int], Non
 @contextlib.contextmanager
 def _opened(path: Path) -> Iterator[tuple[LedgerRows, Sealed]]:
     workspace = Workspace(path)
-    with LedgerRows(workspace) as rows:
+    with rows_in_force(workspace) as rows:
         yield rows, _sealed(workspace, rows)
 
 

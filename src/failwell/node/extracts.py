@@ -7,6 +7,7 @@ nothing is started or written. Entries that no checkpoint covers yet stay behind
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -22,6 +23,7 @@ from failwell.ledger.heads import newest_heads
 from failwell.ledger.proofs import StoredTree
 from failwell.node.audit import published_key, read_anchors
 from failwell.node.reading import LedgerRows
+from failwell.node.remembered import contradiction, remembered, rows_in_force
 from failwell.node.workspace import Workspace
 from failwell.ports.storage import StoredEntry
 from failwell.verify.anchors import Anchor
@@ -66,7 +68,7 @@ def export_extract(
     workspace = Workspace(path)
     kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
     key = _key(workspace, None)
-    with LedgerRows(workspace) as rows:
+    with rows_in_force(workspace) as rows:
         taken = _Taken(rows, name)
         taken.take(key, with_cited=with_cited, kept=kept)
     extract = taken.extract()
@@ -94,11 +96,12 @@ def verify_agent(
     workspace = Workspace(path)
     kept = [anchor for each in checkpoints for anchor in read_anchors(each)]
     key = _key(workspace, log_key)
+    known = remembered(workspace)  # before the rows: what is signed later need not be in them
     with LedgerRows(workspace) as rows:
         taken = _Taken(rows, name)
         taken.take(published_key(workspace), with_cited=True, kept=kept)
         report = examine(taken.extract(), decode=_decode, verify=keys.verify, log_key=key, kept=kept)
-        around = _around(rows, taken, report)
+        around = _around(rows, taken, report, known)
     return AgentReport(report, len(taken.unsealed), around)
 
 
@@ -282,8 +285,10 @@ def _size(anchor: Anchor) -> int:
     return note.Checkpoint.parse(note.SignedNote.parse(anchor.note).text).size
 
 
-def _around(rows: LedgerRows, taken: _Taken, report: ExtractReport) -> tuple[Finding, ...]:
-    """What the sealed part does not show: the chain beyond it, the projection's row, and gaps in the whole ledger."""
+def _around(
+    rows: LedgerRows, taken: _Taken, report: ExtractReport, known: Anchor | str
+) -> tuple[Finding, ...]:  # fmt: skip
+    """What the sealed part does not show: the chain beyond it, the row, gaps in the ledger, what its guard knows."""
     findings = Findings(STEPS)
     # Where the sealed chain is broken that is a finding already: the rest is held against its own beginning.
     count = report.entries + sum(end - begin + 1 for begin, end in report.missing)
@@ -303,4 +308,7 @@ def _around(rows: LedgerRows, taken: _Taken, report: ExtractReport) -> tuple[Fin
         if report.complete_to is None or seq >= report.complete_to:
             message = f"entry {seq} of the ledger is missing: nothing tells whose it was"
             findings.add(COMPLETE, "entry.gone", message, entry=seq)
+    with contextlib.suppress(Corrupt):  # rows that make up no tree are findings already
+        if (why := contradiction(known, rows)) is not None:
+            findings.add(COMPLETE, "behind-guard", why)
     return findings.found()

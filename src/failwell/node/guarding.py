@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 
 from failwell.core import merkle, note
@@ -23,6 +24,8 @@ from failwell.storage.tail import check_tail
 
 #: How long a guard may take for one step.
 STEP_S = 5.0
+#: How often a guard that did not answer is looked for.
+LOOK_S = 3.0
 HINT = (
     "Look for the newer copy and put it in place: compare backups with failwell ledger verify and the checkpoints in "
     "mails. If what is missing is lost for good: failwell ledger continue"
@@ -166,6 +169,34 @@ def open_guard(workspace: Workspace, book: Book) -> tuple[Guard, FailwellError |
         guard.close()  # its process would be kept by whoever keeps the error
         return NoGuard(error), error
     return guard, None
+
+
+class AbsentGuard:
+    """A guard that did not answer when a node started, which therefore only reads; looked for again every few seconds.
+
+    Whether the record is the one that it signed is judged by a start, so a node makes room for the next one then. What
+    contradicts a guard, or a guard that lost its memory, does not pass by itself: that takes a person.
+    """
+
+    def __init__(self, workspace: Workspace, why: FailwellError | None) -> None:
+        self._workspace = workspace
+        self._awaited = why is not None and why.code == GuardFailed.code
+        self._look_at = time.monotonic() + LOOK_S
+
+    async def is_back(self) -> bool:
+        """Whether it answers now; False between two looks."""
+        if not self._awaited or time.monotonic() < self._look_at:
+            return False
+        answers = await asyncio.to_thread(self._answers)
+        self._look_at = time.monotonic() + LOOK_S
+        return answers
+
+    def _answers(self) -> bool:
+        try:
+            RemoteGuard.at(self._workspace.guard_place()).close()
+        except FailwellError:
+            return False
+        return True
 
 
 async def sealed(seals: Seals, entry: int) -> None:

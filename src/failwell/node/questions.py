@@ -111,6 +111,7 @@ class Questions:
         newest = writer.seals.newest
         return status | {
             "sealed": 0 if newest is None else newest.size,
+            "seal_ms": None if writer.seals.waited_s is None else round(writer.seals.waited_s * 1000, 1),
             "guard": node.workspace.guard_line() if node.workspace.guard.exists() else "",
             "pid": node.pid,
             "workspace": str(node.workspace.path),

@@ -42,7 +42,7 @@ from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
-from failwell.node.guarding import open_guard, sealed
+from failwell.node.guarding import AbsentGuard, open_guard, sealed
 from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
@@ -321,12 +321,13 @@ class Node:
             ready()
         self._busy_at = self._loop.time()
         reader = watch.WitnessReader(self)
+        absent = AbsentGuard(self.workspace, self.writer.read_only)
         try:
             while not self._stopping.is_set():
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._stopping.wait(), TICK_S)
                 await self._tick(reader)
-                if not self.writer.alive:
+                if not self.writer.alive or await absent.is_back():
                     break  # a node that can record nothing makes room for one that can
                 limit_s = self.settings.node.idle_s if idle_s is None else idle_s
                 if limit_s and self._idle_for() > limit_s:

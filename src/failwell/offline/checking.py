@@ -7,10 +7,8 @@ as not checkable, never as proved.
 
 from __future__ import annotations
 
-import gc
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +16,7 @@ from failwell.core import cosignature
 from failwell.core.errors import Corrupt
 from failwell.core.extract import Extract
 from failwell.offline import attested, entries, reading
+from failwell.offline.collector import without_collector
 from failwell.offline.database import LedgerFile
 from failwell.offline.hashes import verify_hashes
 from failwell.offline.orders import Orders
@@ -25,19 +24,7 @@ from failwell.offline.tile_files import TileDirectory
 from failwell.verify.anchors import Anchor, VerifySignature
 from failwell.verify.extract import verify_extract
 from failwell.verify.extract_report import HEAD as EXTRACT_HEAD
-from failwell.verify.finding import (
-    FILE,
-    HEAD,
-    NOT_PROVED,
-    PROVED,
-    REACTIONS,
-    ROWS,
-    STEPS,
-    VERDICTS,
-    Findings,
-    Report,
-    Step,
-)
+from failwell.verify.finding import HEAD, NOT_PROVED, PROVED, REACTIONS, ROWS, VERDICTS, Report, Step, unreadable
 from failwell.verify.record import Ledger, Record, Tell
 
 FULL: Final = "full"
@@ -86,10 +73,10 @@ def check(asked: Asked, tell: Tell) -> Outcome:
     unknown: dict[tuple[str, int], int] = {}
     heads: list[Anchor] = list(asked.kept)
     try:
-        with _without_collector():
+        with without_collector():
             report = _OPENED[asked.given.kind](asked, heads, unknown, tell)
     except Corrupt as error:
-        report = _unreadable(error)
+        report = unreadable(error.message)
     elapsed_s, cpu_s = time.monotonic() - began, time.process_time() - cpu_began
     first = report.checks[-1].number + 1
     steps = [attested.check_witness(first + at, key, heads, asked.verify) for at, key in enumerate(asked.witnesses)]
@@ -98,18 +85,6 @@ def check(asked: Asked, tell: Tell) -> Outcome:
     head = HEAD if isinstance(report, Report) else EXTRACT_HEAD
     vouched = next(step.state for step in report.checks if step.number == head) == PROVED
     return Outcome(report, vouched, tuple(steps), unknown, elapsed_s, cpu_s)
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Entries are trees, which need no search for cycles: without it a ledger is read an eighth faster."""
-    was = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was:
-            gc.enable()
 
 
 def _database(asked: Asked, heads: list[Anchor], unknown: dict[tuple[str, int], int], tell: Tell) -> Report:
@@ -160,11 +135,3 @@ def _own_head(ledger: Ledger) -> list[Any]:
         return list(ledger.checkpoints)
     except Corrupt:
         return []
-
-
-def _unreadable(error: Corrupt) -> Report:
-    findings = Findings()
-    findings.add(FILE, "file.unreadable", error.message)
-    for step in STEPS:
-        findings.uncheckable(step, "what was given cannot be read")
-    return findings.report(entries=0, origin=None, root=None, size=0, read={})

@@ -79,15 +79,20 @@ def _lead(outcome: Outcome, asked: Asked, key_from: str | None) -> Iterator[str]
         yield from _failed(outcome, what)
         return
     if asked.given.kind == reading.EXTRACT:
-        yield f"The extract verifies: {many} of {report.agent}, none missing or changed."
+        yield f"The extract verifies: {many} of {report.agent}, {_none(report)}."
         yield extract_report.reach(report)
     elif asked.key is None:
         yield f"The record agrees with itself: {many}. WITHOUT A KEY NOTHING SHOWS WHOSE RECORD IT IS."
     elif asked.mode == HASH_ONLY:
         yield f"The bytes are those that the log key signed: {many}. What they say was not looked at."
     else:
-        yield f"The record verifies, as far as it can be verified alone: {many}, none missing or changed."
+        yield f"The record verifies, as far as it can be verified alone: {many}, {_none(report)}."
+    yield from (each.line() for each in report.breaks)
     yield from _limits(outcome, asked, key_from)
+
+
+def _none(report: Any) -> str:
+    return "none missing or changed of what it holds" if report.breaks else "none missing or changed"
 
 
 def _failed(outcome: Outcome, what: str) -> Iterator[str]:

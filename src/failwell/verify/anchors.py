@@ -132,7 +132,7 @@ class Anchors:
     ) -> None:  # fmt: skip
         """`unread`: why what the log's own guard remembers is not among the kept; None where it is."""
         self._findings = findings
-        self._unread = unread
+        self.unread = unread
         self._verify = verify
         self.key = self._read_key(log_key)
         self._own: _Head | None = None
@@ -227,7 +227,7 @@ class Anchors:
 
     def _tell_kept(self) -> None:
         """What the kept heads show, and what they cannot."""
-        guard = "" if self._unread is None else f"; what its guard signed last was not read: {self._unread}"
+        guard = "" if self.unread is None else f"; what its guard signed last was not read: {self.unread}"
         agreed = [head for head, _ in self._agreed]
         ours = "".join(f"; the head {head.source} agrees, over {head.checkpoint.size}" for head in agreed if head.ours)
         if self._alone:

@@ -36,7 +36,7 @@ from failwell.verify.extract_report import (
     STEPS,
     ExtractReport,
 )
-from failwell.verify.finding import Findings
+from failwell.verify.finding import Break, Findings
 
 E = TypeVar("E", bound=Envelope)
 
@@ -120,7 +120,7 @@ class _Reading(Generic[E]):
         else:
             why = "no checkpoint kept elsewhere was given, so an old extract, or a log rewritten whole, would not show"
             self._findings.uncheckable(KEPT, why)
-        return self._report(head.checkpoint)
+        return self._report(head.checkpoint, head.breaks)
 
     # -- 1, 2 --------------------------------------------------------------------------------------------------
 
@@ -284,7 +284,7 @@ class _Reading(Generic[E]):
 
     # -- the result --------------------------------------------------------------------------------------------
 
-    def _report(self, head: note.Checkpoint) -> ExtractReport:
+    def _report(self, head: note.Checkpoint, breaks: tuple[Break, ...]) -> ExtractReport:
         genesis, mine = self._held.get(0), self._mine
         newest = max(self._held, default=None)
         return ExtractReport(
@@ -295,5 +295,5 @@ class _Reading(Generic[E]):
             newest_at=None if newest is None else self._held[newest].at,
             entries=len(mine), first=mine[0] if mine else None, last=mine[-1] if mine else None,
             missing=tuple(self._missing), complete_to=self._complete_to, since=len(self._since()),
-            cited_elsewhere=self._cited_elsewhere,
+            cited_elsewhere=self._cited_elsewhere, breaks=breaks,
         )  # fmt: skip

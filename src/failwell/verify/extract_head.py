@@ -15,7 +15,7 @@ from failwell.core.note import Verify
 from failwell.verify.anchors import Anchor
 from failwell.verify.envelope import CONTINUED, GENESIS, LOG_KEY, Envelope
 from failwell.verify.extract_report import HEAD, KEPT, LOG
-from failwell.verify.finding import UNSIGNED, Findings
+from failwell.verify.finding import UNSIGNED, Break, Findings
 from failwell.verify.log_keys import Era, LogKeys
 
 
@@ -36,6 +36,11 @@ class ExtractHead:
         self._verify = verify
         self.checkpoint = note.Checkpoint.parse(note.SignedNote.parse(signed).text)
         self._keys = self._read_keys(entries)
+
+    @property
+    def breaks(self) -> tuple[Break, ...]:
+        """Where sealed entries of the log were given up."""
+        return self._keys.breaks
 
     @property
     def names(self) -> tuple[str, ...]:

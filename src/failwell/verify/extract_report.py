@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from failwell.verify.finding import Finding, Step
+from failwell.verify.finding import Break, Finding, Step
 
 SCHEMA: Final = "failwell/extract-verify/1"
 
@@ -30,7 +30,8 @@ class ExtractReport:
 
     `entries` of the agent are here, the first and last of them at these numbers; `missing` are ranges of the agent's
     own count. If `ok`, nothing of the agent before entry `complete_to` is left out; `since` of its entries stand from
-    there on, where one left out at the end would not show.
+    there on, where one left out at the end would not show. `breaks`: where sealed entries of the log, which may have
+    been this agent's, were given up.
     """
 
     findings: tuple[Finding, ...]
@@ -49,6 +50,7 @@ class ExtractReport:
     complete_to: int | None
     since: int
     cited_elsewhere: int
+    breaks: tuple[Break, ...] = ()
 
     @property
     def ok(self) -> bool:

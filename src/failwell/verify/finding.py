@@ -117,12 +117,38 @@ class Grade:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Break:
+    """Where a log goes on under a new name: entry `entry`, behind the order that gave up what its guard had signed.
+
+    `size` entries were there; `lost_size` is how many the guard had signed, None where it could not be told any more.
+    """
+
+    entry: int
+    size: int
+    lost_size: int | None
+
+    def line(self) -> str:
+        """One sentence for people."""
+        order = f"by the order in entry {self.entry - 1}."
+        if self.lost_size is None:
+            return f"Whatever had been sealed beyond entry {self.size - 1} was given up as lost, {order}"
+        lost = self.lost_size - self.size
+        if lost <= 0:
+            return f"Another history of {self.lost_size:,} entries, which its guard had signed, was given up, {order}"
+        many = f"{lost:,} sealed {'entry' if lost == 1 else 'entries'} from {self.size} on"
+        return f"{many} {'was' if lost == 1 else 'were'} given up as lost, {order}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
     """The result: findings with the smallest proven bad entry first, the steps, and what was read.
 
     `entries` were read; `good` of them, from 0 on, hold together up to the first bad one; `unsealed` of them, at the
     end, lie beyond the ledger's own head; `counts` holds how many findings of each code there are, also those beyond
     the ones kept; `size` and `root` (hex) are the tree head computed from the bytes.
+
+    `breaks`: where sealed entries were given up, which is no finding, and which nobody should have to look for.
+    `unread`: why the memory of the record's own guard, with which an older copy cannot agree, was not held against it.
     """
 
     findings: tuple[Finding, ...]
@@ -135,6 +161,8 @@ class Report:
     size: int
     unsealed: int
     read: dict[str, int]
+    breaks: tuple[Break, ...] = ()
+    unread: str | None = None
     grade: Grade | None = None
 
     @property
@@ -162,6 +190,8 @@ class Report:
             "counts": self.counts,
             "checks": [asdict(step) for step in self.checks],
             "read": self.read,
+            "breaks": [asdict(each) for each in self.breaks],
+            "guard_unread": self.unread,
             "grade": None if self.grade is None else asdict(self.grade),
         }
 
@@ -215,12 +245,13 @@ class Findings:
 
     def report(
         self, *, entries: int, origin: str | None, root: str | None, size: int, read: dict[str, int],
-        unsealed: int = 0, grade: Grade | None = None,
+        unsealed: int = 0, breaks: tuple[Break, ...] = (), unread: str | None = None, grade: Grade | None = None,
     ) -> Report:  # fmt: skip
         """The result, once everything has streamed by."""
         return Report(
             findings=self.found(), checks=self.checks(), entries=entries, good=self._good(entries), counts=self.counts,
-            origin=origin, root=root, size=size, unsealed=unsealed, read=read, grade=grade,
+            origin=origin, root=root, size=size, unsealed=unsealed, read=read, breaks=breaks,
+            unread=unread, grade=grade,
         )  # fmt: skip
 
     def found(self) -> tuple[Finding, ...]:
@@ -248,3 +279,12 @@ class Findings:
         else:
             state, detail = PROVED, self._details.get(number, "")
         return Step(number=number, says=self._says[number], state=state, detail=detail)
+
+
+def unreadable(why: str) -> Report:
+    """The report on what cannot be read as a ledger at all."""
+    findings = Findings()
+    findings.add(FILE, "file.unreadable", why)
+    for step in STEPS:
+        findings.uncheckable(step, "what was given cannot be read")
+    return findings.report(entries=0, origin=None, root=None, size=0, read={})

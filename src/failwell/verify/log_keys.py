@@ -16,7 +16,7 @@ from failwell.core import note
 from failwell.core.errors import FailwellError
 from failwell.core.note import Verify
 from failwell.verify.envelope import ORDER, Envelope
-from failwell.verify.finding import KEYS, Findings
+from failwell.verify.finding import KEYS, Break, Findings
 
 BEGUN: Final = "begun"
 ROTATED: Final = "rotated"
@@ -96,6 +96,14 @@ class LogKeys:
             wrong.append(error.message)
         wrong.extend(_lost_faults(body))
         return wrong
+
+    @property
+    def breaks(self) -> tuple[Break, ...]:
+        """Where sealed entries were given up, oldest first."""
+        return tuple(
+            Break(entry=era.since, size=era.since - 1, lost_size=era.lost_size) for era in self.eras
+            if era.how == CONTINUED
+        )  # fmt: skip
 
     def at(self, size: int) -> Era | None:
         """Which origin and key a tree of `size` entries bears."""

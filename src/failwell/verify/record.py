@@ -133,7 +133,8 @@ class Record(Generic[E]):
         findings.detail(BOUND, f"{blobs} blobs, {tokens} tokens")
         return findings.report(
             entries=chain.rows, origin=chain.origin, root=None if root is None else root.hex(), size=chain.size,
-            unsealed=self._anchors.unsealed, grade=self._anchors.grade(),
+            unsealed=self._anchors.unsealed, breaks=chain.keys.breaks, unread=self._anchors.unread,
+            grade=self._anchors.grade(),
             read={"entries": chain.rows, "blobs": blobs, "tokens": tokens, "rows": rows},
         )  # fmt: skip
 

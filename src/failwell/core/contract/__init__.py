@@ -17,6 +17,7 @@ from failwell.core.contract.finding import BrokenContract, Finding
 from failwell.core.contract.judge import Compiled, compile
 from failwell.core.contract.judgment import (
     RESERVED,
+    UNHEALTHY,
     Decided,
     Fact,
     Judgment,
@@ -46,6 +47,7 @@ from failwell.core.contract.signal import Signal, parse_signal
 
 __all__ = [
     "RESERVED",
+    "UNHEALTHY",
     "Affects",
     "Argument",
     "BrokenContract",

@@ -21,6 +21,9 @@ Verdict = Literal["ALLOW", "DENY", "ESCALATE"]
 #: 0 = ever) -> reservations younger than the window, before this action.
 Usage = Callable[[str, tuple[str, ...], int], int]
 
+#: A denial for want of health. It says nothing about the agent, so neither the ladder nor a contract's rule answers it.
+UNHEALTHY = "health.failed"
+
 RESERVED: dict[str, Severity] = {
     "tool.unlisted": "major",
     "arguments": "minor",
@@ -32,7 +35,7 @@ RESERVED: dict[str, Severity] = {
     "authority.unknown": "major",
     "authority.restricted": "minor",
     "evaluation.error": "major",
-    "health.failed": "minor",
+    UNHEALTHY: "minor",
 }
 
 

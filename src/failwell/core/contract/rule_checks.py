@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 
 from failwell.core.contract.expression import Reads
-from failwell.core.contract.judgment import RESERVED
+from failwell.core.contract.judgment import RESERVED, UNHEALTHY
 from failwell.core.contract.model import Clause, Limit, Rule
 from failwell.core.contract.policy import compile_policy
 from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, Path, Scope, meant
@@ -168,6 +168,10 @@ class RuleChecks(Scope):
         """A rule on a signal that is never raised would look like protection."""
         then_of = {rule.id: (rule.then,) for _, _, rule in self._numbered_rules()}
         possible: tuple[str, ...] | None = then_of.get(about)
+        if about == UNHEALTHY:
+            why = "It says that Failwell was not healthy, never that the agent failed: nothing follows from it."
+            self.error(path, f"{name} is never answered.", why, "Leave it out; failwell doctor and health tell of it.")
+            return
         if possible is None and about in RESERVED:
             possible = _RESERVED_THEN.get(about, ("deny",))
         if possible is None:

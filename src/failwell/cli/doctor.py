@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from failwell.core.contract import Contract
     from failwell.node.workspace import Workspace
 
-OK, KNOWN, TODO, UNKNOWN = "ok", "known", "todo", "unknown"
+OK, KNOWN, WANTED, UNKNOWN = "ok", "known", "todo", "unknown"
 FREE_ENOUGH = 512 * 1024 * 1024
 #: How far back entries are searched for the newest of a kind.
 SEARCHED = 10_000
 PAGE = 1000
-_STYLE = {OK: "green", KNOWN: "cyan", TODO: "bold red", UNKNOWN: "yellow"}
+_STYLE = {OK: "green", KNOWN: "cyan", WANTED: "bold red", UNKNOWN: "yellow"}
 
 
 class Check(NamedTuple):
@@ -75,7 +75,7 @@ def doctor(workspace: options.Workspace = None, as_json: options.AsJson = False)
     if seen is not None:
         checks += [*_of_contracts(seen), *_of_incidents(seen)]
     checks.append(Check("bypass", UNKNOWN, "whether tools can be reached round the gate was not tried"))
-    todo = [check for check in checks if check.state == TODO]
+    todo = [check for check in checks if check.state == WANTED]
 
     def show(screen: Screen) -> None:
         count = {state: sum(1 for check in checks if check.state == state) for state in (OK, KNOWN, UNKNOWN)}
@@ -107,7 +107,7 @@ def _show_checks(screen: Screen, checks: list[Check]) -> None:
     for check in checks:
         told = Text(safe(check.found))
         if check.do is not None:
-            told.append(f"\n-> {safe(check.do)}", style="dim" if check.state != TODO else "")
+            told.append(f"\n-> {safe(check.do)}", style="dim" if check.state != WANTED else "")
         table.add_row(Text(check.part), Text(check.state, style=_STYLE[check.state]), told)
     screen.put(table)
 
@@ -157,7 +157,7 @@ def _search(wire: Wire, size: int) -> tuple[str | None, str | None, str | None]:
 def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
     if seen is None:
         yield Check(
-            "node", TODO, f"does not answer: {trouble}", "failwell serve shows why; suspending works without it"
+            "node", WANTED, f"does not answer: {trouble}", "failwell serve shows why; suspending works without it"
         )
         for part in ("kill", "seal", "channels", "settings", "contracts", "incidents"):
             yield Check(part, UNKNOWN, "the node does not answer")
@@ -180,7 +180,7 @@ def _health(status: dict[str, Any]) -> Check:
             do = f"failwell serve --stop, then: {status['hint'] or 'mend that'}"
         else:
             do = f"{status['hint'] or 'mend that'} The gate opens by itself once that is well: failwell doctor"
-        return Check("node", TODO, f"permits nothing: {status['health']}", do)
+        return Check("node", WANTED, f"permits nothing: {status['health']}", do)
     return Check("node", OK, where)
 
 
@@ -189,7 +189,7 @@ def _kill(seen: Seen) -> Check:
     ago = "" if seen.started_at is None else f", proven {_ago(seen.started_at)} ago"
     if not test["passed"]:
         return Check(
-            "kill", TODO, f"NOT PROVEN: by order {test['interrupt']}; when the node dies {test['node_killed']}",
+            "kill", WANTED, f"NOT PROVEN: by order {test['interrupt']}; when the node dies {test['node_killed']}",
             "nothing is permitted here until it is: does /proc show other processes, may signals be sent?",
         )  # fmt: skip
     namespace = "pid namespace and sweep" if test["pid_namespace"] else f"sweep alone ({test['pid_namespace_why']})"
@@ -206,10 +206,10 @@ def _seal(seen: Seen) -> Check:
     if size == 0:
         if seen.status["read_only"]:
             return Check("seal", UNKNOWN, "nothing is signed while the guard of this record is not reached")
-        return Check("seal", TODO, "there is no signed checkpoint", "failwell guard show")
+        return Check("seal", WANTED, "there is no signed checkpoint", "failwell guard show")
     behind = max(0, seen.status["entries"] - size)  # the checkpoint was asked for later, of a node that may go on
     if seen.status["read_only"] and size > seen.status["entries"]:
-        return Check("seal", TODO, f"its guard has signed {size:,} entries, and {seen.status['entries']:,} are here",
+        return Check("seal", WANTED, f"its guard has signed {size:,} entries, and {seen.status['entries']:,} are here",
                      "see node, above")  # fmt: skip
     found = f"the newest checkpoint covers {size:,} entries, {behind} behind"
     if (waited_ms := seen.status["seal_ms"]) is not None:
@@ -226,11 +226,11 @@ def _channels(seen: Seen) -> Check:
     queued = [page for page in seen.pages.values() if page["state"] == "queued"]
     if not seen.status["mail"]:
         return Check(
-            "channels", TODO, f"no mail is set up: nobody can be told{_waiting(queued)}",
+            "channels", WANTED, f"no mail is set up: nobody can be told{_waiting(queued)}",
             "set [mail] in failwell.toml, then failwell config apply",
         )  # fmt: skip
     if queued and seen.failed_page is not None:
-        return Check("channels", TODO, f"the newest page failed: {seen.failed_page}{_waiting(queued)}",
+        return Check("channels", WANTED, f"the newest page failed: {seen.failed_page}{_waiting(queued)}",
                      "mend [mail] in failwell.toml, then failwell config apply; pages are tried again")  # fmt: skip
     if seen.accepted_at is None:
         return Check("channels", UNKNOWN, "mail is set up and was never proven: no page has been accepted yet",
@@ -271,7 +271,7 @@ def _persons() -> Check:
     shared = sorted({path.stem for group in separation.shared for path in group.paths})
     if shared:
         return Check(
-            "persons", TODO, f"not separated: one user of this machine can read the keys of {', '.join(shared)}",
+            "persons", WANTED, f"not separated: one user of this machine can read the keys of {', '.join(shared)}",
             "two persons take two accounts: each runs failwell person key NAME under their own",
         )  # fmt: skip
     if separation.unknown:
@@ -289,7 +289,7 @@ def _keys(place: Workspace) -> Check:
         try:
             keys.check_private(path)
         except FailwellError as error:
-            return Check("keys", TODO, error.message, error.hint)
+            return Check("keys", WANTED, error.message, error.hint)
     return Check("keys", OK, f"{plural(len(paths), 'key file')}, each for one user only (0600 in 0700)")
 
 
@@ -298,10 +298,10 @@ def _disk(place: Workspace) -> Check:
     reserve = place.path / "reserve"
     shown = f"{free / 1e9:.1f} GB free"
     if not reserve.exists():
-        return Check("disk", TODO, f"{shown}; the reserve that lets a suspension be recorded on a full disk is spent",
+        return Check("disk", WANTED, f"{shown}; the reserve that lets a suspension be recorded on a full disk is spent",
                      "free some space: the node takes its reserve back")  # fmt: skip
     if free < FREE_ENOUGH:
-        return Check("disk", TODO, f"{shown}: a full disk denies everything", "free some space")
+        return Check("disk", WANTED, f"{shown}: a full disk denies everything", "free some space")
     return Check("disk", OK, f"{shown}; {reserve.stat().st_size / 1e6:.0f} MB held in reserve for suspensions")
 
 
@@ -311,9 +311,9 @@ def _settings(place: Workspace, seen: Seen) -> Check:
     try:
         digest = watch.digest(settings.settings_text(settings.read_settings(place.path)))
     except FailwellError as error:
-        return Check("settings", TODO, error.message, "mend it; what is in force: failwell config show")
+        return Check("settings", WANTED, error.message, "mend it; what is in force: failwell config show")
     if digest != seen.force["digest"]:
-        return Check("settings", TODO, "failwell.toml was edited and is not in force",
+        return Check("settings", WANTED, "failwell.toml was edited and is not in force",
                      "look: failwell config show; put in force: failwell config apply")  # fmt: skip
     return Check("settings", OK, "failwell.toml says what is in force")
 
@@ -323,10 +323,10 @@ def _orders(place: Workspace, seen: Seen | None) -> Check:
 
     left, refused = len(list(place.orders.glob(f"*{SUFFIX}"))), len(list(place.orders.glob(f"*{REFUSED}")))
     if left and seen is not None and seen.status["read_only"]:
-        return Check("orders", TODO, f"{plural(left, 'order')} left in orders/: carried out once a node may write",
+        return Check("orders", WANTED, f"{plural(left, 'order')} left in orders/: carried out once a node may write",
                      "what hinders it stands under node, above")  # fmt: skip
     if left:
-        return Check("orders", TODO, f"{plural(left, 'order')} left in orders/ and not read yet",
+        return Check("orders", WANTED, f"{plural(left, 'order')} left in orders/ and not read yet",
                      "the node reads them when it goes on: failwell serve --stop, then failwell doctor")  # fmt: skip
     if refused:
         was = plural(refused, "order left in orders/ was", "orders left in orders/ were")
@@ -351,7 +351,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
         missing = [f"{tool.tool} ({tool.witness})" for tool in contract.tools
                    if tool.witness is not None and tool.witness not in declared]  # fmt: skip
         if missing:
-            yield Check(part, TODO, f"its contract names a witness that no setting declares: {', '.join(missing)}",
+            yield Check(part, WANTED, f"its contract names a witness that no setting declares: {', '.join(missing)}",
                         "declare [witness.NAME] in failwell.toml, then failwell config apply")  # fmt: skip
         yield from _weak_tools(part, contract)
 
@@ -377,7 +377,7 @@ def _weak_tools(part: str, contract: Contract) -> Iterator[Check]:
 def _of_incidents(seen: Seen) -> Iterator[Check]:
     untaken = sorted(int(n) for n, row in seen.incidents.items() if "ACKNOWLEDGED" not in row["marks"])
     if untaken:
-        yield Check("incidents", TODO, f"nobody has taken {', '.join(str(number) for number in untaken[:10])}",
+        yield Check("incidents", WANTED, f"nobody has taken {', '.join(str(number) for number in untaken[:10])}",
                     f"failwell incident acknowledge {untaken[0]}")  # fmt: skip
     else:
         yield Check("incidents", OK, f"{plural(len(seen.incidents), 'incident')}, none waits to be taken")

@@ -105,7 +105,8 @@ def _order(state: Projections, entry: Entry[Any], body: kinds.Order, at_us: int)
 
 @_folds(kinds.PersonEnrolled)
 def _person(state: Projections, entry: Entry[Any], body: kinds.PersonEnrolled, at_us: int) -> None:
-    state.put("person", body.person, rows.Person(key=body.key, roles=body.roles, enrolled=entry.seq))
+    row = rows.Person(key=body.key, roles=body.roles, enrolled=entry.seq, asked=None, verified=None, left=None)
+    state.put("person", body.person, row)
 
 
 @_folds(kinds.HostRegistered)
@@ -114,10 +115,13 @@ def _host(state: Projections, entry: Entry[Any], body: kinds.HostRegistered, at_
 
 
 @_folds(kinds.AgentRegistered)
+@_folds(kinds.AgentRegistered2)
 def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, at_us: int) -> None:
     row = rows.Agent(
         name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
         incident=None, registered=entry.seq, suspended_by=None, onsets={},
+        groups=getattr(body, "groups", ()), detect_only=getattr(body, "detect_only", False),
+        observed_until_us=None, orphaned=False, keyed=None,
     )  # fmt: skip
     state.names[body.name] = str(entry.agent)
     state.put("agent", entry.agent, row)
@@ -125,7 +129,7 @@ def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, a
 
 @_folds(kinds.AgentKey)
 def _agent_key(state: Projections, entry: Entry[Any], body: kinds.AgentKey, at_us: int) -> None:
-    state.change("agent", entry.agent, key=body.key if body.status == "active" else None)
+    state.change("agent", entry.agent, key=body.key if body.status == "active" else None, keyed=entry.seq)
 
 
 @_folds(kinds.ContractAdopted)
@@ -140,16 +144,27 @@ def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted
 
 @_folds(kinds.Posture)
 def _posture(state: Projections, entry: Entry[Any], body: kinds.Posture, at_us: int) -> None:
-    state.change("agent", entry.agent, posture=entry.seq)
+    state.remember_posture(entry.seq, body)
+    if entry.run is None:
+        state.change("agent", entry.agent, posture=entry.seq)
+    else:
+        state.change("run", entry.run, posture=entry.seq)
 
 
 @_folds(kinds.RunOpened)
+@_folds(kinds.RunOpened2)
 def _run_opened(state: Projections, entry: Entry[Any], body: kinds.RunOpened, at_us: int) -> None:
     row = rows.Run(
         agent=str(entry.agent),
         host=body.host,
         principal=body.principal,
+        principal_provenance=body.principal_provenance,
+        principal_kind=getattr(body, "principal_kind", None),
         request=body.request_provenance,
+        parent=getattr(body, "parent", None),
+        chain=getattr(body, "chain", ()),
+        posture=getattr(body, "posture", None),
+        done=(),
         open=True,
     )
     state.calls[entry.seq] = {}
@@ -165,17 +180,24 @@ def _run_closed(state: Projections, entry: Entry[Any], body: kinds.RunClosed, at
 
 
 @_folds(kinds.Decision)
+@_folds(kinds.Decision2)
 def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
-    held = tuple((use.limit, use.key) for use in body.uses if use.reserved)
     agent = str(entry.agent)
+    held = tuple(
+        rows.Held(getattr(use, "agent", agent), use.limit, use.key, getattr(use, "adds", 1))
+        for use in body.uses
+        if use.reserved
+    )
+    governed = getattr(body, "governed", True)
     # A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
     strange = any(clause.id in NO_TOOL for clause in body.clauses)
     state.decided = (entry.seq, "" if strange else body.tool)
-    settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open")
+    settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open") if governed else "open"
     limit_us = state.limit_us(at_us)
     row = rows.Action(
         agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled,
-        limit_us=limit_us, customer=body.customer, held=held,
+        limit_us=limit_us, customer=body.customer, governed=governed, ticket=getattr(body, "ticket", None),
+        chain=() if entry.run is None or entry.run not in state.run else state.run[entry.run].chain, held=held,
     )  # fmt: skip
     state.put("action", entry.seq, row)
     if entry.run is not None and entry.run in state.calls:
@@ -183,7 +205,7 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
             state.calls[entry.run][body.call] = entry.seq
         elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
             raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
-    state.reserve(agent, entry.seq, limit_us, held)
+    state.reserve(entry.seq, limit_us, held)
     if settled != "open":
         state.forget("action", entry.seq)
 

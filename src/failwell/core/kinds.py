@@ -130,6 +130,36 @@ class PersonEnrolled(Body, frozen=True, kw_only=True):
     roles: tuple[str, ...]
 
 
+@register("contact.asked")
+class ContactAsked(Body, frozen=True, kw_only=True):
+    """A code went to a person's contact address. `code` is SHA-256(salt || code), `due_us` when it is void."""
+
+    person: str
+    contact: str
+    code: str
+    salt: str
+    due_us: int
+
+
+@register("contact.verified")
+class ContactVerified(Body, frozen=True, kw_only=True):
+    """A person was reached at the address they enrolled with. `how`: code (they sent it back), vouched (`by` did)."""
+
+    person: str
+    contact: str
+    how: str
+    by: str
+
+
+@register("person.left")
+class PersonLeft(Body, frozen=True, kw_only=True):
+    """A person is gone: their key orders nothing any more, and who follows them is asked to take their agents."""
+
+    person: str
+    successor: str
+    why: str
+
+
 @register("host.registered")
 class HostRegistered(Body, frozen=True, kw_only=True):
     host: str
@@ -143,10 +173,80 @@ class AgentRegistered(Body, frozen=True, kw_only=True):
     owner: str
 
 
+@register("agent.registered", v=2)
+class AgentRegistered2(AgentRegistered, frozen=True, kw_only=True):
+    """Version 2: `groups` whose floors bind it; `detect_only`: it cannot be put behind a gate (D25)."""
+
+    groups: tuple[str, ...]
+    detect_only: bool
+
+
+@register("agent.assigned")
+class AgentAssigned(Body, frozen=True, kw_only=True):
+    """Another person is accountable for the agent from here on."""
+
+    was: str
+    owner: str
+
+
+@register("agent.grouped")
+class AgentGrouped(Body, frozen=True, kw_only=True):
+    """The agent joined a group; all its groups. Joining binds it by more floors, so it only takes away."""
+
+    group: str
+    groups: tuple[str, ...]
+
+
 @register("agent.key")
 class AgentKey(Body, frozen=True, kw_only=True):
     key: str
     status: str
+
+
+@register("identity.issuer")
+class IdentityIssuer(Body, frozen=True, kw_only=True):
+    """The workspace's own certificate authority: its X.509 certificate (base64 DER) and the DER's SHA-256.
+
+    A second one replaces the first: what that issued is void.
+    """
+
+    certificate: str
+    digest: str
+    why: str
+
+
+@register("agent.certificate")
+class AgentCertificate(Body, frozen=True, kw_only=True):
+    """A short-lived certificate (X.509-SVID) that the issuer made out to the agent, for `key` (base64, 32 bytes)."""
+
+    serial: str
+    key: str
+    issuer: str
+    digest: str
+    not_before: str
+    not_after: str
+
+
+@register("observation")
+class Observation(Body, frozen=True, kw_only=True):
+    """The agent is OBSERVED, which is not governed, until `until_us` (ledger time) and no longer (D25)."""
+
+    until_us: int
+    person: str
+    why: str
+
+
+@register("floor.adopted")
+class FloorAdopted(Body, frozen=True, kw_only=True):
+    """What every contract in `scope` (organisation, or group:NAME) is judged with besides its own rules."""
+
+    floor: str
+    version: int
+    digest: str
+    scope: str
+    signer: str
+    approver: str
+    document: str
 
 
 @register("contract.adopted")
@@ -196,6 +296,20 @@ class RunOpened(Body, frozen=True, kw_only=True):
     source: str | None
 
 
+@register("run.opened", v=2)
+class RunOpened2(RunOpened, frozen=True, kw_only=True):
+    """Version 2. `principal_kind` is the part of the principal before its colon: `customer` of `customer:8841`.
+
+    `parent` is the run whose agent handed this one over; `chain` the agents that did, from the first on, without the
+    one who works (RFC 8693, `act`). `posture` is this run's own, where its model, prompt or tools were declared.
+    """
+
+    principal_kind: str | None
+    parent: int | None
+    chain: tuple[str, ...]
+    posture: int | None
+
+
 @register("run.closed")
 class RunClosed(Body, frozen=True, kw_only=True):
     reason: str
@@ -227,6 +341,28 @@ class Use(Body, frozen=True, kw_only=True):
     reserved: bool
 
 
+class Use2(Use, frozen=True, kw_only=True):
+    """Version 2. `agent` is whose limit it is (the one who works, or one of the chain); `adds` what this action takes.
+
+    `measure` is the limit's kind. `limit` is its id, behind the short name and a slash where it is a delegator's or a
+    floor's: `planner/refunds-per-hour`.
+    """
+
+    agent: str
+    measure: str
+    adds: int
+
+
+class Lookup(Body, frozen=True, kw_only=True):
+    """A trusted fact that the gate asked for: which fact, of which source, and how that went (answered, late, failed,
+    wrong)."""
+
+    fact: str
+    source: str
+    state: str
+    elapsed_us: int
+
+
 @register("decision")
 class Decision(Body, frozen=True, kw_only=True):
     """A verdict, durable before the act. `arguments` is SHA-256(salt || text); text and salt lie in the blob."""
@@ -251,6 +387,68 @@ class Decision(Body, frozen=True, kw_only=True):
     authority: str
     epoch: int
     errors: tuple[str, ...]
+
+
+@register("decision", v=2)
+class Decision2(Decision, frozen=True, kw_only=True):
+    """Version 2. `governed` false: the agent is OBSERVED, the action runs whatever the verdict is and proves nothing.
+
+    `ticket` is the ticket (its decision's entry) whose approval this decision used up. `principal_provenance` is that
+    of the run. `floors` are the floors it was judged under too, as `NAME@VERSION`.
+    """
+
+    uses: tuple[Use2, ...]
+    governed: bool
+    ticket: int | None
+    principal_provenance: str
+    lookups: tuple[Lookup, ...]
+    floors: tuple[str, ...]
+
+
+@register("reason.given")
+class ReasonGiven(Body, frozen=True, kw_only=True):
+    """Why the agent says that it did what it did, given after the decision: asserted, and in hindsight."""
+
+    decision: int
+    reason: str
+
+
+@register("ticket.opened")
+class TicketOpened(Body, frozen=True, kw_only=True):
+    """The question that an ESCALATE leaves. It is named by its decision's entry, and `arguments` binds it to its call.
+
+    `clauses` are those that a person has to answer for; `asked` the persons who may, `expires_us` until when (ledger
+    time). Nobody answers: denied.
+    """
+
+    ticket: int
+    tool: str
+    arguments: str
+    clauses: tuple[str, ...]
+    asked: tuple[str, ...]
+    expires_us: int
+
+
+@register("ticket.decided")
+class TicketDecided(Body, frozen=True, kw_only=True):
+    """A person's answer (approved or denied). An approval is good for one action, until `expires_us`.
+
+    `measured` false: how well it was looked at is not known, so that it counts as no review.
+    """
+
+    ticket: int
+    answer: str
+    person: str
+    expires_us: int
+    measured: bool
+
+
+@register("ticket.expired")
+class TicketExpired(Body, frozen=True, kw_only=True):
+    """Nobody answered in time, or nobody used the answer: denied."""
+
+    ticket: int
+    was: str
 
 
 @register("started")
@@ -280,6 +478,23 @@ class Outcome(Body, frozen=True, kw_only=True):
     truncated: bool
     elapsed_us: int | None
     why: str | None
+
+
+@register("ensured")
+class Ensured(Body, frozen=True, kw_only=True):
+    """The world was looked at after an act: held, missed, or unknown where its source gave no answer in time (D23).
+
+    `saw` is SHA-256(salt || canonical answer), which lies in the blob.
+    """
+
+    decision: int
+    check: str
+    state: str
+    source: str
+    tries: int
+    elapsed_us: int
+    saw: str | None
+    detail: str
 
 
 @register("effect.witnessed")
@@ -399,6 +614,18 @@ class AuthorityChanged(Body, frozen=True, kw_only=True):
     why: str
     incident: int | None
     by: str
+
+
+@register("access.revoked")
+class AccessRevoked(Body, frozen=True, kw_only=True):
+    """A detect-only agent's access was taken away: confirmed by its vendor's own answer, or unconfirmed and why."""
+
+    state: str
+    method: str
+    tries: int
+    elapsed_us: int
+    detail: str
+    incident: int | None
 
 
 @register("hold.placed")

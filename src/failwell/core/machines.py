@@ -11,7 +11,7 @@ from failwell.core.errors import Refused
 # Authority: what an agent may do now. What restricts is always one step away; what permits needs people.
 AUTHORITY: dict[str, frozenset[str]] = {
     "REGISTERED": frozenset({"OBSERVED", "ACTIVE", "SUSPENDED", "RETIRED"}),
-    "OBSERVED": frozenset({"ACTIVE", "RESTRICTED", "SUSPENDED", "RETIRED"}),
+    "OBSERVED": frozenset({"REGISTERED", "ACTIVE", "RESTRICTED", "SUSPENDED", "RETIRED"}),
     "ACTIVE": frozenset({"RESTRICTED", "SUSPENDED", "RETIRED"}),
     "RESTRICTED": frozenset({"ACTIVE", "SUSPENDED", "RETIRED"}),
     "SUSPENDED": frozenset({"PROBATION", "RETIRED"}),
@@ -57,6 +57,15 @@ OUTCOMES: frozenset[str] = frozenset(
         "completed_after_interrupt", "unknown", "bypassed",
     }
 )  # fmt: skip
+
+# A ticket: the question that an ESCALATE leaves. Silence is a denial.
+TICKET: dict[str, frozenset[str]] = {
+    "open": frozenset({"approved", "denied", "expired"}),
+    "approved": frozenset({"used", "denied", "expired"}),
+    "used": frozenset({"approved"}),  # the action that used it was proved not to have started
+    "denied": frozenset(),
+    "expired": frozenset(),
+}
 
 SEVERITIES: tuple[str, ...] = ("minor", "major", "critical")
 

@@ -86,12 +86,110 @@ class HostRegister(Details, frozen=True):
     agents: tuple[AgentId, ...]
 
 
-class AgentRegister(Details, frozen=True):
-    """An agent, its public key and its one accountable person."""
+class ContactVerify(Details, frozen=True):
+    """A person was reached at the address they enrolled with (`contact`, its commitment).
+
+    `code` is the code that was sent there, given by themselves; without one, another person vouches for it.
+    """
+
+    person: Name
+    contact: Digest
+    code: Annotated[str, Meta(pattern=r"^[a-z0-9]{8}\Z")] | None
+
+
+class PersonLeave(Details, frozen=True):
+    """A person is gone; `successor` is asked to take over their agents."""
+
+    person: Name
+    successor: Name
+    reason: Text
+
+
+class AgentRegister(Details, frozen=True, omit_defaults=True):
+    """An agent, its public key, its one accountable person, and the groups whose floors bind it.
+
+    `detect_only`: it cannot be put behind a gate, its vendor's log is the witness.
+    """
 
     agent: AgentId
     key: PublicKey
     owner: Name
+    groups: tuple[Name, ...] = ()
+    detect_only: bool = False
+
+
+class AgentAssign(Details, frozen=True):
+    """Another person becomes accountable for the agent."""
+
+    agent: AgentId
+    owner: Name
+
+
+class AgentGroup(Details, frozen=True):
+    """The agent joins a group."""
+
+    agent: AgentId
+    group: Name
+
+
+class AgentRekey(Details, frozen=True):
+    """A new key of the agent, in the place of the one it had, if any."""
+
+    agent: AgentId
+    key: PublicKey
+
+
+class AgentRevoke(Details, frozen=True):
+    """The agent's key and all its certificates prove nothing any more."""
+
+    agent: AgentId
+    reason: Text
+
+
+class AgentObserve(Details, frozen=True):
+    """Record what the agent does and govern nothing of it, until that time: its owner's order."""
+
+    agent: AgentId
+    until: At
+    reason: Text
+
+
+class AgentGovern(Details, frozen=True):
+    """End an observation early: from now on the contract is kept."""
+
+    agent: AgentId
+
+
+class FloorSign(Details, frozen=True):
+    """One person stands for this version of a floor; `digest` is over its canonical JSON."""
+
+    floor: Name
+    version: Count
+    digest: Digest
+
+
+class FloorAdopt(Details, frozen=True):
+    """Another one puts it in force. `signed` is the digest of the first person's order."""
+
+    floor: Name
+    version: Count
+    digest: Digest
+    signed: Digest
+
+
+class TicketApprove(Details, frozen=True):
+    """Let the one action that this ticket asks about pass, once; `arguments` is the digest it is bound to."""
+
+    ticket: Seq
+    arguments: Digest
+    reason: Text
+
+
+class TicketDeny(Details, frozen=True):
+    """Do not let it pass; an approval that nobody used yet is taken back."""
+
+    ticket: Seq
+    reason: Text
 
 
 class ContractSign(Details, frozen=True):
@@ -192,11 +290,23 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
     {
         "init": Power(details=Init),
         "person.enrol": Power(details=PersonEnrol),
+        "contact.verify": Power(details=ContactVerify),
+        "person.leave": Power(details=PersonLeave, restricts=True),
         "host.register": Power(details=HostRegister),
         "agent.register": Power(details=AgentRegister),
+        "agent.assign": Power(details=AgentAssign),
+        "agent.group": Power(details=AgentGroup),
+        "agent.rekey": Power(details=AgentRekey),
+        "agent.revoke": Power(details=AgentRevoke, restricts=True),
+        "agent.observe": Power(details=AgentObserve),
+        "agent.govern": Power(details=AgentGovern, restricts=True),
         "contract.sign": Power(details=ContractSign, good_for_us=MONTH_US),
         "contract.adopt": Power(details=ContractAdopt, persons_needed=2, follows="contract.sign"),
+        "floor.sign": Power(details=FloorSign, good_for_us=MONTH_US),
+        "floor.adopt": Power(details=FloorAdopt, persons_needed=2, follows="floor.sign"),
         "config.apply": Power(details=ConfigApply),
+        "ticket.approve": Power(details=TicketApprove),
+        "ticket.deny": Power(details=TicketDeny, restricts=True),
         "agent.suspend": Power(details=AgentSuspend, restricts=True),
         "incident.acknowledge": Power(details=IncidentAcknowledge),
         "release.propose": Power(details=ReleasePropose),
@@ -359,7 +469,7 @@ def check_pair(first: Order[Any], second: Order[Any]) -> None:
     cited = second.details.proposal if isinstance(second.details, ReleaseApprove) else second.details.signed
     if first.origin != second.origin or cited != order_digest(first):
         raise Refused(f"the order {second.order} cites another order than this {first.order}")
-    for field in ("incident", "agent", "contract", "version", "digest"):
+    for field in ("incident", "agent", "contract", "floor", "version", "digest"):
         if getattr(first.details, field, None) != getattr(second.details, field, None):
             raise Refused(f"the two orders differ in {field}")
     if first.person == second.person:

@@ -14,12 +14,14 @@ import msgspec
 
 from failwell.core import contract as contracts
 from failwell.core import rows
+from failwell.core.contract import Limit
 from failwell.core.errors import Corrupt
 from failwell.core.windows import EVER, NEVER, Past, Window
 
 #: Windows kept in memory before those that the store can tell again are let go of, and rows of one that are.
 KEPT_WINDOWS = 20_000
 KEPT_ROWS = 4096
+KEPT_POSTURES = 4096
 
 _Place = TypeVar("_Place")
 
@@ -36,6 +38,7 @@ class Projections:
         self.host: dict[str, rows.Host] = {}
         self.agent: dict[str, rows.Agent] = {}
         self.contract: dict[str, rows.ContractRow] = {}
+        self.floor: dict[str, rows.FloorRow] = {}
         self.run: dict[int, rows.Run] = {}
         self.action: dict[int, rows.Action] = {}
         self.signal: dict[int, rows.SignalRow] = {}
@@ -43,6 +46,10 @@ class Projections:
         self.hold: dict[int, rows.Hold] = {}
         self.page: dict[int, rows.Page] = {}
         self.witness: dict[str, rows.WitnessRow] = {}
+        #: Tickets that can still be answered or used.
+        self.ticket: dict[int, rows.Ticket] = {}
+        #: Looks at the world that are still owed.
+        self.check: dict[str, rows.Check] = {}
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], Window] = {}
@@ -55,6 +62,9 @@ class Projections:
         self.past: Past | None = None
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
+        self._floors: dict[str, contracts.Floor] = {}
+        #: Bodies of the postures that decisions cited lately, by entry.
+        self.postures: dict[int, Any] = {}
         self.names: dict[str, str] = {}
 
     # -- reading -----------------------------------------------------------------------------------------------
@@ -103,13 +113,40 @@ class Projections:
         return name if name in self.agent else self.names.get(name)
 
     def running(self, agent: str) -> tuple[int, ...]:
-        """Decisions of `agent` that were allowed and have no outcome yet, oldest first."""
-        return tuple(seq for seq, action in self.action.items() if action.state == "open" and action.agent == agent)
+        """Decisions of `agent`, or handed over by it, that may run and have no outcome yet, oldest first."""
+        return tuple(
+            seq
+            for seq, action in self.action.items()
+            if action.state == "open" and (action.agent == agent or agent in action.chain)
+        )
 
     def used(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> int:
         window = self.limit_window(agent, limit, key, now_us - per_us if per_us else EVER)
         window.asked_us = max(window.asked_us, per_us or NEVER)
         return window.used(now_us, per_us)
+
+    def measured(self, agent: str, limit: Limit, key: str | None, now_us: int, run: int | None) -> int:
+        """How far a limit of `agent` is used for `key` at limit time `now_us`, before an action in `run`."""
+        return self.used(agent, limit.id, key, now_us, limit.per_us)
+
+    def floors_of(self, agent: str) -> tuple[contracts.Floor, ...]:
+        """The floors that bind `agent`: its organisation's and those of its groups, by name; each parsed once."""
+        row = self.agent.get(agent)
+        if not self.floor or row is None:
+            return ()
+        scopes = {"organisation", *(f"group:{group}" for group in row.groups)}
+        return tuple(self._floor(floor) for _, floor in sorted(self.floor.items()) if floor.scope in scopes)
+
+    def remember_posture(self, seq: int, body: Any) -> None:
+        """Keep a posture's body at hand; the oldest goes, the store has it."""
+        if len(self.postures) >= KEPT_POSTURES:
+            del self.postures[next(iter(self.postures))]
+        self.postures[seq] = body
+
+    def _floor(self, row: rows.FloorRow) -> contracts.Floor:
+        if row.digest not in self._floors:
+            self._floors[row.digest] = contracts.floor_from_canonical(row.document.encode())
+        return self._floors[row.digest]
 
     def signals_within(self, agent: str, signal: str, now_us: int, within_us: int) -> int:
         """How often `signal` was raised for `agent` in the window that ends now."""
@@ -181,20 +218,20 @@ class Projections:
             if row.run is not None and row.run in self.calls:
                 self.call(row.run, row.call, key)
             if row.held and row.state != "blocked":
-                self.reserve(row.agent, key, row.limit_us, row.held)
+                self.reserve(key, row.limit_us, row.held)
 
     def call(self, run: int, call: str, seq: int) -> None:
         """An open run asked for `call` at entry `seq`; a denied re-use of an id never takes the first one's place."""
         self.calls[run].setdefault(call, seq)
 
-    def reserve(self, agent: str, seq: int, at_us: int, held: tuple[tuple[str, str | None], ...]) -> None:
-        for limit, key in held:
-            self._window(self.windows, (agent, limit, key)).reserve(at_us, seq)
+    def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...]) -> None:
+        for item in held:
+            self._window(self.windows, (item.agent, item.limit, item.key)).reserve(at_us, seq)
 
     def release(self, row: rows.Action, seq: int, by: int) -> None:
         """Entry `by` proves that the action `seq` never started: it gives back what it reserved (D6)."""
-        for limit, key in row.held:
-            window = self._window(self.windows, (row.agent, limit, key))
+        for item in row.held:
+            window = self._window(self.windows, (item.agent, item.limit, item.key))
             window.release(seq)
             window.touched = max(window.touched, by)
 
@@ -237,6 +274,10 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
         return False
     if table == "agent":
         state.names[row.name] = key
+    elif table == "ticket":
+        return bool(row.state in ("open", "approved"))
+    elif table == "check":
+        return bool(row.state == "owed")
     elif table in ("incident", "hold", "page"):
         counter = f"{table}s"
         setattr(state, counter, max(getattr(state, counter), key))

@@ -256,6 +256,7 @@ _Reaction = Callable[[State, Entry[Any], Any], tuple[Draft, ...]]
 _REACTIONS: dict[type, _Reaction] = {
     kinds.Order: _after_order,
     kinds.Decision: _after_decision,
+    kinds.Decision2: _after_decision,
     kinds.InterruptUnconfirmed: _after_unconfirmed,
     kinds.EffectWitnessed: _after_effect,
     kinds.Signal: _after_signal,

@@ -49,9 +49,16 @@ class OrderRow(Row, frozen=True, kw_only=True):
 
 
 class Person(Row, frozen=True, kw_only=True):
+    """`asked` is the entry of the newest code that was sent, `verified` the address (its commitment) they were reached
+    at, `left` the entry by which they are gone.
+    """
+
     key: str
     roles: tuple[str, ...]
     enrolled: int
+    asked: int | None
+    verified: str | None
+    left: int | None
 
 
 class Host(Row, frozen=True, kw_only=True):
@@ -61,7 +68,11 @@ class Host(Row, frozen=True, kw_only=True):
 
 
 class Agent(Row, frozen=True, kw_only=True):
-    """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was."""
+    """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was.
+
+    `observed_until_us` is when an OBSERVED agent's time is over. `orphaned`: its owner left, so it is RESTRICTED until
+    another one stands for it. `keyed` is the entry of its newest key: certificates before it are void.
+    """
 
     name: str
     owner: str
@@ -74,6 +85,11 @@ class Agent(Row, frozen=True, kw_only=True):
     registered: int
     suspended_by: str | None
     onsets: dict[str, tuple[int, int]]
+    groups: tuple[str, ...]
+    detect_only: bool
+    observed_until_us: int | None
+    orphaned: bool
+    keyed: int | None
 
 
 class ContractRow(Row, frozen=True, kw_only=True):
@@ -87,16 +103,49 @@ class ContractRow(Row, frozen=True, kw_only=True):
     adopted: int
 
 
+class FloorRow(Row, frozen=True, kw_only=True):
+    """A floor in force, by its name."""
+
+    version: int
+    digest: str
+    scope: str
+    document: str
+    adopted: int
+
+
 class Run(Row, frozen=True, kw_only=True):
+    """`chain`: the agents that handed the run over, from the first on. `posture` is its own, where it declared one.
+
+    `done`: what a later action may need to stand on, `LIMIT` or `LIMIT KEY`.
+    """
+
     agent: str
     host: str | None
     principal: str | None
+    principal_provenance: str
+    principal_kind: str | None
     request: str
+    parent: int | None
+    chain: tuple[str, ...]
+    posture: int | None
+    done: tuple[str, ...]
     open: bool
+
+
+class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What an action took of one limit: whose limit it is, its id, the key it is kept per, how much."""
+
+    agent: str
+    limit: str
+    key: str | None
+    adds: int
 
 
 class Action(Row, frozen=True, kw_only=True):
     """A decided action. `state` is denied, escalated, open, or the outcome's state; `held` the limits it reserved.
+
+    `governed` false: it ran whatever the verdict was (OBSERVED). `ticket` is the one that it used up. `chain` as the
+    run's: a stop of any of them stops it.
 
     `limit_us` is the ledger time that limit windows count by (`State.limit_us`).
     """
@@ -109,7 +158,40 @@ class Action(Row, frozen=True, kw_only=True):
     state: str
     limit_us: int
     customer: str | None
-    held: tuple[tuple[str, str | None], ...]
+    governed: bool
+    ticket: int | None
+    chain: tuple[str, ...]
+    held: tuple[Held, ...]
+
+
+class Ticket(Row, frozen=True, kw_only=True):
+    """By its decision's entry. `state` is open, approved, used, denied or expired; `used_by` the decision that it let
+    pass.
+    """
+
+    agent: str
+    run: int | None
+    principal: str | None
+    tool: str
+    arguments: str
+    clauses: tuple[str, ...]
+    asked: tuple[str, ...]
+    state: str
+    expires_us: int
+    opened: int
+    person: str | None
+    used_by: int | None
+
+
+class Check(Row, frozen=True, kw_only=True):
+    """A look at the world that an act still owes, by `DECISION/NAME`. `due_us` is until when it may come true."""
+
+    agent: str
+    decision: int
+    name: str
+    since_us: int
+    due_us: int
+    state: str
 
 
 class SignalRow(Row, frozen=True, kw_only=True):
@@ -180,6 +262,7 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "host": (Host, False),
     "agent": (Agent, False),
     "contract": (ContractRow, False),
+    "floor": (FloorRow, False),
     "run": (Run, True),
     "action": (Action, True),
     "signal": (SignalRow, True),
@@ -187,6 +270,8 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "hold": (Hold, True),
     "page": (Page, True),
     "witness": (WitnessRow, False),
+    "ticket": (Ticket, True),
+    "check": (Check, False),
 }
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

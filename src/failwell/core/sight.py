@@ -16,6 +16,8 @@ from failwell.core.orders import (
     ContractAdopt,
     ContractSign,
     Details,
+    FloorAdopt,
+    FloorSign,
     IncidentAcknowledge,
     ReleaseApprove,
     ReleasePropose,
@@ -40,7 +42,7 @@ def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
 
 def sight_digest(state: State, kind: str, details: Details) -> str:
     """Hex SHA-256 that an order of `kind` must carry as `shown`. For a contract it is the contract's own digest."""
-    if isinstance(details, ContractSign | ContractAdopt):
+    if isinstance(details, ContractSign | ContractAdopt | FloorSign | FloorAdopt):
         return details.digest
     return digest_of(sight(state, kind, details))
 

@@ -2,44 +2,108 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any, NamedTuple
+
+import msgspec
+
 from failwell.core import kinds
-from failwell.core.errors import Refused
+from failwell.core.errors import InputError, Refused
 from failwell.core.records import Draft
+from failwell.gate.judging import MAX_CHAIN
 from failwell.gate.outcomes import Settlement, draft_outcome
+from failwell.gate.postures import NOTHING, wanted_posture
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
+_KIND = re.compile(r"([a-z][a-z0-9-]{0,31}):.")
+
+
+class Declared(NamedTuple):
+    """Digests of what the agent works with, by its own word; None: not declared."""
+
+    model: str | None = None
+    prompt: str | None = None
+    tool_schemas: str | None = None
+
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
 
 def open_run(
-    agent: str, *, principal: str | None, request: str | None, host: str | None, source: str | None = None
+    agent: str, *, principal: str | None, request: str | None, host: str | None, source: str | None = None,
+    parent: int | None = None, declared: Declared = Declared(), evaluator: str = "",
 ) -> Job[int]:  # fmt: skip
     """The job that opens a run; answers its number.
 
     `host` is the application that proved its own key: only then are principal and request *verified*; given over the
-    agent's own connection they are asserted. Refused when the host may not open runs for this agent.
+    agent's own connection they are asserted. `parent` is the open run of an agent that hands its work over: principal
+    and request are then that run's, and nobody can name others. Refused when the host may not open runs for this agent,
+    or the other agent's contract does not let it hand work to this one.
     """
+    for name, digest in declared._asdict().items():
+        if digest is not None and not _DIGEST.fullmatch(digest):
+            raise InputError(f"{name} is not a digest", hint="Give the SHA-256 as 64 lower-case hex digits.")
 
     def job(turn: Turn) -> Plan[int]:
         if host is not None:
             row = turn.state.host.get(host)
             if row is None or agent not in row.agents:
                 raise Refused(f"host {host} may not open runs for {agent}")
+        if agent not in turn.state.agent:
+            raise Refused(f"no agent {agent} is registered here", hint="failwell agent list")
+        own = turn.seq + 1 if any(declared) else None
         provenance = "verified" if host is not None else "asserted"
         salt = turn.entropy(16)
-        body = kinds.RunOpened(
+        kind = None if principal is None else _KIND.match(principal)
+        body = kinds.RunOpened2(
             host=host,
             principal=None if principal is None else turn.token("principal", principal),
             principal_provenance="absent" if principal is None else provenance,
+            principal_kind=None if kind is None else kind[1],
             request=None if request is None else commitment(salt, request.encode("utf-8", "replace")),
             request_provenance="absent" if request is None else provenance,
-            source=source,
-        )
+            source=source, parent=parent, chain=(), posture=own,
+        )  # fmt: skip
         secret = None if request is None else {"request": request, "salt": salt.hex()}
         actor = f"agent:{agent}" if host is None else f"host:{host}"
-        draft = Draft(body=body, actor=actor, agent=agent, run=turn.seq, secret=secret)
-        return Plan((draft,), lambda entries: entries[0].seq)
+        if parent is not None:
+            body, secret = _handed_over(turn, body, agent, parent, principal, request)
+        drafts = [Draft(body=body, actor=actor, agent=agent, run=turn.seq, secret=secret)]
+        if own is not None:
+            declared_now = msgspec.structs.replace(NOTHING, **declared._asdict())
+            posture = wanted_posture(turn, agent, evaluator, declared_now)
+            drafts.append(Draft(body=posture, actor="gate", agent=agent, run=turn.seq))
+        return Plan(tuple(drafts), lambda entries: entries[0].seq)
 
     return job
+
+
+def _handed_over(
+    turn: Turn, body: kinds.RunOpened2, agent: str, parent: int, principal: str | None, request: str | None
+) -> tuple[kinds.RunOpened2, dict[str, Any] | None]:  # fmt: skip
+    """The run of a sub-agent: whose work it is, for whom and because of what are those of the run it came from."""
+    if principal is not None or request is not None:
+        raise Refused("a run that was handed over has the principal and the request of the run it came from")
+    row = turn.state.run.get(parent)
+    if row is None:
+        raise Refused(f"run {parent} is not open")
+    contract = turn.state.contract_of(row.agent)
+    name = turn.state.agent[agent].name
+    if contract is None or not {name, agent} & set(contract.delegates):
+        raise Refused(
+            f"the contract of {row.agent} lets it hand no work to {name}", hint="A contract names them in `delegates`."
+        )
+    chain = (*row.chain, row.agent)
+    if agent in chain or len(chain) > MAX_CHAIN:
+        raise Refused(f"work is handed over at most {MAX_CHAIN} times, and never back to an agent that handed it over")
+    return (
+        msgspec.structs.replace(
+            body, principal=row.principal, principal_provenance=row.principal_provenance,
+            principal_kind=row.principal_kind, request_provenance=row.request, chain=chain, parent=parent,
+        ),
+        None,
+    )  # fmt: skip
 
 
 #: What a run can be closed with in the entry; whatever else the agent's side says lies in the blob.

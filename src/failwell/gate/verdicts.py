@@ -8,22 +8,22 @@ DENY that is on record. It starts nothing: that takes a permit from the node's f
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Literal, cast
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from failwell.core import kinds, rows
-from failwell.core.contract import UNHEALTHY, Compiled, Decided, Judgment, Situation, compile, from_canonical
-from failwell.core.contract import Proposal as Proposed
+from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
+from failwell.gate.judging import ACTS_UNGOVERNED, Judges, Ruling
+from failwell.gate.postures import Postures
+from failwell.gate.tickets import NO_TICKET, Redeemed, redeem
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
-Provenance = Literal["absent", "asserted", "verified"]
-
-_TEXT = msgspec.json.Encoder(order="sorted")
 _SALT_BYTES = 16
 #: A text beyond this would not fit the entry's blob sensibly; it is cut and its digest kept.
 MAX_REASON_BYTES = 16_384
@@ -34,7 +34,10 @@ MAX_TOOL_NAME = 200
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
-    """One action an agent wants to take: `arguments` is the raw JSON text, `call` the caller's id within the run."""
+    """One action an agent wants to take: `arguments` is the raw JSON text, `call` the caller's id within the run.
+
+    `ticket` is the number of an approved ticket that it rests on.
+    """
 
     agent: str
     run: int | None
@@ -42,12 +45,28 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     tool: str
     arguments: bytes
     reason: str | None
+    ticket: int | None = None
+
+
+class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
+    """No verdict yet: these questions have to be asked of trusted sources first, for the contract of this digest."""
+
+    questions: tuple[Question, ...]
+    contract: str
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """What trusted sources said, by fact; good for a verdict under the contract that they were asked for."""
+
+    answers: Mapping[str, Looked]
+    contract: str
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What was decided, by entry number. `repeated`: this call was decided before, and `state` says what came of it.
 
-    `irreversible`: leave is given only once the guard has sealed the entry (D18).
+    `irreversible`: leave is given only once the guard has sealed the entry (D18). `governed` false: the agent is
+    OBSERVED, and the action may start whatever the verdict is. `chain`: who handed the work over, with their epochs.
     """
 
     entry: int
@@ -62,6 +81,13 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     state: str = "open"
     ticket: str | None = None
     irreversible: bool = False
+    governed: bool = True
+    chain: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the action may start now: allowed, or of an agent that is not governed."""
+        return self.verdict == "ALLOW" or not self.governed
 
 
 class Gate:
@@ -69,25 +95,27 @@ class Gate:
 
     def __init__(self, evaluator: str) -> None:
         self.evaluator = evaluator
-        self._compiled: dict[str, Compiled] = {}
+        self._judges = Judges()
+        self._postures = Postures(evaluator)
 
-    def decide(self, proposal: Proposal) -> Job[Verdict]:
-        """The job that judges `proposal` and records the decision, or finds the one made earlier for this call."""
+    def decide(self, proposal: Proposal, asked: Asked | None = None) -> Job[Verdict | Unanswered]:
+        """The job that judges `proposal` and records the decision, or finds the one made earlier for this call.
+
+        Where the contract asks trusted sources for facts and `asked` holds none that are good for it, nothing is
+        recorded and the job answers with the questions.
+        """
 
         # Attack: a name that no entry has room for, so that the denial is not recorded and the whole batch is lost.
         named = msgspec.structs.replace(proposal, tool=_short(proposal.tool))
 
-        def job(turn: Turn) -> Plan[Verdict]:
-            earlier = self._earlier(turn, named)
-            if earlier is not None:
-                return earlier
-            return self._judge(turn, named)
+        def job(turn: Turn) -> Plan[Verdict | Unanswered]:
+            return self._earlier(turn, named) or self._judge(turn, named, asked)
 
         return job
 
     # -- a call that was decided before ------------------------------------------------------------------------
 
-    def _earlier(self, turn: Turn, proposal: Proposal) -> Plan[Verdict] | None:
+    def _earlier(self, turn: Turn, proposal: Proposal) -> Plan[Verdict | Unanswered] | None:
         """A retry gets the first decision back; it never runs again what may have run (I2)."""
         calls = turn.state.calls.get(proposal.run) if proposal.run is not None else None
         seq = None if calls is None else calls.get(proposal.call)
@@ -98,14 +126,14 @@ class Gate:
             return self._refuse(turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments.")
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
-            agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state,
-            irreversible=_irreversible(turn.state, row.agent, row.tool),
+            agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state, governed=row.governed,
+            ticket=_open_ticket(turn.state, seq), irreversible=_irreversible(turn.state, row.agent, row.tool),
         )  # fmt: skip
         return Plan((), lambda _: verdict)
 
     # -- judging -----------------------------------------------------------------------------------------------
 
-    def _judge(self, turn: Turn, proposal: Proposal) -> Plan[Verdict]:
+    def _judge(self, turn: Turn, proposal: Proposal, asked: Asked | None) -> Plan[Verdict | Unanswered]:
         state = turn.state
         if state.failed:  # INVARIANT (I8): what permits needs everything healthy
             parts = ", ".join(state.failed)
@@ -113,67 +141,75 @@ class Gate:
         agent = state.agent.get(proposal.agent)
         if agent is None:
             return self._refuse(turn, proposal, "agent.unknown", "This agent is not registered here.")
-        if agent.contract is None:
-            return self._refuse(turn, proposal, "contract.absent", "No contract is adopted for this agent.")
+        if agent.detect_only:
+            return self._refuse(
+                turn, proposal, "agent.detect-only", "This agent is registered as one that no gate stands before."
+            )
         run = state.run.get(proposal.run) if proposal.run is not None else None
         if run is None or run.agent != proposal.agent:
             return self._refuse(turn, proposal, "run.unknown", "The action names no open run of this agent.")
+        if agent.contract is None:
+            return self._refuse(turn, proposal, "contract.absent", "No contract is adopted for this agent.")
         try:
-            compiled = self._compile(agent.contract, state.contract[agent.contract].document)
-            judgment = compiled.judge(
-                Proposed(tool=proposal.tool, arguments=proposal.arguments, reason=proposal.reason),
-                self._situation(turn, proposal.agent, agent.authority, run.request),
-            )
+            redeemed = NO_TICKET if proposal.ticket is None else redeem(turn, proposal.ticket, proposal, run)
+            answers = None if asked is None or asked.contract != agent.contract else asked.answers
+            ruling = self._judges.rule(turn, proposal, run, redeemed.passed, answers)
         except FailwellError as error:
             return self._refuse(turn, proposal, "evaluation.error", error.message)
         except Exception as error:  # noqa: BLE001  INVARIANT (I4): what cannot be evaluated is denied, on record
             return self._refuse(turn, proposal, "evaluation.error", f"{type(error).__name__} while judging")
-        return self._record(turn, proposal, agent, run, judgment)
+        if ruling.questions:
+            unanswered = Unanswered(questions=ruling.questions, contract=agent.contract)
+            return Plan((), lambda _: unanswered)
+        return self._record(turn, proposal, ruling.with_clause(redeemed.refused), redeemed)
 
-    def _situation(self, turn: Turn, agent: str, authority: str, request: str) -> Situation:
-        return Situation(
-            authority=authority, now_us=turn.now_us, request=cast("Provenance", request), novel=(), baseline="absent",
-            usage=lambda limit, key, per_us: _used(turn, agent, limit, key, per_us),
-        )  # fmt: skip
-
-    def _compile(self, digest: str, document: str) -> Compiled:
-        if digest not in self._compiled:
-            self._compiled[digest] = compile(from_canonical(document.encode()))
-        return self._compiled[digest]
-
-    def _refuse(self, turn: Turn, proposal: Proposal, clause: str, because: str) -> Plan[Verdict]:
+    def _refuse(self, turn: Turn, proposal: Proposal, clause: str, because: str) -> Plan[Verdict | Unanswered]:
         """A denial that no contract had to be asked for."""
-        judgment = Judgment(
-            verdict="DENY", clauses=(Decided(id=clause, then="deny", severity="minor", because=because),), facts={},
-            arguments=None, affects={}, reserve=(), uses=(), hint=None, errors=(),
-        )  # fmt: skip
+        return self._record(turn, proposal, Ruling.denied(proposal.agent, clause, because), NO_TICKET)
+
+    def _record(
+        self, turn: Turn, proposal: Proposal, ruling: Ruling, redeemed: Redeemed
+    ) -> Plan[Verdict | Unanswered]:  # fmt: skip
         state = turn.state
+        agent = state.agent.get(proposal.agent)
         run = state.run.get(proposal.run) if proposal.run is not None else None
         # Attack: a denial in another agent's run would take that agent's call ids and name its principal.
         if run is not None and run.agent != proposal.agent:
             run = None
-        return self._record(turn, proposal, state.agent.get(proposal.agent), run, judgment)
-
-    def _record(
-        self, turn: Turn, proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None, judgment: Judgment
-    ) -> Plan[Verdict]:  # fmt: skip
-        body, secret = _decision(turn, proposal, agent, run, judgment, self.evaluator)
-        draft = Draft(
-            body=body, actor="gate", agent=proposal.agent, run=proposal.run if run is not None else None,
-            refs=() if body.posture is None else (body.posture,), secret=secret,
+        number = proposal.run if run is not None else None
+        renewed, posture = self._postures.in_force(turn, proposal.agent, number)
+        governed = agent is None or agent.authority != "OBSERVED" or ruling.has(*ACTS_UNGOVERNED)
+        ticket = proposal.ticket if ruling.verdict == "ALLOW" and redeemed.passed else None
+        body, secret = _decision(
+            turn, proposal, run, ruling, posture, ticket=ticket, governed=governed, evaluator=self.evaluator
         )  # fmt: skip
-        irreversible = judgment.verdict == "ALLOW" and _irreversible(turn.state, proposal.agent, proposal.tool)
-        because = "; ".join(clause.because for clause in judgment.clauses if clause.because) or _plain(judgment)
+        draft = Draft(
+            body=body, actor="gate", agent=proposal.agent, run=number,
+            refs=tuple(seq for seq in (posture, ticket) if seq is not None), secret=secret,
+        )  # fmt: skip
+        irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
+            state, proposal.agent, proposal.tool
+        )
+        chain = () if run is None else tuple((name, state.agent[name].epoch) for name in run.chain)
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
+            seq = entries[-1].seq
             return Verdict(
-                entry=entries[0].seq, verdict=judgment.verdict, clauses=tuple(c.id for c in judgment.clauses),
-                because=because, hint=judgment.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
-                state={"DENY": "denied", "ESCALATE": "escalated"}.get(judgment.verdict, "open"),
-                irreversible=irreversible,
+                entry=seq, verdict=ruling.verdict, clauses=tuple(c.id for c in ruling.clauses),
+                because=ruling.because, hint=ruling.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
+                state=_state(ruling.verdict, governed=governed), irreversible=irreversible, governed=governed,
+                ticket=str(seq) if governed and ruling.verdict == "ESCALATE" else None, chain=chain,
             )  # fmt: skip
 
-        return Plan((draft,), answer)
+        return Plan((*renewed, draft), answer)
+
+
+def _state(verdict: str, *, governed: bool) -> str:
+    return {"DENY": "denied", "ESCALATE": "escalated"}.get(verdict, "open") if governed else "open"
+
+
+def _open_ticket(state: State, seq: int) -> str | None:
+    return str(seq) if seq in state.ticket else None
 
 
 def _irreversible(state: State, agent: str, tool: str) -> bool:
@@ -190,24 +226,7 @@ def _short(tool: str) -> str:
     return tool if len(tool) <= MAX_TOOL_NAME else f"{tool[:MAX_TOOL_NAME]}... ({len(tool)} characters)"
 
 
-def _plain(judgment: Judgment) -> str:
-    decided = ", ".join(clause.id for clause in judgment.clauses if clause.then != "record")
-    return f"Decided by {decided}." if decided else "Inside the contract."
-
-
-def _used(turn: Turn, agent: str, limit: str, key: tuple[str, ...], per_us: int) -> int:
-    """Usage of a limit so far. Key values are looked up as their token: a value never seen has used nothing."""
-    token = turn.known_token("limit", _key_text(limit, key)) if key else None
-    if key and token is None:
-        return 0
-    return turn.state.used(agent, limit, token, turn.state.limit_us(turn.now_us), per_us)
-
-
-def _key_text(limit: str, key: tuple[str, ...]) -> str:
-    return _TEXT.encode((limit, *key)).decode()
-
-
-def _cut(reason: str) -> bytes:
+def cut_reason(reason: str) -> bytes:
     """A reason as it lies in the blob: whole characters, so that its commitment can be verified from there."""
     return reason.encode("utf-8", "replace")[:MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
 
@@ -220,12 +239,15 @@ def _same_arguments(turn: Turn, seq: int, arguments: bytes) -> bool:
 
 
 def _decision(
-    turn: Turn, proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None, judgment: Judgment, evaluator: str
-) -> tuple[kinds.Decision, dict[str, Any]]:  # fmt: skip
+    turn: Turn, proposal: Proposal, run: rows.Run | None, ruling: Ruling, posture: int | None, *, ticket: int | None,
+    governed: bool, evaluator: str,
+) -> tuple[kinds.Decision2, dict[str, Any]]:  # fmt: skip
     """The decision's body, and what of it lies in the blob: arguments, reason, facts that are not public."""
     salt = turn.entropy(_SALT_BYTES)
+    judgment = ruling.judgment
     text = judgment.arguments
-    reason = None if proposal.reason is None else _cut(proposal.reason)
+    reason = None if proposal.reason is None else cut_reason(proposal.reason)
+    agent = turn.state.agent.get(proposal.agent)
     # The digest of what was received tells a retry from another call, also where it could not be parsed.
     secret: dict[str, Any] = {
         "arguments": proposal.arguments[:MAX_UNREAD_BYTES].decode("utf-8", "replace")
@@ -236,45 +258,70 @@ def _decision(
         "reason": None if reason is None else reason.decode(),
         "facts": {name: fact.value for name, fact in judgment.facts.items() if not fact.public},
     }
-    reserved = {(item.limit, item.key) for item in judgment.reserve}
-    uses = tuple(
-        kinds.Use(
-            limit=use.limit,
-            key=turn.token("limit", _key_text(use.limit, use.key)) if use.key else None,
-            used=use.used,
-            at_most=use.at_most,
-            reserved=(use.limit, use.key) in reserved,
-        )
-        for use in judgment.uses
-    )
     customer, resource = judgment.affects.get("customer"), judgment.affects.get("resource")
     contract = turn.state.contract.get(agent.contract) if agent is not None and agent.contract else None
-    body = kinds.Decision(
+    body = kinds.Decision2(
         call=proposal.call,
         tool=proposal.tool,
         arguments=commitment(salt, proposal.arguments if text is None else text),
         arguments_bytes=len(proposal.arguments),
-        verdict=judgment.verdict,
-        clauses=tuple(kinds.Decided(id=c.id, then=c.then, severity=c.severity) for c in judgment.clauses),
-        facts={
-            name: kinds.Fact(value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance)
-            for name, fact in judgment.facts.items()
-        },
-        uses=uses,
+        verdict=ruling.verdict,
+        clauses=tuple(kinds.Decided(id=c.id, then=c.then, severity=c.severity) for c in ruling.clauses),
+        facts=_facts(judgment),
+        uses=ruling.uses(turn),
         customer=None if customer is None else turn.token("customer", str(customer)),
         resource=None if resource is None else turn.token("resource", str(resource)),
         reason=None if reason is None else commitment(salt, reason),
         reason_provenance="absent" if reason is None else "asserted",
         principal=None if run is None else run.principal,
-        chain=() if agent is None else (f"owner:{agent.owner}", f"agent:{proposal.agent}"),
-        posture=None if agent is None else agent.posture,
+        chain=() if agent is None else _chain(turn.state, proposal.agent, run),
+        posture=posture,
         contract=None if contract is None else f"{contract.id}@{contract.version}",
         evaluator=evaluator,
         authority="UNREGISTERED" if agent is None else agent.authority,
         epoch=0 if agent is None else agent.epoch,
-        errors=judgment.errors,
+        errors=ruling.errors,
+        governed=governed,
+        ticket=ticket,
+        principal_provenance="absent" if run is None else run.principal_provenance,
+        lookups=ruling.lookups,
+        floors=tuple(f"{floor.floor}@{floor.version}" for floor in turn.state.floors_of(proposal.agent)),
     )
     return body, secret
+
+
+def _facts(judgment: Judgment) -> dict[str, kinds.Fact]:
+    return {
+        name: kinds.Fact(value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance)
+        for name, fact in judgment.facts.items()
+    }
+
+
+def _chain(state: State, agent: str, run: rows.Run | None) -> tuple[str, ...]:
+    """On whose behalf it is done, outermost first: the owner, each agent that handed it over, the one who works."""
+    handed = () if run is None else run.chain
+    first = handed[0] if handed else agent
+    return (f"owner:{state.agent[first].owner}", *(f"agent:{name}" for name in handed), f"agent:{agent}")
+
+
+def explain(agent: str, action: int, reason: str) -> Job[int]:
+    """The job that records why the agent says it did what was decided at entry `action`; answers its number.
+
+    Refused where there is no such decision of this agent.
+    """
+
+    def job(turn: Turn) -> Plan[int]:
+        decided = turn.entry(action)
+        if decided is None or not isinstance(decided.body, kinds.Decision) or decided.agent != agent:
+            raise Refused(f"entry {action} is no decision about {agent}")
+        salt, text = turn.entropy(_SALT_BYTES), cut_reason(reason)
+        draft = Draft(
+            body=kinds.ReasonGiven(decision=action, reason=commitment(salt, text)), actor=f"agent:{agent}",
+            agent=agent, run=decided.run, refs=(action,), secret={"reason": text.decode(), "salt": salt.hex()},
+        )  # fmt: skip
+        return Plan((draft,), lambda entries: entries[0].seq)
+
+    return job
 
 
 def check_call_id(call: str) -> str:

@@ -19,13 +19,15 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from failwell.core.errors import FailwellError, InputError, Refused
+from failwell.core.state import State
 from failwell.gate.outcomes import Settlement
-from failwell.gate.runs import close_run, open_run
-from failwell.gate.verdicts import Proposal, Verdict, check_call_id
+from failwell.gate.runs import Declared, close_run, open_run
+from failwell.gate.verdicts import Proposal, Unanswered, Verdict, check_call_id, explain
 from failwell.identity import agents, names
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
 from failwell.node.actions import CALLER_GONE
+from failwell.node.assembly import EVALUATOR
 from failwell.node.guarding import sealed
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
 
@@ -40,6 +42,8 @@ FRAMES_A_TURN = 32
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 #: Requests of one connection that may wait at once; more are refused, so that one caller cannot fill the queue.
 MAX_WAITING = 20_000
+#: How often a contract may change while trusted sources are asked for one action's facts.
+MAX_ASKED = 3
 
 
 class Connection(asyncio.Protocol):
@@ -202,8 +206,12 @@ class Connection(asyncio.Protocol):
                 answer = self._hello(request)
             case asked.Give():
                 answer = self._give(request)
-            case _:
+            case asked.Explain():
+                answer = self._explain(request)
+            case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
+            case asked.Certify():
+                raise InputError("this node issues no certificates")
         return answer
 
     def _need(self, agent: str) -> None:
@@ -237,13 +245,25 @@ class Connection(asyncio.Protocol):
 
     async def _open_run(self, request: asked.OpenRun) -> int:
         host = self.host
-        if host is None or self._node.shares_process(request.agent, self.peer_pid):
+        if request.parent is not None:
+            # Only the agent whose run it is hands it over; principal and request are that run's.
+            self._need(await self._node.questions.look(lambda state: _worker(state, request.parent)))
+            host = None
+        elif host is None or self._node.shares_process(request.agent, self.peer_pid):
             # Where host and agent are one process, nobody but the agent's side says on whose behalf it works (D24).
             self._need(request.agent)
             host = None
         return await self._node.writer.submit_async(
-            open_run(request.agent, principal=request.principal, request=request.request, host=host)
-        )
+            open_run(
+                request.agent, principal=request.principal, request=request.request, host=host, parent=request.parent,
+                declared=Declared(request.model, request.prompt, request.tool_schemas), evaluator=EVALUATOR,
+            )
+        )  # fmt: skip
+
+    async def _explain(self, request: asked.Explain) -> int:
+        """Why the agent did it, given afterwards: by the agent itself, and recorded as such."""
+        self._need(request.agent)
+        return await self._node.writer.submit_async(explain(request.agent, request.action, request.reason))
 
     async def _give(self, request: asked.Give) -> Any:
         try:
@@ -255,19 +275,33 @@ class Connection(asyncio.Protocol):
     def _act(self, request: asked.Act) -> Awaitable[Any]:
         proposal = Proposal(
             agent=request.agent, run=request.run, call=check_call_id(request.call), tool=request.tool,
-            arguments=request.arguments.encode("utf-8", "surrogatepass"), reason=request.reason,
+            arguments=request.arguments.encode("utf-8", "surrogatepass"), reason=request.reason, ticket=request.ticket,
         )  # fmt: skip
         if request.agent not in self.agents and (self.agents or self.host):
             return self._deny_unknown(proposal)
         self._need(request.agent)
-        decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
+        decided = self._decide(proposal)
         if request.how == "decide":
             return self._decide_only(decided)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
 
-    async def _decide_only(self, decided: asyncio.Future[Verdict]) -> Verdict:
+    def _decide(self, proposal: Proposal) -> Awaitable[Verdict]:
+        """The verdict on a proposal; where its contract asks trusted sources first, when they have answered."""
+        decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
+        return self._informed(proposal, decided)
+
+    async def _informed(self, proposal: Proposal, decided: asyncio.Future[Verdict | Unanswered]) -> Verdict:
+        for _ in range(MAX_ASKED):
+            found = await decided
+            if isinstance(found, Verdict):
+                return found
+            informed = await self._node.sources.ask(found)
+            decided = self._node.writer.submit_async(self._node.gate.decide(proposal, informed))
+        raise Refused("the contract changed while it was asked for facts", hint="Try again.", code="busy")
+
+    async def _decide_only(self, decided: Awaitable[Verdict]) -> Verdict:
         """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
         verdict = await decided
         if verdict.repeated:
@@ -297,7 +331,7 @@ class Connection(asyncio.Protocol):
         """Who proved somebody and speaks for an agent that nobody knows is denied on record, not merely counted."""
         names.parse_agent(proposal.agent)
 
-        def job(turn: Turn) -> Plan[Verdict]:
+        def job(turn: Turn) -> Plan[Verdict | Unanswered]:
             if turn.state.agent_named(proposal.agent) is not None:
                 self._need(proposal.agent)
             return self._node.gate.decide(proposal)(turn)
@@ -312,7 +346,7 @@ class Connection(asyncio.Protocol):
         await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running))
 
     async def _execute(
-        self, request: asked.Act, proposal: Proposal, decided: asyncio.Future[Verdict]
+        self, request: asked.Act, proposal: Proposal, decided: Awaitable[Verdict]
     ) -> dict[str, Any]:  # fmt: skip
         try:
             return await self._execute_decided(request, proposal, await decided)
@@ -322,7 +356,7 @@ class Connection(asyncio.Protocol):
                 del self._node.under_way[request.run]
 
     async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
-        if verdict.verdict != "ALLOW" or verdict.repeated:
+        if not verdict.may_start or verdict.repeated:
             return {"verdict": await self._told_again(verdict), "result": None}
         try:
             await self._node.wait_for_orders()
@@ -333,7 +367,7 @@ class Connection(asyncio.Protocol):
             # Nothing was started: the record says so, and the limits that it reserved are given back.
             await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
             raise
-        permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch)
+        permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
         if request.how == "begin":
             self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)
@@ -366,6 +400,14 @@ class Connection(asyncio.Protocol):
         )  # fmt: skip
         self.executing.discard(request.action)
         return await asyncio.wrap_future(self._node.runner.settle_cooperative(settlement))
+
+
+def _worker(state: State, run: int | None) -> str:
+    """The agent of an open run."""
+    row = None if run is None else state.run.get(run)
+    if row is None:
+        raise Refused(f"run {run} is not open")
+    return row.agent
 
 
 def _peek_id(data: bytes) -> int:

@@ -36,11 +36,12 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Single-use leave to start one action, void once the agent's epoch moves on."""
+    """Single-use leave to start one action, void once the agent's epoch moves on, or that of one who handed it over."""
 
     action: int
     agent: str
     epoch: int
+    chain: tuple[tuple[str, int], ...] = ()
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -82,9 +83,9 @@ class Fence:
 
     # -- starting and ending -----------------------------------------------------------------------------------
 
-    def grant(self, action: int, agent: str, epoch: int) -> Permit:
-        """A permit for one durable ALLOW."""
-        permit = Permit(action, agent, epoch)
+    def grant(self, action: int, agent: str, epoch: int, chain: tuple[tuple[str, int], ...] = ()) -> Permit:
+        """A permit for one durable ALLOW; `chain` are the agents that handed it over, with their epochs."""
+        permit = Permit(action, agent, epoch, chain)
         with self._lock:
             self._permits[action] = permit
         return permit
@@ -98,8 +99,9 @@ class Fence:
             )
         with self._lock:
             known = self._permits.pop(permit.action, None)
-            if permit.agent in self._closed or self._epochs.get(permit.agent) != permit.epoch:
-                raise Refused(f"{permit.agent} was stopped before this action started", code="fenced")
+            for agent, epoch in ((permit.agent, permit.epoch), *permit.chain):
+                if agent in self._closed or self._epochs.get(agent) != epoch:
+                    raise Refused(f"{agent} was stopped before this action started", code="fenced")
             if known is None or not secrets.compare_digest(known.secret, permit.secret):
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
             running = Running(permit.action, permit.agent, executor)

@@ -25,12 +25,30 @@ class Hello(Request, frozen=True, kw_only=True, tag="hello"):
     role: str
     name: str
     proof: str
+    certificate: str | None = None
+    token: str | None = None
+
+
+class Certify(Request, frozen=True, kw_only=True, tag="certify"):
+    """Ask for a short-lived certificate over `key` (base64), for an agent that this connection has proved to be."""
+
+    agent: str
+    key: str
 
 
 class OpenRun(Request, frozen=True, kw_only=True, tag="run.open"):
+    """`parent` is an open run of an agent that this connection has proved to be, which hands its work over.
+
+    `model`, `prompt` and `tool_schemas` are digests of what the agent works with, by its own word.
+    """
+
     agent: str
     principal: str | None = None
     request: str | None = None
+    parent: int | None = None
+    model: str | None = None
+    prompt: str | None = None
+    tool_schemas: str | None = None
 
 
 class CloseRun(Request, frozen=True, kw_only=True, tag="run.close"):
@@ -56,6 +74,7 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
     tool: str
     arguments: str
     reason: str | None = None
+    ticket: int | None = None
     how: str = "decide"
     target: Target | None = None
 
@@ -68,6 +87,14 @@ class Settle(Request, frozen=True, kw_only=True, tag="settle"):
     state: str
     result: str | None = None
     why: str | None = None
+
+
+class Explain(Request, frozen=True, kw_only=True, tag="explain"):
+    """Why the agent did what it did, given after the decision."""
+
+    agent: str
+    action: int
+    reason: str
 
 
 class Give(Request, frozen=True, kw_only=True, tag="order"):
@@ -86,7 +113,7 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     key: Any = None
 
 
-AnyRequest = Hello | OpenRun | CloseRun | Act | Settle | Give | Ask
+AnyRequest = Hello | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 ENCODER = msgspec.json.Encoder()
 

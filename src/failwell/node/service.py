@@ -48,6 +48,7 @@ from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
 from failwell.node.requests import Target
+from failwell.node.sources import Sources
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
 from failwell.response import orders as response_orders
@@ -102,6 +103,7 @@ class Node:
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
+        self.sources = Sources()
         self.refusals = RefusalCounter(self._clock.wall_us)
         self.heads = Heads(book)
         self.writer = sealed_writer(

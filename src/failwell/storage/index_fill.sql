@@ -16,16 +16,16 @@ FROM ledger.action a
 WHERE a.key >= :first AND a.key < :end AND run IS NOT NULL;
 
 INSERT INTO reserved
-SELECT g.id, h.value ->> 0, coalesce(h.value ->> 1, ''), a.row ->> '$.limit_us', a.key
-FROM ledger.action a, json_each(a.row, '$.held') h JOIN agent g ON g.name = a.row ->> '$.agent'
+SELECT g.id, h.value ->> 1, coalesce(h.value ->> 2, ''), a.row ->> '$.limit_us', a.key
+FROM ledger.action a, json_each(a.row, '$.held') h JOIN agent g ON g.name = h.value ->> 0
 WHERE a.key >= :first AND a.key < :end AND a.row ->> '$.state' <> 'blocked';
 
 -- What an earlier action reserved is given back by an outcome in this page: it was proved not to have started.
 -- Entries are canonical JSON, in which a quote inside a text is escaped: what is looked for stands for itself.
 DELETE FROM reserved WHERE (agent, what, key, at_us, seq) IN (
-    SELECT g.id, h.value ->> 0, coalesce(h.value ->> 1, ''), a.row ->> '$.limit_us', a.key
+    SELECT g.id, h.value ->> 1, coalesce(h.value ->> 2, ''), a.row ->> '$.limit_us', a.key
     FROM ledger.entry e JOIN ledger.action a ON a.key = CAST(e.data AS TEXT) ->> '$.body.decision',
-         json_each(a.row, '$.held') h JOIN agent g ON g.name = a.row ->> '$.agent'
+         json_each(a.row, '$.held') h JOIN agent g ON g.name = h.value ->> 0
     WHERE e.seq >= :first AND e.seq < :end AND instr(e.data, CAST('"kind":"outcome"' AS BLOB))
           AND CAST(e.data AS TEXT) ->> '$.body.state' = 'blocked'
 );

@@ -28,7 +28,7 @@ from failwell.ports.storage import StorageFailed
 from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
-LAYOUT_VERSION = 2
+LAYOUT_VERSION = 3
 _STEPS = resources.files(__package__) / "layouts"
 #: What is evidence, in the order of its key.
 EVIDENCE = {
@@ -62,13 +62,15 @@ def declared_objects(layout: int = LAYOUT_VERSION) -> list[tuple[str, str, str |
 
 def spelled(layout: int, table: str, rows: Iterable[tuple[Any, str, int]]) -> Iterator[tuple[Any, str, int]]:
     """Rebuilt rows (key, canonical JSON, entry) as a release of `layout` wrote them, to be held against its file."""
-    spell = _SPELLED.get((layout, table), _as_now)
+    spellings = [spell for (newest, about), spell in _SPELLED.items() if about == table and layout <= newest]
     for key, text, entry in rows:
-        yield key, msgspec.json.encode(spell(msgspec.json.decode(text)), order="sorted").decode(), entry
-
-
-def _as_now(row: dict[str, Any]) -> dict[str, Any]:
-    return row
+        if not spellings:
+            yield key, text, entry
+            continue
+        row: dict[str, Any] = msgspec.json.decode(text)
+        for spell in spellings:
+            row = spell(row)
+        yield key, msgspec.json.encode(row, order="sorted").decode(), entry
 
 
 def _first_workspace(row: dict[str, Any]) -> dict[str, Any]:
@@ -78,7 +80,24 @@ def _first_workspace(row: dict[str, Any]) -> dict[str, Any]:
     return kept | {"origin": row["origins"][-1][1]}
 
 
-_SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {(1, "workspace"): _first_workspace}
+def _without(*newer: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    return lambda row: {name: value for name, value in row.items() if name not in newer}
+
+
+def _first_action(row: dict[str, Any]) -> dict[str, Any]:
+    """Layout 2 held what an action took of its own agent's limits, one of each."""
+    held = [[limit, key] for _, limit, key, _ in row["held"]]
+    return _without("chain", "governed", "ticket")(row) | {"held": held}
+
+
+#: (newest layout that spelled it so, table) -> how.
+_SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
+    (1, "workspace"): _first_workspace,
+    (2, "person"): _without("asked", "verified", "left"),
+    (2, "agent"): _without("groups", "detect_only", "observed_until_us", "orphaned", "keyed"),
+    (2, "run"): _without("principal_provenance", "principal_kind", "parent", "chain", "posture", "done"),
+    (2, "action"): _first_action,
+}
 
 
 def layout_at(path: Path) -> int:

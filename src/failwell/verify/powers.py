@@ -27,7 +27,15 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.PersonEnrolled: (frozenset({"init", "person.enrol"}),),
     kinds.HostRegistered: (frozenset({"host.register"}),),
     kinds.AgentRegistered: (frozenset({"agent.register"}),),
-    kinds.AgentKey: (frozenset({"agent.register"}),),
+    kinds.AgentRegistered2: (frozenset({"agent.register"}),),
+    kinds.AgentKey: (frozenset({"agent.register", "agent.rekey", "agent.revoke"}),),
+    kinds.AgentAssigned: (frozenset({"agent.assign"}),),
+    kinds.AgentGrouped: (frozenset({"agent.group"}),),
+    kinds.ContactVerified: (frozenset({"contact.verify"}),),
+    kinds.PersonLeft: (frozenset({"person.leave"}),),
+    kinds.Observation: (frozenset({"agent.observe"}),),
+    kinds.FloorAdopted: (frozenset({"floor.sign"}), frozenset({"floor.adopt"})),
+    kinds.TicketDecided: (frozenset({"ticket.approve", "ticket.deny"}),),
     kinds.ContractAdopted: (frozenset({"contract.sign"}), frozenset({"contract.adopt"})),
     kinds.Acknowledged: (frozenset({"incident.acknowledge"}),),
     kinds.ReleaseProposed: (frozenset({"release.propose"}),),
@@ -36,7 +44,9 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.Continued: (frozenset({"ledger.continue"}),),
 }
 #: What a backtest does without people.
-BY_BACKTEST = (kinds.Config, kinds.AgentRegistered, kinds.AgentKey, kinds.ContractAdopted)
+BY_BACKTEST = (
+    kinds.Config, kinds.AgentRegistered, kinds.AgentRegistered2, kinds.AgentKey, kinds.ContractAdopted,
+)  # fmt: skip
 #: Fields that an order's details and the entry it leads to both have, and that must say the same.
 SHARED = (
     "agents", "conditions", "contract", "digest", "host", "incident", "key", "lost_root", "lost_size", "owner", "roles",

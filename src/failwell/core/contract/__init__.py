@@ -14,15 +14,17 @@ from failwell.core.contract.argument import Value, parse_type
 from failwell.core.contract.checks import check
 from failwell.core.contract.duration import format_duration, parse_duration
 from failwell.core.contract.finding import BrokenContract, Finding
-from failwell.core.contract.judge import Compiled, compile
+from failwell.core.contract.floor import Floor, floor_digest, floor_from_canonical, floor_to_canonical, under
+from failwell.core.contract.judge import Compiled, compile, strictest
 from failwell.core.contract.judgment import (
     RESERVED,
     UNHEALTHY,
     Decided,
     Fact,
     Judgment,
+    Looked,
     Proposal,
-    Reserve,
+    Question,
     Situation,
     Use,
     Verdict,
@@ -57,10 +59,12 @@ __all__ = [
     "Decided",
     "Fact",
     "Finding",
+    "Floor",
     "Judgment",
     "Limit",
+    "Looked",
     "Proposal",
-    "Reserve",
+    "Question",
     "Restricted",
     "Rule",
     "Signal",
@@ -74,6 +78,9 @@ __all__ = [
     "check",
     "compile",
     "digest",
+    "floor_digest",
+    "floor_from_canonical",
+    "floor_to_canonical",
     "format_duration",
     "from_canonical",
     "lint",
@@ -81,5 +88,7 @@ __all__ = [
     "parse_duration",
     "parse_signal",
     "parse_type",
+    "strictest",
     "to_canonical",
+    "under",
 ]

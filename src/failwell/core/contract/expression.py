@@ -24,7 +24,7 @@ from failwell.core.errors import InputError
 #: What a clause may read besides the arguments, with every value that it can have.
 REQUEST_WORDS = frozenset({"absent", "asserted", "verified"})
 BASELINE_WORDS = frozenset({"absent", "learning", "locked"})
-CONTEXT_TYPES = {"baseline": "String", "novel": "Set<String>", "request": "String"}
+CONTEXT_TYPES = {"baseline": "String", "novel": "Set<String>", "principal": "String", "request": "String"}
 
 #: Names that `context.novel` can hold besides those of arguments.
 NOVEL_WORDS = frozenset({"target", "tool"})
@@ -48,9 +48,13 @@ class Unsound(InputError):
 
 
 class Reads(NamedTuple):
-    """What an expression reads: argument names, and names of `CONTEXT_TYPES`. `holds` is what it can be."""
+    """What an expression reads: names of arguments, of looked-up facts, and of `CONTEXT_TYPES`.
+
+    `holds` is what it can be.
+    """
 
     arguments: frozenset[str]
+    looked: frozenset[str]
     context: frozenset[str]
     holds: Truth
 
@@ -65,7 +69,7 @@ class Truth(NamedTuple):
 class _Span(NamedTuple):
     low: int
     high: int
-    undeclared: str | None = None  # the argument without a declared range that this number is made of
+    undeclared: str | None = None  # the fact without a declared range that this number is made of
 
 
 class _Words(NamedTuple):
@@ -124,23 +128,29 @@ def _refuse_oversize(text: str) -> None:
             )
 
 
-def analyze(expr: pst.Expr, arguments: Mapping[str, tuple[Type, bool]]) -> Reads:
-    """Return what `expr` reads and whether it can hold, for a tool's arguments: name -> (type, optional).
+def analyze(expr: pst.Expr, arguments: Mapping[str, tuple[Type, bool]], looked: Mapping[str, Type]) -> Reads:
+    """Return what `expr` reads and whether it can hold, for a tool's arguments (name -> (type, optional)) and
+    looked-up facts (name -> type).
 
     Raises Unsound for undeclared names, for constructs outside contracts (entities, records, other
     extensions), and for arithmetic that interval analysis cannot prove to stay within 64 bits.
     """
-    walk = _Walk(arguments)
+    walk = _Walk(arguments, looked)
     holds = walk.value(expr)
-    return Reads(frozenset(walk.arguments), frozenset(walk.context), holds if isinstance(holds, Truth) else _EITHER)
+    return Reads(
+        frozenset(walk.arguments), frozenset(walk.looked), frozenset(walk.context),
+        holds if isinstance(holds, Truth) else _EITHER,
+    )  # fmt: skip
 
 
 class _Walk:
     """One pass over a tree; remembers what was read."""
 
-    def __init__(self, declared: Mapping[str, tuple[Type, bool]]) -> None:
+    def __init__(self, declared: Mapping[str, tuple[Type, bool]], asked: Mapping[str, Type]) -> None:
         self._declared = declared
+        self._asked = asked
         self.arguments: set[str] = set()
+        self.looked: set[str] = set()
         self.context: set[str] = set()
         self._of: dict[type, Callable[[Any], _Abstract]] = {
             pst.BoolLit: lambda lit: Truth(lit.value, not lit.value),
@@ -160,7 +170,7 @@ class _Walk:
         if of is None:
             raise Unsound(
                 f"{type(expr).__name__} has no place in a clause",
-                hint="Use context.args.NAME, context.novel, context.baseline and context.request.",
+                hint=f"Use context.args.NAME, context.facts.NAME and context.{', context.'.join(CONTEXT_TYPES)}.",
             )
         return of(expr)
 
@@ -172,20 +182,32 @@ class _Walk:
             return self._of_context(expr.attr)
         if base == pst.GetAttr(pst.Var("context"), "args"):
             return self._of_argument(expr.attr)
+        if base == pst.GetAttr(pst.Var("context"), "facts"):
+            return self._of_looked(expr.attr)
         if isinstance(base, pst.GetAttr) and base.base == pst.Var("context"):
             self._of_context(base.attr)  # says what is wrong with it
         raise Unsound(f'"{expr.attr}" is not declared', hint="Facts are context.args.NAME, without further parts.")
 
     def _of_context(self, name: str) -> _Abstract:
-        if name == "facts":
-            raise Unsound("looked-up facts are not enforced by this version", hint="Decide on arguments.")
         if name not in CONTEXT_TYPES:
             raise Unsound(
                 f"context.{name} is not a fact",
                 hint=_meant(name, CONTEXT_TYPES, "context.") or "Use context.args.NAME.",
             )
         self.context.add(name)
-        return {"request": _Words(REQUEST_WORDS), "baseline": _Words(BASELINE_WORDS)}.get(name, _OTHER)
+        words = {"request": REQUEST_WORDS, "principal": REQUEST_WORDS, "baseline": BASELINE_WORDS}
+        return _Words(words[name]) if name in words else _OTHER
+
+    def _of_looked(self, name: str) -> _Abstract:
+        of = self._asked.get(name)
+        if of is None:
+            listed = ", ".join(self._asked) or "none"
+            raise Unsound(
+                f"the tool asks for no fact {name}",
+                hint=_meant(name, self._asked, "context.facts.") or f"Its facts are: {listed}.",
+            )
+        self.looked.add(name)
+        return _domain(of, f"facts.{name}")
 
     def _of_argument(self, name: str) -> _Abstract:
         declared = self._declared.get(name)
@@ -199,11 +221,7 @@ class _Walk:
         if of.cedar is None:
             raise Unsound(f"{name} is {of.text}: opaque, never a fact", hint="Declare a type that can be judged.")
         self.arguments.add(name)
-        if of.cedar == "Long":
-            return _Span(*of.bounds) if of.bounds else _Span(_LOWEST, _HIGHEST, undeclared=name)
-        if of.cedar == "Bool":
-            return _EITHER
-        return _Words(of.words if isinstance(of, Choice) else None) if of.cedar == "String" else _OTHER
+        return _domain(of, f"args.{name}")
 
     def _presence(self, expr: pst.HasAttr) -> Truth:
         if expr.base != pst.GetAttr(pst.Var("context"), "args") or len(expr.attrs) != 1:
@@ -249,8 +267,11 @@ class _Walk:
     def _like(self, expr: pst.Like) -> Truth:
         self.value(expr.base)
         longest = None
-        if isinstance(expr.base, pst.GetAttr) and expr.base.attr in self._declared:
-            longest = self._declared[expr.base.attr][0].longest
+        if isinstance(expr.base, pst.GetAttr):
+            if expr.base.base == pst.GetAttr(pst.Var("context"), "facts"):
+                longest = self._asked[expr.base.attr].longest
+            elif expr.base.attr in self._declared:
+                longest = self._declared[expr.base.attr][0].longest
         # Cedar backtracks to the last "*": at worst every character meets every character of the pattern.
         if len(expr.pattern) * (longest or MAX_ARGUMENT_BYTES) > _MAX_LIKE_STEPS:
             raise Unsound("matching this pattern could take long", hint='Declare a length: "string(0..2000)".')
@@ -273,6 +294,15 @@ class _Walk:
         for element in expr.elements:
             self.value(element)
         return _OTHER
+
+
+def _domain(of: Type, name: str) -> _Abstract:
+    """What a fact of a type can be."""
+    if of.cedar == "Long":
+        return _Span(*of.bounds) if of.bounds else _Span(_LOWEST, _HIGHEST, undeclared=name)
+    if of.cedar == "Bool":
+        return _EITHER
+    return _Words(of.words if isinstance(of, Choice) else None) if of.cedar == "String" else _OTHER
 
 
 def _and(left: _Abstract, right: _Abstract) -> Truth:
@@ -328,7 +358,7 @@ def _proved(
     undeclared = left.undeclared or right.undeclared
     if undeclared is not None:
         raise Unsound(
-            f'"{sign}" is not provable: args.{undeclared} has no declared range',
+            f'"{sign}" is not provable: {undeclared} has no declared range',
             hint='Declare one, such as "money(2, 0..10000)", or compare without arithmetic.',
         )
     low, high = combine(left.low, left.high, right.low, right.high)

@@ -17,19 +17,20 @@ import msgspec
 from failwell.core import canonical
 from failwell.core.contract.argument import Mismatch, Value, parse_type
 from failwell.core.contract.checks import check
-from failwell.core.contract.duration import format_duration
 from failwell.core.contract.finding import BrokenContract, errors_of
+from failwell.core.contract.floor import Floor, under
 from failwell.core.contract.judgment import (
     RESERVED,
     Decided,
     Fact,
     Judgment,
     Proposal,
-    Reserve,
+    Question,
     Situation,
-    Use,
     Verdict,
 )
+from failwell.core.contract.looking import answers, questions
+from failwell.core.contract.measure import Bound, concerns, in_words, measure
 from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
 from failwell.core.contract.policy import EvaluationError, compile_policy
 from failwell.core.errors import ContractError, InputError
@@ -43,20 +44,25 @@ _MAX_LISTED = 8
 class _Plan:
     """One tool, ready to judge."""
 
-    __slots__ = ("affects", "arguments", "clauses", "limits", "names", "policy", "tool")
+    __slots__ = ("affects", "arguments", "asked", "clauses", "limits", "names", "policy", "tool")
 
     def __init__(self, contract: Contract, tool: Tool) -> None:
         types = {argument.name: (parse_type(argument.type), argument.optional) for argument in tool.arguments}
+        #: What trusted sources are asked: (the question, the type of its answer, whether the answer is public).
+        self.asked = tuple((ask, parse_type(ask.type), ask.name in tool.public) for ask in tool.facts)
         clauses = tuple(clause for clause in contract.clauses if tool.tool in clause.tools)
         self.tool = tool
         self.arguments = tuple((name, of, optional, name in tool.public) for name, (of, optional) in types.items())
         self.names = frozenset(types)
-        policy, _, unsound = compile_policy(contract.agent, tool.tool, clauses, types)
+        looked = {ask.name: of for ask, of, _ in self.asked}
+        policy, _, unsound = compile_policy(contract.agent, tool.tool, clauses, types, looked)
         if unsound:  # a tool without its clauses would be a tool without bounds
             raise ContractError(f"{tool.tool}: clause {next(iter(unsound))} could fail")
         self.policy = policy
         self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
-        self.limits = tuple((limit, _decided_by(limit)) for limit in contract.limits if tool.tool in limit.tools)
+        self.limits = tuple(
+            Bound(limit, _decided_by(limit), tool) for limit in contract.limits if concerns(limit, tool)
+        )
         #: (what is affected, argument that names it)
         self.affects: tuple[tuple[str, str], ...] = ()
         if tool.affects is not None:
@@ -92,13 +98,15 @@ class _Plan:
         return facts, errors[:_MAX_ERRORS]
 
 
-def compile(contract: Contract) -> Compiled:
-    """Return the contract ready to judge; BrokenContract (a ContractError with `findings`) if it is not
-    sound."""
+def compile(contract: Contract, floors: Iterable[Floor] = ()) -> Compiled:
+    """Return the contract ready to judge, tightened by the floors that it stands on.
+
+    BrokenContract (a ContractError with `findings`) if it is not sound, or cannot be judged under one of the floors.
+    """
     findings = errors_of(check(contract))
     if findings:
         raise BrokenContract(f"contract {contract.contract} v{contract.version}", findings)
-    return Compiled(contract)
+    return Compiled(under(contract, floors))
 
 
 class Compiled:
@@ -132,6 +140,12 @@ class Compiled:
             errors = [f"the arguments are unreadable: {error.message}"]
         if errors:
             barred.append(_reserved("arguments", "deny", "The arguments are not what the contract declares."))
+        if not barred and plan is not None and plan.asked:
+            if situation.looked is None:
+                return _undecided(facts, text, questions(plan.asked, facts))
+            errors = answers(plan.asked, situation.looked, facts)
+            if errors:
+                barred.append(_reserved("facts", "deny", "A fact that the contract asks for could not be had."))
         if barred or plan is None:
             return _barred_judgment(barred, facts, text, errors, plan)
         return self._weigh(plan, facts, text, situation)
@@ -155,6 +169,9 @@ class Compiled:
             )
         if plan is None:
             barred.append(self._unlisted)
+        allowed = self.contract.principals
+        if allowed and not any(map(situation.acts_for, allowed)):
+            barred.append(_reserved("principal", "deny", f"It may act only for {_listed(allowed)}."))
         return barred
 
     def _restricted(self, tool: Tool, authority: str) -> list[Decided]:
@@ -176,15 +193,15 @@ class Compiled:
             errors = (error.message,)
             clauses.append(_reserved("evaluation.error", "deny", "A clause could not be evaluated."))
         halved = tightened and self.contract.restricted.limits == "half"
-        uses, reserve = _measure(plan, facts, situation, clauses, halved=halved)
-        verdict = _strictest(clauses)
+        uses, spoke = measure(plan.limits, facts, situation, halved=halved)
+        clauses = _answered([*clauses, *spoke], situation.passed)
+        verdict = strictest(clauses)
         return Judgment(
             verdict=verdict,
             clauses=tuple(clauses),
             facts=facts,
             arguments=text,
             affects=_affected(plan, facts),
-            reserve=reserve if verdict == "ALLOW" else (),
             uses=uses,
             hint=None if verdict == "ALLOW" else _hint(clauses),
             errors=errors,
@@ -196,8 +213,11 @@ def _fired(plan: _Plan, facts: Mapping[str, Fact], situation: Situation) -> list
         return []
     fired = plan.policy.evaluate(
         {name: fact.value for name, fact in facts.items() if fact.value is not None},
-        {"novel": situation.novel, "baseline": situation.baseline, "request": situation.request},
-    )
+        {
+            "novel": situation.novel, "baseline": situation.baseline, "request": situation.request,
+            "principal": situation.acting_for,
+        },
+    )  # fmt: skip
     return [decided for key, decided in plan.clauses.items() if key in fired]
 
 
@@ -207,29 +227,11 @@ def day_us(day: str) -> int:
     return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) * 1_000_000
 
 
-def _measure(
-    plan: _Plan, facts: Mapping[str, Fact], situation: Situation, clauses: list[Decided], *, halved: bool
-) -> tuple[tuple[Use, ...], tuple[Reserve, ...]]:
-    """Ask how far each limit is used, add those that are reached to `clauses`, and say what an ALLOW
-    reserves."""
-    if not plan.limits:
-        return (), ()
-    uses, reserve = [], []
-    for limit, decided in plan.limits:
-        key = tuple([_key_text(facts[name].value) for name in limit.keys])
-        at_most = limit.at_most // 2 if halved and limit.kind == "count" else limit.at_most
-        used = situation.usage(limit.id, key, limit.per_us)
-        uses.append(Use(limit=limit.id, at_most=at_most, used=used, key=key))
-        reserve.append(Reserve(limit=limit.id, key=key))
-        if used >= at_most:
-            clauses.append(decided)
-    return tuple(uses), tuple(reserve)
-
-
-def _key_text(value: Value | None) -> str:
-    """The RFC 8785 text of a key value: null and the text "null" are different keys."""
-    # A list is a set of values here: another order must not make another key.
-    return canonical.jcs(sorted(set(value)) if isinstance(value, tuple) else value).decode()
+def _undecided(facts: dict[str, Fact], text: bytes | None, asked: tuple[Question, ...]) -> Judgment:
+    """Nothing yet: the facts have to be asked for first. It denies, should anybody take it for a verdict."""
+    return Judgment(
+        verdict="DENY", clauses=(), facts=facts, arguments=text, affects={}, uses=(), hint=None, errors=(), questions=asked
+    )  # fmt: skip
 
 
 def _barred_judgment(
@@ -242,11 +244,22 @@ def _barred_judgment(
         facts=facts,
         arguments=text,
         affects={} if plan is None else _affected(plan, facts),
-        reserve=(),
         uses=(),
         hint=hint,
         errors=tuple(errors),
     )
+
+
+def _answered(clauses: list[Decided], passed: frozenset[str]) -> list[Decided]:
+    """What a person has answered for is told still, and escalates no more."""
+    if not passed:
+        return clauses
+    return [
+        msgspec.structs.replace(decided, then="record")
+        if decided.then == "escalate" and decided.id in passed
+        else decided
+        for decided in clauses
+    ]
 
 
 def _affected(plan: _Plan, facts: Mapping[str, Fact]) -> dict[str, Value]:
@@ -258,7 +271,8 @@ def _affected(plan: _Plan, facts: Mapping[str, Fact]) -> dict[str, Value]:
     return affected
 
 
-def _strictest(clauses: list[Decided]) -> Verdict:
+def strictest(clauses: Iterable[Decided]) -> Verdict:
+    """The verdict that these clauses and limits give together."""
     words = {decided.then for decided in clauses}
     return "DENY" if "deny" in words else "ESCALATE" if "escalate" in words else "ALLOW"
 
@@ -293,7 +307,4 @@ def _reason(rule: Clause | Limit) -> str:
     if isinstance(rule, Clause):
         word = "denied" if rule.then == "deny" else "for a person to decide"
         return f"This is {word}." if rule.when is None else f"This is {word} when {rule.when}"
-    per = f" in {format_duration(rule.per_us)}" if rule.per_us else ""
-    if rule.kind == "count":
-        return f"At most {rule.at_most}{per}; wait until earlier ones are older."
-    return f"Only once for the same {', '.join(rule.keys)}{per}."
+    return in_words(rule)

@@ -22,16 +22,18 @@ Then = Literal["deny", "escalate", "record"]
 Severity = Literal["minor", "major", "critical"]
 WhenRestricted = Literal["escalate", "deny", "allow"]
 LimitsRestricted = Literal["half", "same"]
+LimitKind = Literal["count", "sum", "rate", "concurrent", "cooldown", "once_per", "sequence", "blast"]
+Each = Literal["principal", "run", "subject"]
 Do = Literal["record", "ask", "restrict", "interrupt", "suspend", "hold", "notify"]
 
 MAX_CANONICAL_BYTES = 49_152
 
 
-class _Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    pass
+class Record(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
+    """Root of all records of a contract: what is not said is left out."""
 
 
-class Validity(_Record, frozen=True):
+class Validity(Record, frozen=True):
     """UTC days `YYYY-MM-DD`: valid from the start of `since`, no longer valid from the start of `until`
     on."""
 
@@ -39,7 +41,7 @@ class Validity(_Record, frozen=True):
     until: str | None = None
 
 
-class Argument(_Record, frozen=True):
+class Argument(Record, frozen=True):
     """One declared argument; `type` as in `money(2, 0..10000)`. Optional: null and absent mean the same."""
 
     name: str
@@ -47,7 +49,7 @@ class Argument(_Record, frozen=True):
     optional: bool = False
 
 
-class Affects(_Record, frozen=True):
+class Affects(Record, frozen=True):
     """Which arguments name the customer, the resource and the amount that an action touches."""
 
     customer: str | None = None
@@ -55,9 +57,37 @@ class Affects(_Record, frozen=True):
     amount: str | None = None
 
 
-class Tool(_Record, frozen=True):
+class Lookup(Record, frozen=True):
+    """A fact that the gate asks a trusted source for (`lookup`), `given` the values of these arguments (D23)."""
+
+    name: str
+    lookup: str
+    type: str
+    given: tuple[str, ...] = ()
+
+
+class Ensure(Record, frozen=True):
+    """What must be true of the world within `within_us` after the act: that the source answers `expected`."""
+
+    name: str
+    lookup: str
+    type: str
+    expected: int | str | bool
+    within_us: int
+    given: tuple[str, ...] = ()
+    severity: Severity = "major"
+
+
+class Contest(Record, frozen=True):
+    """To whom the person who is told or decided about can object, and for how long."""
+
+    to: str
+    within_us: int
+
+
+class Tool(Record, frozen=True):
     """One tool that the agent may use, and how far it can be stopped. `deadline_us` None: containment is
-    unbounded."""
+    unbounded. `subject` is the argument that names the person whom an output or a decision is about."""
 
     tool: str
     effect: Effect
@@ -69,9 +99,13 @@ class Tool(_Record, frozen=True):
     affects: Affects | None = None
     public: tuple[str, ...] = ()
     witness: str | None = None
+    facts: tuple[Lookup, ...] = ()
+    ensure: tuple[Ensure, ...] = ()
+    subject: str | None = None
+    contest: Contest | None = None
 
 
-class Clause(_Record, frozen=True):
+class Clause(Record, frozen=True):
     """One stateless rule: deny or escalate `tools` when the Cedar expression holds (None: always)."""
 
     id: str
@@ -82,15 +116,23 @@ class Clause(_Record, frozen=True):
     because: str | None = None
 
 
-class Limit(_Record, frozen=True):
-    """One stateful bound on allowed actions of `tools`.
+class Limit(Record, frozen=True):
+    """One stateful bound on actions of `tools`, kept apart for the values of the arguments `keys` and for what
+    `each` names (none: for the agent as a whole). `per_us` 0: over all time.
 
-    `count`: at most `at_most` in any window of `per_us`. `once_per`: at most one for the same values of
-    `keys`, ever (`per_us` 0) or in any window of `per_us`.
+    count       at most `at_most` allowed in any window of `per_us`
+    sum         their argument `sums` (smallest units) adds up to at most `at_most` in any window
+    rate        at most `at_most` asked for in any window, allowed or not
+    concurrent  at most `at_most` allowed and not ended
+    cooldown    none allowed within `per_us` of another (`at_most` 1)
+    once_per    at most one for the same values of `keys` (`at_most` 1)
+    sequence    none without an action of the tool `needs` completed before it in this run, for the same `keys`
+    blast       irreversible effect: of all irreversible tools at most `at_most` allowed, or where `sums` is "amount"
+                at most `at_most` of what they affect (smallest units), in any window
     """
 
     id: str
-    kind: Literal["count", "once_per"]
+    kind: LimitKind
     tools: tuple[str, ...]
     at_most: int
     per_us: int
@@ -98,9 +140,12 @@ class Limit(_Record, frozen=True):
     severity: Severity
     keys: tuple[str, ...] = ()
     because: str | None = None
+    each: tuple[Each, ...] = ()
+    sums: str | None = None
+    needs: str | None = None
 
 
-class Rule(_Record, frozen=True):
+class Rule(Record, frozen=True):
     """`signal` seen at least `at_least` times within `within_us` (0: at least once, ever) asks for `do`."""
 
     signal: str
@@ -109,7 +154,7 @@ class Rule(_Record, frozen=True):
     do: tuple[Do, ...]
 
 
-class Restricted(_Record, frozen=True):
+class Restricted(Record, frozen=True):
     """What RESTRICTED and PROBATION mean for irreversible tools and for `count` limits (half, rounded
     down)."""
 
@@ -117,15 +162,26 @@ class Restricted(_Record, frozen=True):
     limits: LimitsRestricted
 
 
-class Step(_Record, frozen=True):
+class Step(Record, frozen=True):
     """One step of the escalation path: who is told, by which channel."""
 
     notify: str
     by: tuple[str, ...]
 
 
-class Contract(_Record, frozen=True):
-    """One version of what bounds one agent; immutable once adopted."""
+class Oversight(Record, frozen=True):
+    """Who answers a ticket (persons, or `role:ROLE`), and within which time; nobody in time is a denial."""
+
+    reviewers: tuple[str, ...]
+    decide_within_us: int
+
+
+class Contract(Record, frozen=True):
+    """One version of what bounds one agent; immutable once adopted.
+
+    `principals`: on whose behalf it may act, by kind (`customer`) or name (`user:anna`); empty: on anybody's.
+    `delegates`: the agents that it may hand a run to.
+    """
 
     contract: str
     version: int
@@ -141,6 +197,9 @@ class Contract(_Record, frozen=True):
     response: tuple[Rule, ...] = ()
     unfinished_runs: str | None = None
     escalation: tuple[Step, ...] = ()
+    principals: tuple[str, ...] = ()
+    delegates: tuple[str, ...] = ()
+    oversight: Oversight | None = None
 
 
 def to_canonical(contract: Contract) -> bytes:

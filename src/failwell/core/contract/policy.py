@@ -16,6 +16,7 @@ from cedarpy import PolicySet, Schema, pst
 
 from failwell.core.contract.argument import Type, Value
 from failwell.core.contract.expression import CONTEXT_TYPES, Reads, Unsound, analyze, parse_when
+from failwell.core.contract.looking import fact_name
 from failwell.core.contract.model import Clause
 from failwell.core.errors import FailwellError
 
@@ -35,7 +36,7 @@ class EvaluationError(FailwellError):
 class Policy:
     """Compiled clauses of one tool. Immutable; evaluation is pure."""
 
-    __slots__ = ("_context", "_ids", "_policies", "_request", "_schema", "arguments")
+    __slots__ = ("_context", "_ids", "_looked", "_policies", "_request", "_schema", "arguments")
 
     def __init__(
         self, *, agent: str, tool: str, expressions: Mapping[str, pst.Expr], schema: Schema, reads: Reads
@@ -46,18 +47,21 @@ class Policy:
         self._context = reads.context
         #: Names of the arguments that the clauses read: nothing else is handed over.
         self.arguments = tuple(sorted(reads.arguments))
+        self._looked = tuple((name, fact_name(name)) for name in sorted(reads.looked))
         self._request = {
             "principal": {"type": "Agent", "id": agent},
             "action": {"type": "Action", "id": "call"},
             "resource": {"type": "Tool", "id": tool},
         }
 
-    def evaluate(self, args: Mapping[str, Value], context: Mapping[str, object]) -> frozenset[str]:
-        """Return the ids of the clauses that hold for `args` (present arguments only); EvaluationError
-        otherwise."""
+    def evaluate(self, facts: Mapping[str, Value], context: Mapping[str, object]) -> frozenset[str]:
+        """Return the ids of the clauses that hold for `facts`: present arguments, and looked-up ones under their
+        `fact_name`; EvaluationError otherwise."""
         handed: dict[str, object] = {name: context[name] for name in self._context}
         if self.arguments:
-            handed["args"] = {name: args[name] for name in self.arguments if name in args}
+            handed["args"] = {name: facts[name] for name in self.arguments if name in facts}
+        if self._looked:
+            handed["facts"] = {name: facts[known] for name, known in self._looked if known in facts}
         try:
             result = cedarpy.is_authorized(
                 {**self._request, "context": _ENCODE(handed).decode()},
@@ -79,10 +83,14 @@ class Policy:
 
 
 def compile_policy(
-    agent: str, tool: str, clauses: tuple[Clause, ...], arguments: Mapping[str, tuple[Type, bool]]
+    agent: str,
+    tool: str,
+    clauses: tuple[Clause, ...],
+    arguments: Mapping[str, tuple[Type, bool]],
+    looked: Mapping[str, Type],
 ) -> tuple[Policy | None, dict[str, Reads], dict[str, Unsound]]:
     """Return the policy of one tool (None if a clause is unsound, or there are none), and per clause id
-    what it reads or why it is unsound. `arguments`: name -> (type, optional)."""
+    what it reads or why it is unsound. `arguments`: name -> (type, optional); `looked`: name -> type."""
     expressions: dict[str, pst.Expr] = {}
     reads: dict[str, Reads] = {}
     unsound: dict[str, Unsound] = {}
@@ -90,8 +98,8 @@ def compile_policy(
         try:
             text = "true" if clause.when is None else clause.when
             expr = parse_when(text)
-            found = analyze(expr, arguments)
-            _validate(text, _schema(found, arguments))
+            found = analyze(expr, arguments, looked)
+            _validate(text, _schema(found, arguments, looked))
         except Unsound as error:
             unsound[clause.id] = error
         else:
@@ -100,10 +108,11 @@ def compile_policy(
         return None, reads, unsound
     union = Reads(
         frozenset().union(*(found.arguments for found in reads.values())),
+        frozenset().union(*(found.looked for found in reads.values())),
         frozenset().union(*(found.context for found in reads.values())),
         next(iter(reads.values())).holds,
     )
-    schema = _schema(union, arguments)
+    schema = _schema(union, arguments, looked)
     return Policy(agent=agent, tool=tool, expressions=expressions, schema=schema, reads=union), reads, unsound
 
 
@@ -124,7 +133,7 @@ def _policy_set(tool: str, expressions: Mapping[str, pst.Expr]) -> pst.PolicySet
     return pst.PolicySet(templates={}, static_policies=policies, template_links=())
 
 
-def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]]) -> Schema:
+def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]], looked: Mapping[str, Type]) -> Schema:
     fields = [f'"{name}": {CONTEXT_TYPES[name]}' for name in sorted(reads.context)]
     if reads.arguments:
         args = (
@@ -132,6 +141,9 @@ def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]]) -> Schema:
             for name in sorted(reads.arguments)
         )
         fields.append(f'"args": {{{", ".join(args)}}}')
+    if reads.looked:
+        asked = (f'"{name}": {looked[name].cedar}' for name in sorted(reads.looked))
+        fields.append(f'"facts": {{{", ".join(asked)}}}')
     return Schema.from_str(
         'entity Agent; entity Tool; action "call" appliesTo '
         f"{{ principal: Agent, resource: Tool, context: {{{', '.join(fields)}}} }};"

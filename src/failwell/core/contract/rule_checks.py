@@ -125,7 +125,8 @@ class RuleChecks(Scope):
         numbers = {clause.id: number for number, clause in enumerate(self.contract.clauses)}
         for tool, types in self.types.items():
             clauses = tuple(clause for clause in self.contract.clauses if tool in clause.tools)
-            _, reads, unsound = compile_policy(self.contract.agent, tool, clauses, types)
+            looked = self.looked.get(tool, {})
+            _, reads, unsound = compile_policy(self.contract.agent, tool, clauses, types, looked)
             for clause in clauses:
                 path: Path = ("clauses", numbers[clause.id], "when")
                 if (error := unsound.get(clause.id)) is not None:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-from failwell.core.contract.argument import Type
-from failwell.core.contract.model import Contract
+from failwell.core.contract.argument import Type, parse_type
+from failwell.core.contract.model import Contract, Tool
 from failwell.core.contract.reader import Notes
+from failwell.core.errors import InputError
 
 MAX_TEXT_LENGTH = 2000
 MAX_COUNT = 1_000_000_000
@@ -27,6 +29,8 @@ class Scope:
         self.notes = notes
         #: Types by tool and argument, as far as they could be read.
         self.types = types
+        #: Types of the looked-up facts, by tool and fact.
+        self.looked = {tool.tool: _looked(tool) for tool in contract.tools}
 
     def error(self, path: Path, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
         """Note what keeps the contract from being adopted."""
@@ -45,6 +49,15 @@ class Scope:
                 "It names things in the record.",
                 f"Write it like {like}.",
             )
+
+
+def _looked(tool: Tool) -> dict[str, Type]:
+    """The types of a tool's facts, as far as they can be read."""
+    found = {}
+    for ask in tool.facts:
+        with contextlib.suppress(InputError):
+            found[ask.name] = parse_type(ask.type)
+    return found
 
 
 def meant(name: str, known: Iterable[str]) -> str:

@@ -62,8 +62,9 @@ def rejudge(
                     usage=_usage(uses, now_us),
                 ),
             )  # fmt: skip
-            for item in judgment.reserve:
-                uses.setdefault((item.limit, item.key), {})[entry.seq] = now_us
+            for use in judgment.uses:
+                if use.taken(judgment.verdict):
+                    uses.setdefault((use.limit.id, use.key), {})[entry.seq] = now_us
             judged.append(
                 Rejudged(
                     entry.seq, body.verdict, tuple(clause.id for clause in body.clauses),
@@ -74,9 +75,9 @@ def rejudge(
 
 
 def _usage(uses: dict[tuple[str, tuple[str, ...]], dict[int, int]], now_us: int) -> Callable[..., int]:
-    def used(limit: str, key: tuple[str, ...], per_us: int) -> int:
-        reserved = uses.get((limit, key), {}).values()
-        return sum(1 for at_us in reserved if per_us == 0 or at_us > now_us - per_us)
+    def used(limit: contracts.Limit, key: tuple[str, ...]) -> int:
+        reserved = uses.get((limit.id, key), {}).values()
+        return sum(1 for at_us in reserved if limit.per_us == 0 or at_us > now_us - limit.per_us)
 
     return used
 

@@ -1,0 +1,184 @@
+"""One action judged under every contract that binds it: its agent's own, and those of the agents that handed it over.
+
+Each is compiled once, together with the floors it stands on. The strictest word wins, so that a delegation can only
+narrow what may be done: whatever the last one in the chain is allowed, each before it must be allowed too (R2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, cast
+
+import msgspec
+
+from failwell.core import contract as contracts
+from failwell.core import kinds, rows
+from failwell.core.contract import Decided, Judgment, Looked, Question, Situation
+from failwell.ledger.jobs import Turn
+
+Provenance = Literal["absent", "asserted", "verified"]
+
+#: Clauses by which also an action of an OBSERVED agent is denied: it is then not the contract's word but Failwell's.
+ACTS_UNGOVERNED = (contracts.UNHEALTHY, "run.unknown", "call.reused", "authority.observed")
+#: Agents of one chain, each of which has handed its work over to the next.
+MAX_CHAIN = 4
+
+_TEXT = msgspec.json.Encoder(order="sorted")
+
+
+class _Link(NamedTuple):
+    """The word of one contract of the chain. `prefix` stands before its ids; `agent` is whose limits they are."""
+
+    agent: str
+    prefix: str
+    judgment: Judgment
+
+
+class Ruling:
+    """What all contracts together say of one action."""
+
+    def __init__(self, links: tuple[_Link, ...], lookups: tuple[kinds.Lookup, ...] = ()) -> None:
+        self._links = links
+        self.judgment = links[-1].judgment
+        self.lookups = lookups
+        self.clauses = tuple(
+            clause if not link.prefix else msgspec.structs.replace(clause, id=link.prefix + clause.id)
+            for link in reversed(links)
+            for clause in link.judgment.clauses
+        )
+        self.errors = tuple(error for link in links for error in link.judgment.errors)
+        self.verdict = contracts.strictest(self.clauses)
+        #: Nothing is decided while one of the contracts has to ask first.
+        self.questions: tuple[Question, ...] = tuple(
+            question if not link.prefix else msgspec.structs.replace(question, fact=link.prefix + question.fact)
+            for link in links
+            for question in link.judgment.questions
+        )
+
+    @classmethod
+    def denied(cls, agent: str, clause: str, because: str) -> Ruling:
+        """A denial that no contract had to be asked for."""
+        judgment = Judgment(
+            verdict="DENY", clauses=(Decided(id=clause, then="deny", severity="minor", because=because),), facts={},
+            arguments=None, affects={}, uses=(), hint=None, errors=(),
+        )  # fmt: skip
+        return cls((_Link(agent, "", judgment),))
+
+    def with_clause(self, clause: Decided | None) -> Ruling:
+        """The same with one more clause that spoke."""
+        if clause is not None:
+            self.clauses = (*self.clauses, clause)
+            self.verdict = contracts.strictest(self.clauses)
+        return self
+
+    def has(self, *ids: str) -> bool:
+        """Whether one of these clauses spoke."""
+        return any(clause.id in ids for clause in self.clauses)
+
+    @property
+    def because(self) -> str:
+        """The reasons of what spoke, in words."""
+        said = "; ".join(clause.because for clause in self.clauses if clause.because)
+        decided = ", ".join(clause.id for clause in self.clauses if clause.then != "record")
+        return said or (f"Decided by {decided}." if decided else "Inside the contract.")
+
+    @property
+    def hint(self) -> str | None:
+        """What it would take to be allowed."""
+        if self.verdict == "ALLOW":
+            return None
+        said = [link.judgment.hint for link in reversed(self._links) if link.judgment.hint]
+        return " ".join(said) or None
+
+    def uses(self, turn: Turn) -> tuple[kinds.Use2, ...]:
+        """How far every limit of every contract is used, as it stands in the decision; new key values are minted."""
+        return tuple(
+            kinds.Use2(
+                limit=link.prefix + use.limit.id,
+                key=turn.token("limit", _key_text(link.prefix + use.limit.id, use.key)) if use.key else None,
+                used=use.used,
+                at_most=use.at_most,
+                reserved=use.taken(self.verdict),
+                agent=link.agent,
+                measure="gives" if use.gives else use.limit.kind,
+                adds=use.adds,
+            )
+            for link in reversed(self._links)
+            for use in link.judgment.uses
+        )
+
+
+class Judges:
+    """The contracts in force, compiled once for each (contract, floors). Called only from the writer's thread."""
+
+    def __init__(self) -> None:
+        self._compiled: dict[tuple[str, ...], contracts.Compiled] = {}
+
+    def rule(
+        self, turn: Turn, proposal: Any, run: rows.Run, passed: frozenset[str], answers: Mapping[str, Looked] | None
+    ) -> Ruling:
+        """Judge `proposal` under the contract of its agent and of every agent that handed the run over.
+
+        Raises FailwellError for a contract that is missing or cannot be judged by.
+        """
+        proposed = contracts.Proposal(tool=proposal.tool, arguments=proposal.arguments, reason=proposal.reason)
+        links = []
+        for agent in (*run.chain, proposal.agent):
+            row = turn.state.agent[agent]
+            prefix = "" if agent == proposal.agent else f"{row.name}/"
+            if row.contract is None:
+                because = f"{row.name} handed this work over and has no contract."
+                links.append(_Link(agent, prefix, Ruling.denied(agent, "contract.absent", because).judgment))
+                continue
+            compiled = self._compile(turn, agent, row.contract)
+            situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers)
+            links.append(_Link(agent, prefix, compiled.judge(proposed, situation)))
+        lookups = tuple(
+            kinds.Lookup(fact=fact, source=looked.source, state=looked.state, elapsed_us=looked.elapsed_us)
+            for fact, looked in sorted((answers or {}).items())
+        )
+        return Ruling(tuple(links), lookups)
+
+    def _compile(self, turn: Turn, agent: str, digest: str) -> contracts.Compiled:
+        floors = turn.state.floors_of(agent)
+        place = (digest, *(contracts.floor_digest(floor) for floor in floors)) if floors else (digest,)
+        if place not in self._compiled:
+            document = turn.state.contract[digest].document
+            self._compiled[place] = contracts.compile(contracts.from_canonical(document.encode()), floors)
+        return self._compiled[place]
+
+    def _situation(
+        self, turn: Turn, agent: str, row: rows.Agent, run: rows.Run, number: int | None, prefix: str,
+        passed: frozenset[str], answers: Mapping[str, Looked] | None,
+    ) -> Situation:  # fmt: skip
+        state = turn.state
+        authority = row.authority
+        if authority == "OBSERVED" and turn.now_us >= (row.observed_until_us or 0):
+            authority = "OBSERVED, and its time is over"
+
+        def usage(limit: contracts.Limit, key: tuple[str, ...]) -> int:
+            # Key values are looked up as their token: a value never seen has used nothing.
+            token = turn.known_token("limit", _key_text(prefix + limit.id, key)) if key else None
+            if key and token is None:
+                return 0
+            named = limit if not prefix else msgspec.structs.replace(limit, id=prefix + limit.id)
+            return state.measured(agent, named, token, state.limit_us(turn.now_us), number)
+
+        def acts_for(principal: str) -> bool:
+            if ":" not in principal:
+                return run.principal_kind == principal
+            return run.principal is not None and turn.known_token("principal", principal) == run.principal
+
+        looked = answers
+        if answers is not None and prefix:
+            looked = {fact.removeprefix(prefix): item for fact, item in answers.items() if fact.startswith(prefix)}
+        return Situation(
+            authority=authority, now_us=turn.now_us, request=cast("Provenance", run.request), novel=(),
+            baseline="absent", usage=usage, acting_for=cast("Provenance", run.principal_provenance),
+            acts_for=acts_for, principal=run.principal, run=number, looked=looked,
+            passed=frozenset(item.removeprefix(prefix) for item in passed if item.startswith(prefix)),
+        )  # fmt: skip
+
+
+def _key_text(limit: str, key: tuple[str, ...]) -> str:
+    return _TEXT.encode((limit, *key)).decode()

@@ -1,0 +1,4 @@
+-- What people still have to answer, what is owed to a look at the world, and what stands under every contract.
+CREATE TABLE ticket (key INTEGER PRIMARY KEY, row TEXT NOT NULL) STRICT;
+CREATE TABLE "check" (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;
+CREATE TABLE floor  (key TEXT PRIMARY KEY, row TEXT NOT NULL) STRICT, WITHOUT ROWID;

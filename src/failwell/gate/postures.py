@@ -1,4 +1,4 @@
-"""Postures: what governs a decision, as one entry that decisions cite; written anew when any of it has changed (D24)."""
+"""Postures: what governs a decision, as one entry that decisions cite; written anew when any of it changed (D24)."""
 
 from __future__ import annotations
 

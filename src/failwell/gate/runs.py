@@ -27,12 +27,13 @@ class Declared(NamedTuple):
     tool_schemas: str | None = None
 
 
+UNDECLARED = Declared()
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 def open_run(
     agent: str, *, principal: str | None, request: str | None, host: str | None, source: str | None = None,
-    parent: int | None = None, declared: Declared = Declared(), evaluator: str = "",
+    parent: int | None = None, declared: Declared = UNDECLARED, evaluator: str = "",
 ) -> Job[int]:  # fmt: skip
     """The job that opens a run; answers its number.
 

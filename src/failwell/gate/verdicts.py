@@ -139,17 +139,10 @@ class Gate:
             parts = ", ".join(state.failed)
             return self._refuse(turn, proposal, UNHEALTHY, f"Failwell itself is not healthy: {parts}.")
         agent = state.agent.get(proposal.agent)
-        if agent is None:
-            return self._refuse(turn, proposal, "agent.unknown", "This agent is not registered here.")
-        if agent.detect_only:
-            return self._refuse(
-                turn, proposal, "agent.detect-only", "This agent is registered as one that no gate stands before."
-            )
         run = state.run.get(proposal.run) if proposal.run is not None else None
-        if run is None or run.agent != proposal.agent:
-            return self._refuse(turn, proposal, "run.unknown", "The action names no open run of this agent.")
-        if agent.contract is None:
-            return self._refuse(turn, proposal, "contract.absent", "No contract is adopted for this agent.")
+        barred = _barred(proposal, agent, run)
+        if barred is not None or agent is None or agent.contract is None or run is None:
+            return self._refuse(turn, proposal, *(barred or ("evaluation.error", "")))
         try:
             redeemed = NO_TICKET if proposal.ticket is None else redeem(turn, proposal.ticket, proposal, run)
             answers = None if asked is None or asked.contract != agent.contract else asked.answers
@@ -202,6 +195,19 @@ class Gate:
             )  # fmt: skip
 
         return Plan((*renewed, draft), answer)
+
+
+def _barred(proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None) -> tuple[str, str] | None:
+    """The clause and the reason for which no contract has to be asked; None where one has to be."""
+    if agent is None:
+        return "agent.unknown", "This agent is not registered here."
+    if agent.detect_only:
+        return "agent.detect-only", "This agent is registered as one that no gate stands before."
+    if run is None or run.agent != proposal.agent:
+        return "run.unknown", "The action names no open run of this agent."
+    if agent.contract is None:
+        return "contract.absent", "No contract is adopted for this agent."
+    return None
 
 
 def _state(verdict: str, *, governed: bool) -> str:

@@ -230,7 +230,8 @@ def day_us(day: str) -> int:
 def _undecided(facts: dict[str, Fact], text: bytes | None, asked: tuple[Question, ...]) -> Judgment:
     """Nothing yet: the facts have to be asked for first. It denies, should anybody take it for a verdict."""
     return Judgment(
-        verdict="DENY", clauses=(), facts=facts, arguments=text, affects={}, uses=(), hint=None, errors=(), questions=asked
+        verdict="DENY", clauses=(), facts=facts, arguments=text, affects={}, uses=(), hint=None, errors=(),
+        questions=asked,
     )  # fmt: skip
 
 

@@ -45,9 +45,7 @@ def test_every_recorded_call_is_judged_by_one_contract_and_none_by_an_error() ->
     for path in FOLDER.glob("*.yaml"):
         contract = contracts.load(path.read_text(), name=path.name)
         judges[contract.applies_to["suite"]] = contracts.compile(contract)
-    situation = Situation(
-        authority="ACTIVE", now_us=WITHIN_VALIDITY_US, request="asserted", usage=lambda limit, key, per_us: 0
-    )
+    situation = Situation(authority="ACTIVE", now_us=WITHIN_VALIDITY_US, request="asserted", usage=lambda limit, key: 0)
     judged = 0
     reserved: dict[str, int] = {}
     for run in recorded():

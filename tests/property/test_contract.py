@@ -224,9 +224,9 @@ class Ledger:
         self.now_us = START_US
         self.held: dict[tuple[str, tuple[str, ...]], list[int]] = {}
 
-    def usage(self, limit: str, key: tuple[str, ...], per_us: int) -> int:
-        held = self.held.get((limit, key), [])
-        return sum(1 for at in held if not per_us or at > self.now_us - per_us)
+    def usage(self, limit: contracts.Limit, key: tuple[str, ...]) -> int:
+        held = self.held.get((limit.id, key), [])
+        return sum(1 for at in held if not limit.per_us or at > self.now_us - limit.per_us)
 
 
 @settings(max_examples=150)
@@ -251,9 +251,10 @@ def test_a_day_of_verdicts_equals_the_slow_judge(
             contracts.Situation(authority=authority, now_us=ledger.now_us, request="asserted", usage=ledger.usage),
         )
         assert judgment.verdict == slow.judge(ledger.now_us, tool, args, authority)
-        assert bool(judgment.reserve) == (judgment.verdict == "ALLOW")
-        for reserve in judgment.reserve:
-            ledger.held.setdefault((reserve.limit, reserve.key), []).append(ledger.now_us)
+        taken = [use for use in judgment.uses if use.taken(judgment.verdict)]
+        assert bool(taken) == (judgment.verdict == "ALLOW")
+        for use in taken:
+            ledger.held.setdefault((use.limit.id, use.key), []).append(ledger.now_us)
     # INVARIANT: at most N allowed in any window of the rate, whichever window is looked at.
     if then[0] != "record":
         times = [at for at, _, _ in slow.allowed]
@@ -301,7 +302,7 @@ ARITHMETIC = Schema.from_str(
 def test_what_the_analysis_lets_through_never_overflows(data: Any, left: str, right: str, sign: str) -> None:
     expr = parse_when(f"{left} {sign} {right}")
     try:
-        reads = analyze(expr, TYPES)
+        reads = analyze(expr, TYPES, {})
     except Unsound:
         return
     policy = Policy(agent="bot", tool="act", expressions={"rule": expr}, schema=ARITHMETIC, reads=reads)

@@ -26,7 +26,7 @@ def judged(suite: str, tool: str, *, used: int = 0, **arguments: Any) -> Judgmen
         authority="ACTIVE",
         now_us=WITHIN_VALIDITY_US,
         request="asserted",
-        usage=lambda limit, key, per_us: used,
+        usage=lambda limit, key: used,
     )
     return compiled(suite).judge(Proposal(tool=tool, arguments=json.dumps(arguments).encode()), situation)
 

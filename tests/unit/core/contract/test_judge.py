@@ -32,6 +32,11 @@ def refund(**changed: Any) -> contracts.Proposal:
     return proposal("payments.refund", **(REFUND | changed))
 
 
+def taken(judgment: contracts.Judgment) -> list[tuple[str, tuple[str, ...]]]:
+    """(limit, key) of what the action takes."""
+    return [(use.limit.id, use.key) for use in judgment.uses if use.taken(judgment.verdict)]
+
+
 def test_what_stays_within_every_bound_is_allowed_with_its_facts() -> None:
     judgment = judge(REFUND_BOT, refund())
     assert judgment.verdict == "ALLOW"
@@ -48,10 +53,7 @@ def test_what_stays_within_every_bound_is_allowed_with_its_facts() -> None:
     assert judgment.arguments == (
         b'{"amount":"49.90","customer_id":"8841","iban":"GB82 WEST 1234 5698 7654 32","order_id":"A-1009"}'
     )
-    assert judgment.reserve == (
-        contracts.Reserve(limit="refunds-per-hour", key=()),
-        contracts.Reserve(limit="one-per-order", key=('"A-1009"',)),
-    )
+    assert taken(judgment) == [("refunds-per-hour", ()), ("one-per-order", ('"A-1009"',))]
 
 
 @pytest.mark.requirement("R2.2")
@@ -61,7 +63,7 @@ def test_a_clause_that_holds_denies_and_says_why() -> None:
     assert decided(judgment) == [("refund-ceiling", "deny")]
     assert judgment.clauses[0].severity == "major"
     assert judgment.hint == "Above 200 EUR a human refunds."
-    assert judgment.reserve == ()
+    assert taken(judgment) == []
 
 
 @pytest.mark.requirement("R2.2")
@@ -73,7 +75,7 @@ def test_an_escalating_clause_leaves_a_question() -> None:
     judgment = judge(REFUND_BOT, refund(), novel=("iban",))
     assert judgment.verdict == "ESCALATE"
     assert decided(judgment) == [("unknown-account", "escalate")]
-    assert judgment.reserve == ()
+    assert taken(judgment) == []
 
 
 def test_deny_is_stricter_than_escalate_and_both_are_listed() -> None:
@@ -108,7 +110,7 @@ def test_only_the_authorities_that_may_act_do(authority: str) -> None:
     judgment = judge(REFUND_BOT, refund(), authority=authority)
     assert judgment.verdict == "DENY"
     assert judgment.clauses[0].id.startswith("authority.")
-    assert judgment.reserve == ()
+    assert taken(judgment) == []
 
 
 def test_an_observed_agent_is_judged_like_an_active_one() -> None:
@@ -184,7 +186,7 @@ def test_opaque_arguments_are_passed_on_and_are_no_facts() -> None:
 
 
 def asked(uses: dict[str, int]) -> Any:
-    return lambda limit, _key, _per: uses.get(limit, 0)
+    return lambda limit, _key: uses.get(limit.id, 0)
 
 
 @pytest.mark.requirement("R2.4")
@@ -192,14 +194,15 @@ def test_the_action_after_the_last_allowed_one_is_denied() -> None:
     assert judge(REFUND_BOT, refund(), usage=asked({"refunds-per-hour": 19})).verdict == "ALLOW"
     judgment = judge(REFUND_BOT, refund(), usage=asked({"refunds-per-hour": 20}))
     assert (judgment.verdict, decided(judgment)) == ("DENY", [("refunds-per-hour", "deny")])
-    assert judgment.uses[0] == contracts.Use(limit="refunds-per-hour", at_most=20, used=20, key=())
+    use = judgment.uses[0]
+    assert (use.limit.id, use.at_most, use.used, use.key, use.adds) == ("refunds-per-hour", 20, 20, (), 1)
 
 
 def test_a_limit_is_asked_with_its_keys_and_its_window() -> None:
     questions: list[tuple[str, tuple[str, ...], int]] = []
 
-    def usage(limit: str, key: tuple[str, ...], per_us: int) -> int:
-        questions.append((limit, key, per_us))
+    def usage(limit: contracts.Limit, key: tuple[str, ...]) -> int:
+        questions.append((limit.id, key, limit.per_us))
         return 0
 
     judge(REFUND_BOT, refund(), usage=usage)
@@ -210,29 +213,29 @@ def test_a_recording_limit_decides_nothing_and_is_listed() -> None:
     text = one_tool("{c: id}", more="limits:\n  - {id: repeat, once_per: act, keys: [c], then: record}\n")
     judgment = judge(text, proposal(c="8841"), usage=asked({"repeat": 1}))
     assert (judgment.verdict, decided(judgment)) == ("ALLOW", [("repeat", "record")])
-    assert judgment.reserve == (contracts.Reserve(limit="repeat", key=('"8841"',)),)
+    assert taken(judgment) == [("repeat", ('"8841"',))]
     assert judgment.hint is None
 
 
 def test_an_escalating_limit_escalates_and_reserves_nothing() -> None:
     text = one_tool(more="limits:\n  - {id: rate, count: act, at_most: 1, per: 1m, then: escalate}\n")
     judgment = judge(text, proposal(), usage=asked({"rate": 1}))
-    assert (judgment.verdict, judgment.reserve) == ("ESCALATE", ())
+    assert (judgment.verdict, taken(judgment)) == ("ESCALATE", [])
 
 
 def test_the_key_of_a_list_does_not_depend_on_its_order() -> None:
     text = one_tool(
         '{to: "list(email, max 9)"}', more="limits:\n  - {id: once, once_per: act, keys: [to], then: deny}\n"
     )
-    first = judge(text, proposal(to=["b@x.example", "A@x.example"])).reserve
-    second = judge(text, proposal(to=["a@x.example", "b@x.example", "B@x.example"])).reserve
-    assert first == second
+    first = judge(text, proposal(to=["b@x.example", "A@x.example"]))
+    second = judge(text, proposal(to=["a@x.example", "b@x.example", "B@x.example"]))
+    assert taken(first) == taken(second)
 
 
 def test_an_absent_key_is_not_the_text_null() -> None:
     text = one_tool("{c?: string}", more="limits:\n  - {id: once, once_per: act, keys: [c], then: deny}\n")
-    assert judge(text, proposal()).reserve[0].key == ("null",)
-    assert judge(text, proposal(c="null")).reserve[0].key == ('"null"',)
+    assert judge(text, proposal()).uses[0].key == ("null",)
+    assert judge(text, proposal(c="null")).uses[0].key == ('"null"',)
 
 
 @pytest.mark.parametrize("authority", ["RESTRICTED", "PROBATION"])
@@ -270,7 +273,7 @@ def overflowing() -> Policy:
         tool="act",
         expressions={"rule": parse_when("context.args.n * context.args.n > 5")},
         schema=schema,
-        reads=Reads(frozenset({"n"}), frozenset(), Truth(True, True)),
+        reads=Reads(frozenset({"n"}), frozenset(), frozenset(), Truth(True, True)),
     )
 
 
@@ -296,7 +299,7 @@ def test_an_action_whose_rule_errors_is_denied() -> None:
     judgment = bounded.judge(proposal(n=2**52), situation())
     assert (judgment.verdict, decided(judgment)) == ("DENY", [("evaluation.error", "deny")])
     assert judgment.errors
-    assert judgment.reserve == ()
+    assert taken(judgment) == []
 
 
 def test_an_unsound_contract_cannot_be_compiled_round_the_checks() -> None:

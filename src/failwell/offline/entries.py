@@ -25,15 +25,21 @@ _KEPT_KEYS: Final = 64
 
 #: Kinds and versions whose meaning this release knows, though not all of it is checked here.
 KNOWN: Final = frozenset(
-    (kind, 1)
-    for kind in (
-        "acknowledged", "agent.key", "agent.registered", "authority.changed", "clock", "config", "continued",
-        "contract.adopted", "decision", "effect.witnessed", "genesis", "heads", "health", "hold.placed",
-        "host.registered", "incident.opened", "incident.updated", "interrupt.attempted", "interrupt.confirmed",
-        "interrupt.ordered", "interrupt.unconfirmed", "log.key", "node.started", "node.stopped", "order", "outcome",
-        "page.attempted", "page.queued", "person.enrolled", "posture", "refusals", "release.approved",
-        "release.proposed", "run.closed", "run.opened", "seen", "signal", "started",
-    )
+    {
+        (kind, 1)
+        for kind in (
+            "access.revoked", "acknowledged", "agent.assigned", "agent.certificate", "agent.grouped", "agent.key",
+            "agent.registered", "authority.changed", "clock", "config", "contact.asked", "contact.verified",
+            "continued", "contract.adopted", "decision", "effect.witnessed", "ensured", "floor.adopted", "genesis",
+            "heads", "health", "hold.placed", "host.registered", "identity.issuer", "incident.opened",
+            "incident.updated", "interrupt.attempted", "interrupt.confirmed", "interrupt.ordered",
+            "interrupt.unconfirmed", "log.key", "node.started", "node.stopped", "observation", "order", "outcome",
+            "page.attempted", "page.queued", "person.enrolled", "person.left", "posture", "reason.given", "refusals",
+            "release.approved", "release.proposed", "run.closed", "run.opened", "seen", "signal", "started",
+            "ticket.decided", "ticket.expired", "ticket.opened",
+        )
+    }
+    | {(kind, 2) for kind in ("agent.registered", "decision", "run.opened")}
 )  # fmt: skip
 
 

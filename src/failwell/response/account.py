@@ -343,6 +343,7 @@ def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
 
 _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Decision: _tell_decision,
+    kinds.Decision2: _tell_decision,
     kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,

@@ -23,10 +23,22 @@ SIGNATURE = "A" * 86 + "=="
 DETAILS: dict[str, orders.Details] = {
     "init": orders.Init(key=KEY, roles=("owner",), contact=None, settings=HEX),
     "person.enrol": orders.PersonEnrol(person="ben", key=KEY, proof=SIGNATURE, roles=("owner",), contact=HEX),
+    "contact.verify": orders.ContactVerify(person="ben", contact=HEX, code="k7m2p9qx"),
+    "person.leave": orders.PersonLeave(person="ann", successor="ben", reason="retires"),
     "host.register": orders.HostRegister(host="web-shop", key=KEY, agents=("refund-bot",)),
     "agent.register": orders.AgentRegister(agent="spiffe://shop.example/agent/refund-bot", key=KEY, owner="ann"),
+    "agent.assign": orders.AgentAssign(agent="refund-bot", owner="ben"),
+    "agent.group": orders.AgentGroup(agent="refund-bot", group="payments"),
+    "agent.rekey": orders.AgentRekey(agent="refund-bot", key=KEY),
+    "agent.revoke": orders.AgentRevoke(agent="refund-bot", reason="the key was copied"),
+    "agent.observe": orders.AgentObserve(agent="refund-bot", until=AT, reason="a look first"),
+    "agent.govern": orders.AgentGovern(agent="refund-bot"),
     "contract.sign": orders.ContractSign(contract="refund-bot", version=7, digest=HEX),
     "contract.adopt": orders.ContractAdopt(contract="refund-bot", version=7, digest=HEX, signed=HEX),
+    "floor.sign": orders.FloorSign(floor="house-rules", version=2, digest=HEX),
+    "floor.adopt": orders.FloorAdopt(floor="house-rules", version=2, digest=HEX, signed=HEX),
+    "ticket.approve": orders.TicketApprove(ticket=40, arguments=HEX, reason="the customer called"),
+    "ticket.deny": orders.TicketDeny(ticket=40, reason="paid already"),
     "ledger.rotate": orders.LedgerRotate(key=f"failwell/0a1b+01234567+{'A' * 44}", reason="yearly"),
     "ledger.continue": orders.LedgerContinue(size=90, root=HEX, lost_size=None, lost_root=None, reason="disk lost"),
     "config.apply": orders.ConfigApply(settings=HEX, previous=HEX),
@@ -84,16 +96,24 @@ def test_any_reason_that_is_accepted_is_spelled_as_rfc_8785_spells_it(reason: st
     assert canonical.encode(canonical.decode(text)) == text
 
 
-def test_restricting_powers_are_exactly_those_that_stop() -> None:
+def test_restricting_powers_are_exactly_those_that_take_authority_away() -> None:
     assert {kind for kind, power in orders.POWERS.items() if power.restricts} == {
+        "agent.govern",
+        "agent.revoke",
         "agent.suspend",
         "node.stop",
+        "person.leave",
+        "ticket.deny",
     }
 
 
 def test_two_persons_are_needed_to_release_and_to_adopt() -> None:
     two = {kind: power.follows for kind, power in orders.POWERS.items() if power.persons_needed == 2}
-    assert two == {"release.approve": "release.propose", "contract.adopt": "contract.sign"}
+    assert two == {
+        "release.approve": "release.propose",
+        "contract.adopt": "contract.sign",
+        "floor.adopt": "floor.sign",
+    }
 
 
 def test_the_table_of_powers_cannot_be_extended_at_run_time() -> None:

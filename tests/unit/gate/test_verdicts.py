@@ -204,7 +204,7 @@ def test_a_contract_that_cannot_even_be_read_denies_every_action(house: House) -
     size = house.state.size
     house.write(house_draft(adopted))
     denied_as(house, house.ask(run), "evaluation.error")
-    assert house.state.size == size + 3  # contract, denial, its signal
+    assert house.state.size == size + 4  # contract, the posture that it changes, denial, its signal
 
 
 def test_a_judge_that_breaks_denies_on_record_and_names_only_the_fault(house: House) -> None:

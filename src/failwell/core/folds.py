@@ -154,6 +154,11 @@ def _posture(state: Projections, entry: Entry[Any], body: kinds.Posture, at_us: 
 @_folds(kinds.RunOpened)
 @_folds(kinds.RunOpened2)
 def _run_opened(state: Projections, entry: Entry[Any], body: kinds.RunOpened, at_us: int) -> None:
+    parent = getattr(body, "parent", None)
+    if parent is not None:
+        handed = state.run.get(parent)
+        if handed is None or body.chain != (*handed.chain, handed.agent) or body.principal != handed.principal:  # type: ignore[attr-defined]
+            raise Corrupt(f"entry {entry.seq} hands over run {parent}, and does not follow from it")
     row = rows.Run(
         agent=str(entry.agent),
         host=body.host,
@@ -161,7 +166,7 @@ def _run_opened(state: Projections, entry: Entry[Any], body: kinds.RunOpened, at
         principal_provenance=body.principal_provenance,
         principal_kind=getattr(body, "principal_kind", None),
         request=body.request_provenance,
-        parent=getattr(body, "parent", None),
+        parent=parent,
         chain=getattr(body, "chain", ()),
         posture=getattr(body, "posture", None),
         done=(),
@@ -179,12 +184,19 @@ def _run_closed(state: Projections, entry: Entry[Any], body: kinds.RunClosed, at
         state.calls.pop(entry.run, None)
 
 
+def own_limit(use: kinds.Use, agent: str) -> str:
+    """The id of a limit as the one it bounds knows it, in a decision about `agent`: a delegator's stands there behind
+    its name and a slash.
+    """
+    return use.limit if getattr(use, "agent", agent) == agent else use.limit.partition("/")[2]
+
+
 @_folds(kinds.Decision)
 @_folds(kinds.Decision2)
 def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
     agent = str(entry.agent)
     held = tuple(
-        rows.Held(getattr(use, "agent", agent), use.limit, use.key, getattr(use, "adds", 1))
+        rows.Held(getattr(use, "agent", agent), own_limit(use, agent), use.key, getattr(use, "adds", 1))
         for use in body.uses
         if use.reserved
     )

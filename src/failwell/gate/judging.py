@@ -95,7 +95,7 @@ class Ruling:
         return tuple(
             kinds.Use2(
                 limit=link.prefix + use.limit.id,
-                key=turn.token("limit", _key_text(link.prefix + use.limit.id, use.key)) if use.key else None,
+                key=turn.token("limit", _key_text(use.limit.id, use.key)) if use.key else None,
                 used=use.used,
                 at_most=use.at_most,
                 reserved=use.taken(self.verdict),
@@ -130,6 +130,9 @@ class Judges:
                 because = f"{row.name} handed this work over and has no contract."
                 links.append(_Link(agent, prefix, Ruling.denied(agent, "contract.absent", because).judgment))
                 continue
+            if (taken_back := _taken_back(turn, agent, run)) is not None:
+                links.append(_Link(agent, prefix, Ruling.denied(agent, "delegation", taken_back).judgment))
+                continue
             compiled = self._compile(turn, agent, row.contract)
             situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers)
             links.append(_Link(agent, prefix, compiled.judge(proposed, situation)))
@@ -158,11 +161,10 @@ class Judges:
 
         def usage(limit: contracts.Limit, key: tuple[str, ...]) -> int:
             # Key values are looked up as their token: a value never seen has used nothing.
-            token = turn.known_token("limit", _key_text(prefix + limit.id, key)) if key else None
+            token = turn.known_token("limit", _key_text(limit.id, key)) if key else None
             if key and token is None:
                 return 0
-            named = limit if not prefix else msgspec.structs.replace(limit, id=prefix + limit.id)
-            return state.measured(agent, named, token, state.limit_us(turn.now_us), number)
+            return state.measured(agent, limit, token, state.limit_us(turn.now_us), number)
 
         def acts_for(principal: str) -> bool:
             if ":" not in principal:
@@ -178,6 +180,29 @@ class Judges:
             acts_for=acts_for, principal=run.principal, run=number, looked=looked,
             passed=frozenset(item.removeprefix(prefix) for item in passed if item.startswith(prefix)),
         )  # fmt: skip
+
+
+def lets_hand_over(turn: Turn, agent: str, to: str) -> bool:
+    """Whether the contract in force of `agent` lets it hand work to the agent `to`."""
+    contract = turn.state.contract_of(agent)
+    return contract is not None and bool({to, turn.state.agent[to].name} & set(contract.delegates))
+
+
+def _taken_back(turn: Turn, agent: str, run: rows.Run) -> str | None:
+    """Why what `agent` handed over with the run is not handed over any more; None where it is, or it never was."""
+    if agent not in run.chain:
+        return None
+    name = turn.state.agent[agent].name
+    receiver = (*run.chain, run.agent)[run.chain.index(agent) + 1]
+    if not lets_hand_over(turn, agent, receiver):
+        return f"The contract of {name} lets it hand no work to {turn.state.agent[receiver].name}."
+    parent = run.parent
+    while parent is not None:
+        above = turn.state.run.get(parent)
+        if above is None:
+            return "The run that handed this work over is closed."
+        parent = above.parent
+    return None
 
 
 def _key_text(limit: str, key: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ import msgspec
 from failwell.core import kinds
 from failwell.core.errors import InputError, Refused
 from failwell.core.records import Draft
-from failwell.gate.judging import MAX_CHAIN
+from failwell.gate.judging import MAX_CHAIN, lets_hand_over
 from failwell.gate.outcomes import Settlement, draft_outcome
 from failwell.gate.postures import NOTHING, wanted_posture
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -89,11 +89,10 @@ def _handed_over(
     row = turn.state.run.get(parent)
     if row is None:
         raise Refused(f"run {parent} is not open")
-    contract = turn.state.contract_of(row.agent)
-    name = turn.state.agent[agent].name
-    if contract is None or not {name, agent} & set(contract.delegates):
+    if not lets_hand_over(turn, row.agent, agent):
         raise Refused(
-            f"the contract of {row.agent} lets it hand no work to {name}", hint="A contract names them in `delegates`."
+            f"the contract of {row.agent} lets it hand no work to {agent}",
+            hint="A contract names them in `delegates`.",
         )
     chain = (*row.chain, row.agent)
     if agent in chain or len(chain) > MAX_CHAIN:

@@ -171,7 +171,12 @@ class Gate:
             run = None
         number = proposal.run if run is not None else None
         renewed, posture = self._postures.in_force(turn, proposal.agent, number)
-        governed = agent is None or agent.authority != "OBSERVED" or ruling.has(*ACTS_UNGOVERNED)
+        # What one governed agent hands over is governed, whoever works on it: a delegation only narrows.
+        chain = () if run is None else tuple((name, state.agent[name].epoch) for name in run.chain)
+        bound = (state.agent[name] for name, _ in chain)
+        governed = (
+            agent is None or any(row.authority != "OBSERVED" for row in (agent, *bound)) or ruling.has(*ACTS_UNGOVERNED)
+        )
         ticket = proposal.ticket if ruling.verdict == "ALLOW" and redeemed.passed else None
         body, secret = _decision(
             turn, proposal, run, ruling, posture, ticket=ticket, governed=governed, evaluator=self.evaluator
@@ -183,7 +188,6 @@ class Gate:
         irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
             state, proposal.agent, proposal.tool
         )
-        chain = () if run is None else tuple((name, state.agent[name].epoch) for name in run.chain)
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
             seq = entries[-1].seq

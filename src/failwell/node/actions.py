@@ -232,9 +232,9 @@ def _ending(end: Ended, settlement: Settlement, method: str, stopped: bool) -> J
         action = turn.state.action.get(end.action)
         if action is None:
             return Plan((), lambda entries: end.action)
-        agent = turn.state.agent.get(action.agent)
-        case = None if agent is None or agent.incident is None else turn.state.incident[agent.incident]
-        if stopped or (case is not None and end.action in case.waiting):
+        bound = [turn.state.agent.get(name) for name in (action.agent, *action.chain)]
+        cases = [turn.state.incident[row.incident] for row in bound if row is not None and row.incident is not None]
+        if stopped or any(end.action in case.waiting for case in cases):
             return ended_by_order(end, method, lambda now: draft_outcome(now, settlement))(turn)
         return settle(settlement)(turn)
 

@@ -186,7 +186,7 @@ class Questions:
 
     def _tell(self, number: int, row: rows.Incident, agent: rows.Agent) -> Account:
         first = min(row.onset_first, row.opened)
-        entries = [entry for entry in self.read(first) if entry.agent == row.agent]
+        entries = _about(self.read(first), row.agent)
         entries = self._decisions_before(first, entries) + entries
         names = self._names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
         return account(
@@ -246,3 +246,21 @@ class Questions:
             {"action": item.action, "agent": item.agent, "executor": item.executor, "ordered": item.ordered}
             for item in self._node.fence.running()
         ]
+
+
+def _about(entries: list[Entry[Any]], agent: str) -> list[Entry[Any]]:
+    """What an incident of `agent` is told from: its own entries, and those of work it handed over that was stopped."""
+    stopped = {
+        action
+        for entry in entries
+        if isinstance(entry.body, kinds.InterruptOrdered) and entry.agent == agent
+        for action in entry.body.actions
+    }
+    return [
+        entry
+        for entry in entries
+        if entry.agent == agent
+        or entry.seq in stopped
+        or getattr(entry.body, "decision", None) in stopped
+        or getattr(entry.body, "action", None) in stopped
+    ]

@@ -65,10 +65,10 @@ def _an(name: str) -> str:
     return f"an {shown}" if shown[0] in "aeiou" and not shown.startswith("url") else f"a {shown}"
 
 
-class _Number(Type):
+class Scaled(Type):
     """`int` has no places and takes JSON numbers only; `money` and `decimal` take decimal text too."""
 
-    __slots__ = ("_places", "_range", "_unit")
+    __slots__ = ("_range", "_unit", "places")
 
     def __init__(self, name: str, places: int, declared: tuple[str, str] | None) -> None:
         shown = [] if name == "int" else [str(places)]
@@ -80,7 +80,8 @@ class _Number(Type):
             shown.append(f"{declared[0]}..{declared[1]}")
         text = f"{name}({', '.join(shown)})" if shown else name
         super().__init__(text, "Long", bounds=bounds, longest=20)
-        self._places = places
+        #: Decimals; the fact counts the smallest unit.
+        self.places = places
         self._range = bounds or (1 - _SAFE, _SAFE - 1)
         self._unit = 10**places
 
@@ -103,9 +104,9 @@ class _Number(Type):
             raise Mismatch(f"not {_an(self.name)}")
         # By decimal text, never by binary value: 98.7 is 9870 cents, and 0.1 + 0.2 has seventeen places.
         try:
-            return _scaled(text, self._places)
+            return _scaled(text, self.places)
         except InputError:
-            raise Mismatch(f"not exact at {self._places} places" if self._places else f"not {_an(self.name)}") from None
+            raise Mismatch(f"not exact at {self.places} places" if self.places else f"not {_an(self.name)}") from None
 
 
 class _Text(Type):
@@ -280,13 +281,13 @@ def _parse_scaled(name: str, parts: list[str]) -> Type:
             f"{name} needs its decimal places, 0 to {_MOST_PLACES[name]}",
             hint=f'Write "{name}(2, 0..10000)".',
         )
-    return _Number(name, places, _parse_range(parts[1]) if len(parts) == 2 else None)
+    return Scaled(name, places, _parse_range(parts[1]) if len(parts) == 2 else None)
 
 
 def _parse_ranged(name: str, inside: str | None) -> Type:
     declared = None if inside is None else _parse_range(inside.strip())
     if name == "int":
-        return _Number("int", 0, declared)
+        return Scaled("int", 0, declared)
     if declared is None:
         return _Text(None)
     if not all(map(_COUNT.fullmatch, declared)) or int(declared[0]) > int(declared[1]) or declared[1] == "0":

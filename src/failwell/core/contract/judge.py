@@ -17,6 +17,7 @@ import msgspec
 from failwell.core import canonical
 from failwell.core.contract.argument import Mismatch, Value, parse_type
 from failwell.core.contract.checks import check
+from failwell.core.contract.expression import parse_when
 from failwell.core.contract.finding import BrokenContract, errors_of
 from failwell.core.contract.floor import Floor, under
 from failwell.core.contract.judgment import (
@@ -29,10 +30,12 @@ from failwell.core.contract.judgment import (
     Situation,
     Verdict,
 )
+from failwell.core.contract.limit_words import bound, wait
 from failwell.core.contract.looking import answers, questions
-from failwell.core.contract.measure import Bound, concerns, in_words, measure
+from failwell.core.contract.measure import Bound, concerns, measure
 from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
 from failwell.core.contract.policy import EvaluationError, compile_policy
+from failwell.core.contract.words import Names, because, names_of, what_would_pass
 from failwell.core.errors import ContractError, InputError
 
 _ACTING = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
@@ -59,9 +62,10 @@ class _Plan:
         if unsound:  # a tool without its clauses would be a tool without bounds
             raise ContractError(f"{tool.tool}: clause {next(iter(unsound))} could fail")
         self.policy = policy
-        self.clauses = {clause.id: _decided_by(clause) for clause in clauses}
+        names = names_of(tool)
+        self.clauses = {clause.id: _by_clause(clause, names) for clause in clauses}
         self.limits = tuple(
-            Bound(limit, _decided_by(limit), tool) for limit in contract.limits if concerns(limit, tool)
+            Bound(limit, _by_limit(limit, tool), tool) for limit in contract.limits if concerns(limit, tool)
         )
         #: (what is affected, argument that names it)
         self.affects: tuple[tuple[str, str], ...] = ()
@@ -279,7 +283,7 @@ def strictest(clauses: Iterable[Decided]) -> Verdict:
 
 
 def _hint(clauses: list[Decided]) -> str:
-    return " ".join(decided.because for decided in clauses if decided.then != "record")
+    return " ".join(decided.mend or decided.because for decided in clauses if decided.then != "record")
 
 
 def _no_authority(authority: str) -> Decided:
@@ -300,12 +304,16 @@ def _reserved(key: str, then: Then, because: str) -> Decided:
     return Decided(id=key, then=then, severity=RESERVED[key], because=because)
 
 
-def _decided_by(rule: Clause | Limit) -> Decided:
-    return Decided(id=rule.id, then=rule.then, severity=rule.severity, because=rule.because or _reason(rule))
+def _by_clause(clause: Clause, names: Names) -> Decided:
+    expr = None if clause.when is None else parse_when(clause.when)
+    return Decided(
+        id=clause.id, then=clause.then, severity=clause.severity,
+        because=clause.because or because(clause, names, expr), mend=what_would_pass(clause, names, expr) or "",
+    )  # fmt: skip
 
 
-def _reason(rule: Clause | Limit) -> str:
-    if isinstance(rule, Clause):
-        word = "denied" if rule.then == "deny" else "for a person to decide"
-        return f"This is {word}." if rule.when is None else f"This is {word} when {rule.when}"
-    return in_words(rule)
+def _by_limit(limit: Limit, tool: Tool) -> Decided:
+    return Decided(
+        id=limit.id, then=limit.then, severity=limit.severity, because=limit.because or bound(limit, tool),
+        mend=wait(limit),
+    )  # fmt: skip

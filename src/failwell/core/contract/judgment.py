@@ -94,12 +94,14 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Decided(msgspec.Struct, frozen=True, kw_only=True):
-    """A clause or limit that spoke. `because` is for people; it shows nothing of the arguments."""
+    """A clause or limit that spoke. `because` is for people; it shows nothing of the arguments. `mend`: what it would
+    take for it not to speak, where that can be said."""
 
     id: str
     then: Then
     severity: Severity
     because: str
+    mend: str = ""
 
 
 class Fact(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 
 from failwell.core import canonical
 from failwell.core.contract.argument import Value
-from failwell.core.contract.duration import format_duration
 from failwell.core.contract.judgment import Decided, Fact, Situation, Use
 from failwell.core.contract.model import Limit, Tool
 from failwell.core.errors import ContractError
@@ -76,24 +75,6 @@ def measure(
         if use.over:
             spoke.append(bound.decided)
     return tuple(uses), spoke
-
-
-def in_words(limit: Limit) -> str:
-    """What a limit says, for whoever meets it."""
-    per = f" in {format_duration(limit.per_us)}" if limit.per_us else ""
-    for_each = f" for the same {', '.join((*limit.keys, *limit.each))}" if limit.keys or limit.each else ""
-    what = {"sum": f"a sum of {limit.at_most} of {limit.sums}", "blast": f"{limit.at_most} that cannot be undone"}
-    if limit.kind == "once_per":
-        return f"Only once{for_each}{per}."
-    if limit.kind == "cooldown":
-        return f"At least {format_duration(limit.per_us)} after the one before{for_each}."
-    if limit.kind == "sequence":
-        return f"Only after {limit.needs} was completed in this run{for_each}."
-    if limit.kind == "concurrent":
-        return f"At most {limit.at_most} at a time{for_each}; wait until one has ended."
-    if limit.kind == "rate":
-        return f"It may be asked for at most {limit.at_most} times{per}{for_each}, allowed or not."
-    return f"At most {what.get(limit.kind, str(limit.at_most))}{per}{for_each}; wait until earlier ones are older."
 
 
 def _text(value: Value | None) -> str:

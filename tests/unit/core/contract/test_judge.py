@@ -62,7 +62,8 @@ def test_a_clause_that_holds_denies_and_says_why() -> None:
     assert judgment.verdict == "DENY"
     assert decided(judgment) == [("refund-ceiling", "deny")]
     assert judgment.clauses[0].severity == "major"
-    assert judgment.hint == "Above 200 EUR a human refunds."
+    assert judgment.clauses[0].because == "Above 200 EUR a human refunds."
+    assert judgment.hint == "It would pass refund-ceiling if amount is at most 200.00."
     assert taken(judgment) == []
 
 

@@ -195,17 +195,13 @@ def own_limit(use: kinds.Use, agent: str) -> str:
 @_folds(kinds.Decision2)
 def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
     agent = str(entry.agent)
-    held = tuple(
-        rows.Held(getattr(use, "agent", agent), own_limit(use, agent), use.key, getattr(use, "adds", 1))
-        for use in body.uses
-        if use.reserved
-    )
     governed = getattr(body, "governed", True)
     # A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
     strange = any(clause.id in NO_TOOL for clause in body.clauses)
     state.decided = (entry.seq, "" if strange else body.tool)
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open") if governed else "open"
     limit_us = state.limit_us(at_us)
+    held = _held(agent, body, may_run=settled == "open")
     row = rows.Action(
         agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled,
         limit_us=limit_us, customer=body.customer, governed=governed, ticket=getattr(body, "ticket", None),
@@ -218,8 +214,21 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
         elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
             raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
     state.reserve(entry.seq, limit_us, held)
-    if settled != "open":
+    if settled == "open":
+        state.begin(held)
+    else:
         state.forget("action", entry.seq)
+
+
+def _held(agent: str, body: kinds.Decision, *, may_run: bool) -> tuple[rows.Held, ...]:
+    """What a decision took of limits, and what a later one stands on once its action is completed."""
+    if not isinstance(body, kinds.Decision2):
+        return tuple(rows.Held(agent, use.limit, use.key, 1, "count") for use in body.uses if use.reserved)
+    return tuple(
+        rows.Held(use.agent, own_limit(use, agent), use.key, use.adds, use.measure)
+        for use in body.uses
+        if use.reserved or (may_run and use.measure == "gives")
+    )
 
 
 @_folds(kinds.Outcome)
@@ -231,6 +240,9 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
         raise Corrupt(f"entry {entry.seq} says that action {body.decision} is {body.state!r}, which is no outcome")
     if body.state == "blocked":  # proved not started: only this gives a reservation back (D6)
         state.release(row, body.decision, entry.seq)
+    elif body.state == "completed":
+        state.complete(row)
+    state.begin(row.held, -1)
     state.put("action", body.decision, replace(row, state=body.state))
     state.forget("action", body.decision)
 

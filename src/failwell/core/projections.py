@@ -22,6 +22,12 @@ from failwell.core.windows import EVER, NEVER, Past, Window
 KEPT_WINDOWS = 20_000
 KEPT_ROWS = 4096
 KEPT_POSTURES = 4096
+#: Completed actions of one run that a later one can stand on; of more the oldest are forgotten, which denies.
+KEPT_DONE = 500
+#: What a limit is used stands in the decision; a sum that is only recorded can grow beyond what an entry can hold.
+MOST_USED = 2**53 - 1
+#: Kinds of limit that no window keeps: what is going on now, what was completed in the run, what completes it.
+_NO_WINDOW = frozenset({"concurrent", "sequence", "gives"})
 
 _Place = TypeVar("_Place")
 
@@ -53,6 +59,8 @@ class Projections:
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], Window] = {}
+        #: How many open actions hold a limit of what may run at a time, by its place.
+        self.going: dict[tuple[str, str, str | None], int] = {}
         self.incidents = 0
         self.holds = 0
         self.pages = 0
@@ -121,12 +129,24 @@ class Projections:
         )
 
     def used(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> int:
+        """How many reservations of a limit are younger than `per_us` (0: how many there ever were)."""
+        return self._asked(agent, limit, key, now_us, per_us).used(now_us, per_us)
+
+    def _asked(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> Window:
         window = self.limit_window(agent, limit, key, now_us - per_us if per_us else EVER)
         window.asked_us = max(window.asked_us, per_us or NEVER)
-        return window.used(now_us, per_us)
+        return window
 
     def measured(self, agent: str, limit: Limit, key: str | None, now_us: int, run: int | None) -> int:
         """How far a limit of `agent` is used for `key` at limit time `now_us`, before an action in `run`."""
+        if limit.sums is not None:
+            window = self._asked(agent, limit.id, key, now_us, limit.per_us)
+            return min(window.total(now_us, limit.per_us), MOST_USED)
+        if limit.kind == "concurrent":
+            return self.going.get((agent, limit.id, key), 0)
+        if limit.kind == "sequence":
+            row = None if run is None else self.run.get(run)
+            return 0 if row is None else int(done_word(agent, limit.id, key) in row.done)
         return self.used(agent, limit.id, key, now_us, limit.per_us)
 
     def floors_of(self, agent: str) -> tuple[contracts.Floor, ...]:
@@ -208,6 +228,8 @@ class Projections:
         for key, row in stored:
             if _stays(self, table, key, row):
                 memory[key] = row
+                if table == "action":
+                    self.begin(row.held)
 
     def recall(self, table: str, stored: Iterable[tuple[Any, Any]]) -> None:
         """Count the actions and signals that `past` does not reach, after the open runs were loaded."""
@@ -217,23 +239,43 @@ class Projections:
                 continue
             if row.run is not None and row.run in self.calls:
                 self.call(row.run, row.call, key)
-            if row.held and row.state != "blocked":
-                self.reserve(key, row.limit_us, row.held)
+            if row.held:
+                self.reserve(key, row.limit_us, row.held, blocked=row.state == "blocked")
 
     def call(self, run: int, call: str, seq: int) -> None:
         """An open run asked for `call` at entry `seq`; a denied re-use of an id never takes the first one's place."""
         self.calls[run].setdefault(call, seq)
 
-    def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...]) -> None:
+    def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...], *, blocked: bool = False) -> None:
+        """Count what the action `seq` took at limit time `at_us`; a blocked one keeps what no proof gives back."""
         for item in held:
-            self._window(self.windows, (item.agent, item.limit, item.key)).reserve(at_us, seq)
+            if item.measure not in _NO_WINDOW and not (blocked and given_back(item)):
+                self._window(self.windows, (item.agent, item.limit, item.key)).reserve(at_us, seq, item.adds)
 
     def release(self, row: rows.Action, seq: int, by: int) -> None:
         """Entry `by` proves that the action `seq` never started: it gives back what it reserved (D6)."""
         for item in row.held:
-            window = self._window(self.windows, (item.agent, item.limit, item.key))
-            window.release(seq)
-            window.touched = max(window.touched, by)
+            if given_back(item):
+                window = self._window(self.windows, (item.agent, item.limit, item.key))
+                window.release(seq)
+                window.touched = max(window.touched, by)
+
+    def begin(self, held: tuple[rows.Held, ...], step: int = 1) -> None:
+        """An action is open from now on (with `step` -1: no longer), which counts among those at a time."""
+        for item in held:
+            if item.measure == "concurrent":
+                place = (item.agent, item.limit, item.key)
+                self.going[place] = self.going.get(place, 0) + step
+                if not self.going[place]:
+                    del self.going[place]
+
+    def complete(self, row: rows.Action) -> None:
+        """An action was completed: note in its run what a later one may stand on. Of closed runs nothing is noted."""
+        run = None if row.run is None else self.run.get(row.run)
+        given = [done_word(item.agent, item.limit, item.key) for item in row.held if item.measure == "gives"]
+        if run is not None and given:
+            done = (*(word for word in run.done if word not in given), *dict.fromkeys(given))
+            self.change("run", row.run, done=done[-KEPT_DONE:])
 
     def note_signal(self, seq: int, row: rows.SignalRow) -> None:
         self._window(self.signals_of, (row.agent, row.signal)).reserve(row.at_us, seq)
@@ -248,6 +290,16 @@ class Projections:
         size, limit_us = self.past.size, self.limit_us(now_us)
         _let_go(self.windows, size, limit_us)
         _let_go(self.signals_of, size, now_us)
+
+
+def given_back(item: rows.Held) -> bool:
+    """Whether the proof that an action never started gives this back: it was asked for all the same (rate)."""
+    return item.measure not in _NO_WINDOW and item.measure != "rate"
+
+
+def done_word(agent: str, limit: str, key: str | None) -> str:
+    """How a run remembers that what a sequence needs was completed; no agent's id and no limit's has a space."""
+    return f"{agent} {limit}" if key is None else f"{agent} {limit} {key}"
 
 
 def _let_go(windows: dict[Any, Window], size: int, now_us: int) -> None:

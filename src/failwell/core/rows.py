@@ -116,7 +116,7 @@ class FloorRow(Row, frozen=True, kw_only=True):
 class Run(Row, frozen=True, kw_only=True):
     """`chain`: the agents that handed the run over, from the first on. `posture` is its own, where it declared one.
 
-    `done`: what a later action may need to stand on, `LIMIT` or `LIMIT KEY`.
+    `done`: what a later action may need to stand on, `AGENT LIMIT` or `AGENT LIMIT KEY`, the newest last.
     """
 
     agent: str
@@ -133,12 +133,16 @@ class Run(Row, frozen=True, kw_only=True):
 
 
 class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """What an action took of one limit: whose limit it is, its id, the key it is kept per, how much."""
+    """What an action took of one limit: whose limit it is, its id, the key it is kept per, how much, and its kind.
+
+    `measure` gives: the action is one that a sequence needs, and took nothing.
+    """
 
     agent: str
     limit: str
     key: str | None
     adds: int
+    measure: str
 
 
 class Action(Row, frozen=True, kw_only=True):

@@ -26,7 +26,7 @@ from failwell.storage import files
 
 NAME = "index.db"
 #: Shape of the index; any other is thrown away.
-SHAPE = 1
+SHAPE = 2
 #: Entries taken in one transaction: the ledger's log cannot be moved into its file for so long.
 PAGE = 2000
 #: How long a follower waits after a failure.
@@ -162,16 +162,16 @@ class Index:
 
     def reserved(
         self, agent: str, limit: str, key: str | None, *, after_us: int, upto_us: int, before: int
-    ) -> list[tuple[int, int]]:  # fmt: skip
-        """(limit time, entry) of the reservations in that time and before that entry, oldest first (`Past`)."""
-        sql = f"SELECT at_us, seq FROM reserved WHERE agent = {_AGENT} AND what = ? AND key = ? AND {_BETWEEN}"  # noqa: S608
+    ) -> list[tuple[int, int, int]]:  # fmt: skip
+        """(limit time, entry, how much) of the reservations in that time, before that entry, oldest first (`Past`)."""
+        sql = f"SELECT at_us, seq, adds FROM reserved WHERE agent = {_AGENT} AND what = ? AND key = ? AND {_BETWEEN}"  # noqa: S608
         return self._ask(sql, agent, limit, key or "", after_us, upto_us, before)
 
     def raised(
         self, agent: str, signal: str, *, after_us: int, upto_us: int, before: int
-    ) -> list[tuple[int, int]]:  # fmt: skip
-        """(time, entry) of the signals in that time and before that entry, oldest first (`Past`)."""
-        sql = f"SELECT at_us, seq FROM raised WHERE agent = {_AGENT} AND what = ? AND {_BETWEEN}"  # noqa: S608
+    ) -> list[tuple[int, int, int]]:  # fmt: skip
+        """(time, entry, 1) of the signals in that time and before that entry, oldest first (`Past`)."""
+        sql = f"SELECT at_us, seq, 1 FROM raised WHERE agent = {_AGENT} AND what = ? AND {_BETWEEN}"  # noqa: S608
         return self._ask(sql, agent, signal, after_us, upto_us, before)
 
     def calls(self, run: int) -> list[tuple[str, int]]:

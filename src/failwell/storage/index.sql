@@ -28,6 +28,7 @@ CREATE TABLE reserved (            -- what an action took of a limit, '' where t
     key   TEXT    NOT NULL,
     at_us INTEGER NOT NULL,
     seq   INTEGER NOT NULL,
+    adds  INTEGER NOT NULL,       -- how much
     PRIMARY KEY (agent, what, key, at_us, seq)
 ) STRICT, WITHOUT ROWID;
 

@@ -15,10 +15,13 @@ SELECT a.row ->> '$.run' AS run, a.key
 FROM ledger.action a
 WHERE a.key >= :first AND a.key < :end AND run IS NOT NULL;
 
+-- What is held of a limit at a time, and what a sequence stands on, is told by open actions and open runs. That an action
+-- was asked for (rate) is so whatever came of it.
 INSERT INTO reserved
-SELECT g.id, h.value ->> 1, coalesce(h.value ->> 2, ''), a.row ->> '$.limit_us', a.key
+SELECT g.id, h.value ->> 1, coalesce(h.value ->> 2, ''), a.row ->> '$.limit_us', a.key, h.value ->> 3
 FROM ledger.action a, json_each(a.row, '$.held') h JOIN agent g ON g.name = h.value ->> 0
-WHERE a.key >= :first AND a.key < :end AND a.row ->> '$.state' <> 'blocked';
+WHERE a.key >= :first AND a.key < :end AND h.value ->> 4 NOT IN ('concurrent', 'sequence', 'gives')
+      AND (a.row ->> '$.state' <> 'blocked' OR h.value ->> 4 = 'rate');
 
 -- What an earlier action reserved is given back by an outcome in this page: it was proved not to have started.
 -- Entries are canonical JSON, in which a quote inside a text is escaped: what is looked for stands for itself.
@@ -27,7 +30,7 @@ DELETE FROM reserved WHERE (agent, what, key, at_us, seq) IN (
     FROM ledger.entry e JOIN ledger.action a ON a.key = CAST(e.data AS TEXT) ->> '$.body.decision',
          json_each(a.row, '$.held') h JOIN agent g ON g.name = h.value ->> 0
     WHERE e.seq >= :first AND e.seq < :end AND instr(e.data, CAST('"kind":"outcome"' AS BLOB))
-          AND CAST(e.data AS TEXT) ->> '$.body.state' = 'blocked'
+          AND CAST(e.data AS TEXT) ->> '$.body.state' = 'blocked' AND h.value ->> 4 <> 'rate'
 );
 
 INSERT INTO raised

@@ -12,7 +12,8 @@ from failwell.core.errors import FailwellError
 class Verdict:
     """A decided action. `verdict` is ALLOW, DENY or ESCALATE; `entry` its number in the ledger.
 
-    `repeated`: this call id was decided before, nothing runs again, and `state` says what came of it then.
+    `repeated`: this call id was decided before, nothing runs again, and `state` says what came of it then. `governed`
+    false: the agent is OBSERVED, and the action runs whatever the verdict is.
     """
 
     verdict: str
@@ -23,10 +24,16 @@ class Verdict:
     entry: int
     repeated: bool = False
     state: str = "open"
+    governed: bool = True
 
     @property
     def allowed(self) -> bool:
         return self.verdict == "ALLOW"
+
+    @property
+    def may_start(self) -> bool:
+        """Whether the action runs: allowed, or of an agent that is not governed."""
+        return self.allowed or not self.governed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,4 +94,5 @@ def read_verdict(raw: dict[str, Any]) -> Verdict:
     return Verdict(
         verdict=raw["verdict"], clauses=tuple(raw["clauses"]), because=raw["because"], hint=raw["hint"],
         ticket=raw["ticket"], entry=raw["entry"], repeated=raw["repeated"], state=raw["state"],
+        governed=raw["governed"],
     )  # fmt: skip

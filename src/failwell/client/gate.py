@@ -302,10 +302,8 @@ def _taken(arguments: dict[str, Any] | None, more: dict[str, Any]) -> tuple[str 
 
 def _runnable(verdict: Verdict) -> Verdict:
     """The verdict, if it lets the action run now; Denied, Escalated or Error otherwise."""
-    if verdict.verdict == "ESCALATE":
-        raise Escalated(verdict)
-    if verdict.verdict != "ALLOW":
-        raise Denied(verdict)
+    if not verdict.may_start:
+        raise Escalated(verdict) if verdict.verdict == "ESCALATE" else Denied(verdict)
     if verdict.repeated:
         raise Error(
             f"this call was decided before (entry {verdict.entry}) and is {verdict.state}: it does not run again",

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import kinds, orders, rows
+from failwell.core import adoption, kinds, orders, rows
 from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -331,7 +331,8 @@ def _interrupt_ordered(state: Projections, entry: Entry[Any], body: kinds.Interr
         return
     waiting = tuple(sorted({*state.incident[body.incident].waiting, *body.actions}))
     _mark(state, body.incident, "ORDERED", entry.seq, waiting=waiting)
-    if not waiting:
+    # No order of ours stops an agent that no gate stands before: only its vendor can say that its access is gone.
+    if not waiting and not (entry.agent in state.agent and state.agent[entry.agent].detect_only):
         _mark(state, body.incident, "STOPPED", entry.seq)
 
 
@@ -421,3 +422,6 @@ def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledge
 @_folds(kinds.ReleaseProposed)
 def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed, at_us: int) -> None:
     _mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)
+
+
+FOLDS.update(adoption.FOLDS)

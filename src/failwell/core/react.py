@@ -64,10 +64,20 @@ def _after_unconfirmed(state: State, entry: Entry[Any], body: kinds.InterruptUnc
 
 
 def _after_effect(state: State, entry: Entry[Any], body: kinds.EffectWitnessed) -> tuple[Draft, ...]:
-    """An effect without a verdict went round the gate: the hard form of silent failure (R5)."""
-    if body.decision is not None or entry.agent not in state.agent:
+    """An effect without a verdict went round the gate: the hard form of silent failure (R5).
+
+    A detect-only agent has no gate to go round: its effects are counted as not governed.
+    """
+    if body.decision is not None or entry.agent not in state.agent or state.agent[entry.agent].detect_only:
         return ()
     return (draft_signal(state, entry, "bypass", "critical"),)
+
+
+def _after_revoked(state: State, entry: Entry[Any], body: kinds.AccessRevoked) -> tuple[Draft, ...]:
+    """An agent that keeps its access is not stopped, whatever was ordered."""
+    if body.state == "confirmed" or entry.agent not in state.agent:
+        return ()
+    return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
 
 
 def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Draft, ...]:
@@ -87,13 +97,20 @@ def draft_signal(state: State, about: Entry[Any], signal: str, severity: str) ->
     now_us = state.last_at_us
     row = state.agent.get(agent)
     rule, at_least, response = _respond(state, agent, signal, severity, now_us)
-    governed = row is not None and state.mode == "live"
-    applied = governed and bool(set(response) - {"record"})
+    acts = row is not None and state.mode == "live" and _governed(row.authority, about.body)
+    applied = acts and bool(set(response) - {"record"})
     body = kinds.Signal(
         by=ACTOR, signal=signal, severity=severity, about=about.seq, count=at_least, rule=rule, response=response,
         applied=applied,
     )  # fmt: skip
     return Draft(body=body, actor=ACTOR, agent=agent, run=about.run, refs=(about.seq,))
+
+
+def _governed(authority: str, about: Any) -> bool:
+    """Whether rules act on what `about` tells. Of an OBSERVED agent they record what they would have done (D25)."""
+    if isinstance(about, kinds.Decision2):
+        return about.governed
+    return authority != "OBSERVED"
 
 
 def _respond(
@@ -259,6 +276,7 @@ _REACTIONS: dict[type, _Reaction] = {
     kinds.Decision2: _after_decision,
     kinds.InterruptUnconfirmed: _after_unconfirmed,
     kinds.EffectWitnessed: _after_effect,
+    kinds.AccessRevoked: _after_revoked,
     kinds.Signal: _after_signal,
     kinds.IncidentOpened: _after_opened,
 }

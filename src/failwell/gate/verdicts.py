@@ -18,6 +18,7 @@ from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
+from failwell.gate.adoption import observation_over
 from failwell.gate.judging import ACTS_UNGOVERNED, Judges, Ruling
 from failwell.gate.postures import Postures
 from failwell.gate.tickets import NO_TICKET, Redeemed, redeem
@@ -140,7 +141,7 @@ class Gate:
             return self._refuse(turn, proposal, UNHEALTHY, f"Failwell itself is not healthy: {parts}.")
         agent = state.agent.get(proposal.agent)
         run = state.run.get(proposal.run) if proposal.run is not None else None
-        barred = _barred(proposal, agent, run)
+        barred = _barred(turn, proposal, agent, run)
         if barred is not None or agent is None or agent.contract is None or run is None:
             return self._refuse(turn, proposal, *(barred or ("evaluation.error", "")))
         try:
@@ -201,7 +202,9 @@ class Gate:
         return Plan((*renewed, draft), answer)
 
 
-def _barred(proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None) -> tuple[str, str] | None:
+def _barred(
+    turn: Turn, proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None
+) -> tuple[str, str] | None:  # fmt: skip
     """The clause and the reason for which no contract has to be asked; None where one has to be."""
     if agent is None:
         return "agent.unknown", "This agent is not registered here."
@@ -209,6 +212,11 @@ def _barred(proposal: Proposal, agent: rows.Agent | None, run: rows.Run | None) 
         return "agent.detect-only", "This agent is registered as one that no gate stands before."
     if run is None or run.agent != proposal.agent:
         return "run.unknown", "The action names no open run of this agent."
+    for name in (*run.chain, proposal.agent):
+        # Attack: nobody writes down that an observation is over. It ends on its date all the same.
+        row = turn.state.agent[name]
+        if observation_over(row, turn.now_us):
+            return "authority.observed", f"The observation of {row.name} is over: it is governed from now on."
     if agent.contract is None:
         return "contract.absent", "No contract is adopted for this agent."
     return None

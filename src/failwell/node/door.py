@@ -306,7 +306,7 @@ class Connection(asyncio.Protocol):
         verdict = await decided
         if verdict.repeated:
             return await self._told_again(verdict)
-        if verdict.verdict == "ALLOW" and verdict.irreversible:
+        if verdict.may_start and verdict.irreversible:
             try:
                 await sealed(self._node.writer.seals, verdict.entry)
             except FailwellError as error:
@@ -320,7 +320,7 @@ class Connection(asyncio.Protocol):
         Attack: ask twice. The first question waits for the seal, the second carries the leave off without one, or with
         one that comes just after the first was refused.
         """
-        if verdict.verdict != "ALLOW" or verdict.state != "open" or not verdict.irreversible:
+        if not verdict.may_start or verdict.state != "open" or not verdict.irreversible:
             return verdict
         await sealed(self._node.writer.seals, verdict.entry)
         if await self._node.questions.look(lambda state: verdict.entry in state.action):

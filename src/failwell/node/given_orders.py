@@ -16,7 +16,7 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
-from failwell.gate import registry
+from failwell.gate import adoption, registry
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
@@ -78,6 +78,8 @@ class GivenOrders:
             "release.approve": lambda: response_orders.approve_release(last, verify_order),
             "person.enrol": lambda: self._enrol(last, request),
             "agent.register": lambda: self._register(last),
+            "agent.observe": lambda: adoption.observe(last, verify_order),
+            "agent.govern": lambda: adoption.govern(last, verify_order),
             "host.register": lambda: registry.register_host(last, verify_order),
             "config.apply": lambda: self._configure(last),
             "contract.adopt": lambda: self._adopt(signed, request),

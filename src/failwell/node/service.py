@@ -26,7 +26,7 @@ from failwell.gate.verdicts import Gate, Verdict
 from failwell.identity.persons import verify_order
 from failwell.ledger.book import Book
 from failwell.ledger.heads import Heads
-from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
 from failwell.node.alarm import Alarm
@@ -40,6 +40,7 @@ from failwell.node.assembly import (
 )
 from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
+from failwell.node.duties import Duties
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
 from failwell.node.guarding import AbsentGuard, open_guard, sealed
@@ -56,8 +57,6 @@ from failwell.response.letters import Letter, incident_letter
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
-#: How often ledger time is held against the wall clock.
-CLOCK_S = 5.0
 #: Executor classes from the surest stop to none.
 STRENGTH = ("fenced", "supervised", "transactional", "cooperative", "unstoppable")
 #: How often a start looks again whether `orders/` was read, before it is refused.
@@ -126,7 +125,8 @@ class Node:
         self._uncontained: dict[str, kinds.Signal] = {}
         self._connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
-        self._busy_at = self._clock_at = 0.0
+        self._busy_at = 0.0
+        self.duties = Duties(self)
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
         self.storage.follow()
@@ -177,7 +177,7 @@ class Node:
         if isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
             if body.now in ("SUSPENDED", "RETIRED"):
                 self.fence.close(entry.agent, body.epoch)
-            elif body.now == "RESTRICTED":
+            elif body.now == "RESTRICTED" or body.was == "OBSERVED":
                 self.fence.bump(entry.agent, body.epoch)
         elif isinstance(body, kinds.InterruptOrdered):
             self.runner.freeze(body.actions)
@@ -190,6 +190,7 @@ class Node:
                 self.runner.interrupt(body.actions)
             elif isinstance(body, kinds.AuthorityChanged) and entry.agent is not None:
                 self.fence.set(entry.agent, body.now, body.epoch)
+                self.duties.revoker.wake()
             elif isinstance(body, kinds.HoldPlaced):
                 self.writer.seals.wait(entry.seq + 1)  # triggered, not awaited: what is held is pinned at once
             elif isinstance(body, kinds.PageQueued | kinds.InterruptConfirmed | kinds.InterruptUnconfirmed):
@@ -249,7 +250,9 @@ class Node:
         A tool that the settings declare runs as declared there. What the contract declares must be what this way of
         executing can give (D8): a stop that was promised and cannot be delivered is refused before, not excused after.
         """
-        tool = await self.questions.look(lambda state: _declared(state, verdict.agent, verdict.tool))
+        tool = None
+        if verdict.governed:  # what a contract promises of an OBSERVED agent's tools is not enforced
+            tool = await self.questions.look(lambda state: _declared(state, verdict.agent, verdict.tool))
         given = "cooperative" if how == "begin" else "supervised"
         if tool is not None and tool.executor is not None and STRENGTH.index(given) > STRENGTH.index(tool.executor):
             raise Refused(
@@ -335,6 +338,7 @@ class Node:
                 if limit_s and self._idle_for() > limit_s:
                     break
         finally:
+            await self.duties.end()
             server.close()
             self.workspace.socket.unlink(missing_ok=True)
 
@@ -353,14 +357,8 @@ class Node:
             for agent, signal in uncontained.items():
                 self._contain(agent, signal)
             await self.wait_for_orders()
+            await self.duties.tick(self._loop.time())
             await reader.read()
-            if self._loop.time() >= self._clock_at:
-                self._clock_at = self._loop.time() + CLOCK_S
-                await self.writer.submit_async(self._drift)
-
-    def _drift(self, turn: Turn) -> Plan[None]:
-        draft = self.writer.book.drift_draft()
-        return Plan(() if draft is None else (draft,), _nothing)
 
     def _idle_for(self) -> float:
         now = self._loop.time()

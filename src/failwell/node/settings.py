@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -74,6 +74,20 @@ class ToolSettings(Section, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class RevocationSettings(Section, frozen=True, kw_only=True):
+    """How the access of a detect-only agent is taken away when it is suspended, and how its vendor confirms that.
+
+    `command` takes it away. `confirm` asks afterwards: it ends with 0 only where access is gone. `answer` is the line
+    that says so, in the output of `confirm` or, without one, of `command`. With neither nothing is ever confirmed.
+    """
+
+    command: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)]
+    confirm: Annotated[tuple[str, ...], msgspec.Meta(min_length=1)] | None = None
+    answer: Annotated[str, msgspec.Meta(min_length=1)] | None = None
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 10_000
+    env: dict[str, str] = {}
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """Everything an operator may set; each section may be left out."""
 
@@ -81,6 +95,7 @@ class Settings(Section, frozen=True, kw_only=True):
     mail: MailSettings | None = None
     witness: dict[str, WitnessSettings] = {}
     tools: dict[str, ToolSettings] = {}
+    revocation: dict[str, RevocationSettings] = {}
 
 
 DEFAULT_TEXT = """\
@@ -107,6 +122,10 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 
 # [tools."notices.send"]   # what runs for a tool
 # command = ["/usr/local/bin/send-notice"]
+
+# [revocation.vendor-bot]  # how a detect-only agent loses its access when it is suspended
+# command = ["/usr/local/bin/vendor", "tokens", "revoke", "vendor-bot"]
+# confirm = ["/usr/local/bin/vendor", "tokens", "is-revoked", "vendor-bot"]  # ends with 0 once access is gone
 """
 
 
@@ -130,11 +149,19 @@ def read_settings(workspace: Path) -> Settings:
         raise InputError(f"{path} cannot be read: {error}") from error
 
 
+#: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
+#: alone changes no settings in force.
+_TABLES = ("witness", "tools", "revocation")
+_LATER = ("revocation",)
+
+
 def settings_text(settings: Settings) -> str:
     """Canonical JSON of the settings, as it stands in the ledger. Keys outside the profile (tool names) go as pairs."""
     built = msgspec.to_builtins(settings)
-    for table in ("witness", "tools"):
+    for table in _TABLES:
         built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
+        if table in _LATER and not built[table]:
+            del built[table]
     return canonical.encode(built).decode()
 
 
@@ -148,9 +175,9 @@ def _pairs(fields: dict[str, object]) -> dict[str, object]:
 def settings_from_text(text: str) -> Settings:
     """The settings of a `config` entry."""
     built = canonical.decode(text.encode())
-    for table in ("witness", "tools"):
+    for table in _TABLES:
         built[table] = {
             name: {key: dict(value) if key == "env" else value for key, value in fields.items()}
-            for name, fields in built[table]
+            for name, fields in built.get(table, ())
         }
     return msgspec.convert(built, Settings, strict=True)

@@ -1,0 +1,47 @@
+"""What the node does by the clock: a wall clock that was set is noticed, an observation ends, access is taken away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from failwell.gate.adoption import end_observations
+from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.node.revoking import Revoker
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+#: How often it is looked whether an observation is over. Until it is written down, each action is denied for it.
+OVER_S = 1.0
+#: How often ledger time is held against the wall clock.
+CLOCK_S = 5.0
+
+
+class Duties:
+    """`tick` is called every fraction of a second by the node's loop; `end` when it stops."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self.revoker = Revoker(node)
+        self._over_at = self._clock_at = 0.0
+
+    async def tick(self, now_s: float) -> None:
+        """What is due at `now_s` of the loop's clock. Raises FailwellError where the ledger does not take it."""
+        if self._node.writer.read_only is not None:
+            return
+        await self.revoker.tick(now_s)
+        if now_s >= self._over_at:
+            self._over_at = now_s + OVER_S
+            # It takes authority away, so it waits for nothing (I8).
+            await self._node.writer.submit_async(end_observations, CONTAINMENT)
+        if now_s >= self._clock_at:
+            self._clock_at = now_s + CLOCK_S
+            await self._node.writer.submit_async(self._drift)
+
+    def _drift(self, turn: Turn) -> Plan[None]:
+        draft = self._node.writer.book.drift_draft()
+        return Plan(() if draft is None else (draft,), lambda entries: None)
+
+    async def end(self) -> None:
+        """Stop what is under way; the next start takes it up again."""
+        await self.revoker.end()

@@ -1,4 +1,4 @@
-"""What the records of a contract must mean together: names, types, clauses, limits, signals, path.
+"""What the records of a contract must mean together: names, people, tools, clauses, limits, signals, path.
 
 Adopting a text and compiling stored bytes pass the same checks, so that a contract that never was a text
 is held to the same rules. Errors keep it from being adopted; warnings say where a bound is weaker than a
@@ -11,26 +11,23 @@ import re
 from datetime import date
 
 from failwell.core.contract import model
-from failwell.core.contract.argument import parse_type
 from failwell.core.contract.finding import Finding
-from failwell.core.contract.reader import Notes
+from failwell.core.contract.notes import Notes
 from failwell.core.contract.rule_checks import RuleChecks
-from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, Path, Scope, Types, meant
-from failwell.core.errors import ContractError, InputError
+from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, NAME, PERSON, Path, Scope, Types, meant
+from failwell.core.contract.tool_checks import ToolChecks
+from failwell.core.errors import ContractError
 
-_NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
-# ASCII alone: `payments.refund` with a Cyrillic letter must not look listed.
-_TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
-# Lower case, since facts are keys of entries; a letter first, since Cedar's JSON gives names like __entity
-# a meaning.
-_ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _SPIFFE = re.compile(r"spiffe://[a-z0-9](?:[a-z0-9._-]{0,253}[a-z0-9])?(?:/[A-Za-z0-9._-]{1,128}){1,16}")
-_PERSON = re.compile(r"(?:team:)?[a-z0-9][a-z0-9._@-]{0,127}")
+_PRINCIPAL = re.compile(r"[a-z][a-z0-9-]{0,31}(?::[!-~]{1,128})?")
+_REVIEWER = re.compile(r"(?:role:)?[a-z0-9][a-z0-9._@-]{0,127}")
 _LABEL = re.compile(r"[a-z0-9_.-]{1,64}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-_MAX_PUBLIC_BYTES = 32_768
-_BYTES_PER_CHARACTER = 6  # a control character is written \u0001
+#: The roles that a person can have.
+_ROLES = ("approver", "operator", "reviewer")
+_SHORTEST_DECISION_US = 60_000_000
+_LONGEST_DECISION_US = 30 * 86_400_000_000
 
 
 def check(contract: model.Contract) -> tuple[Finding, ...]:
@@ -45,28 +42,29 @@ def note_problems(contract: model.Contract, notes: Notes) -> None:
     types: dict[str, Types] = {}
     whole = _Whole(contract, notes, types)
     whole.header()
-    whole.tools()
+    whole.people()
+    ToolChecks(contract, notes, types).all()
     RuleChecks(contract, notes, types).all()
     whole.escalation()
     whole.size()
 
 
 class _Whole(Scope):
-    """The head, the tools and the path of escalation."""
+    """The head, the people and the path of escalation."""
 
     # ---- the head ----------------------------------------------------------------------------------------
 
     def header(self) -> None:
         contract = self.contract
-        self.spelled(("contract",), "The contract's name", contract.contract, _NAME, "refund-bot")
-        self.spelled(("owner",), "The owner", contract.owner, _NAME, "payments-owner")
-        agent = _SPIFFE if contract.agent.startswith("spiffe:") else _NAME
+        self.spelled(("contract",), "The contract's name", contract.contract, NAME, "refund-bot")
+        self.spelled(("owner",), "The owner", contract.owner, NAME, "payments-owner")
+        agent = _SPIFFE if contract.agent.startswith("spiffe:") else NAME
         self.spelled(("agent",), "The agent", contract.agent, agent, "refund-bot or spiffe://shop.example/refund-bot")
         self.spelled(
             ("on_suspend", "unfinished_runs"),
             "Who gets unfinished runs",
             contract.unfinished_runs,
-            _PERSON,
+            PERSON,
             "team:payments",
         )
         if not 1 <= contract.version <= MAX_COUNT:
@@ -104,110 +102,58 @@ class _Whole(Scope):
                 "Write a later day for until.",
             )
 
+    # ---- people and other agents -------------------------------------------------------------------------
+
+    def people(self) -> None:
+        """Principals, delegates and reviewers."""
+        contract = self.contract
+        own = {contract.agent, contract.agent.rsplit("/", 1)[-1]}
+        for number, name in enumerate(contract.principals):
+            self.spelled(("principals", number), f"The principal {name!r}", name, _PRINCIPAL, "user or user:anna")
+            if name.partition(":")[0] in contract.principals and ":" in name:
+                reason = f"{name.partition(':')[0]} stands for all of them."
+                self.warn(("principals", number), f"The principal {name} bounds nothing.", reason, "Keep one of them.")
+        for number, name in enumerate(contract.delegates):
+            self.spelled(("delegates", number), f"The delegate {name!r}", name, NAME, "mail-bot")
+            if name in own:
+                reason = "Work that it hands to itself leaves no trace of who asked."
+                self.error(("delegates", number), "The agent is its own delegate.", reason, "Name other agents.")
+        for field, names in (("principals", contract.principals), ("delegates", contract.delegates)):
+            if len(set(names)) != len(names):
+                self.error((field,), f"{field} holds a name twice.", "Once is enough.", "Name each once.")
+        if contract.oversight is not None:
+            self._oversight(contract.oversight)
+
+    def _oversight(self, oversight: model.Oversight) -> None:
+        path: Path = ("oversight", "reviewers")
+        for number, name in enumerate(oversight.reviewers):
+            self.spelled((*path, number), f"The reviewer {name!r}", name, _REVIEWER, "anna or role:reviewer")
+            role = name.removeprefix("role:")
+            if role != name and role not in _ROLES:
+                mend = meant(role, _ROLES) or f"Roles are: {', '.join(_ROLES)}."
+                self.error((*path, number), f"Nobody has the role {role}.", "Nobody would answer.", mend)
+        if len(set(oversight.reviewers)) != len(oversight.reviewers):
+            self.error(path, "reviewers holds a name twice.", "Once is enough.", "Name each once.")
+        if oversight.reviewers == (self.contract.owner,):
+            self.warn(
+                path,
+                "The owner is the only reviewer.",
+                "Who answers for the agent would approve what it asks.",
+                "Name another person, or role:reviewer.",
+            )
+        if not _SHORTEST_DECISION_US <= oversight.decide_within_us <= _LONGEST_DECISION_US:
+            self.error(
+                ("oversight", "decide_within"),
+                "decide_within is out of range.",
+                "A person needs a minute, and a question of a month ago is another one.",
+                "Write 1m to 30d, such as decide_within: 24h.",
+            )
+
     def size(self) -> None:
         try:
             model.to_canonical(self.contract)
         except ContractError as error:
             self.error((), "The contract is too large.", f"{error.message}.", "Split it, or shorten its texts.")
-
-    # ---- tools -------------------------------------------------------------------------------------------
-
-    def tools(self) -> None:
-        if not self.contract.tools:
-            self.error(("tools",), "No tool is listed.", "What is not listed is denied.", "List the agent's tools.")
-        for number, tool in enumerate(self.contract.tools):
-            path: Path = ("tools", number)
-            if tool.tool in self.types:
-                self.error((*path, "tool"), f"{tool.tool} is listed twice.", "Only one could apply.", "Keep one.")
-            self.types[tool.tool] = self._types(path, tool)
-            self._tool(path, tool, self.types[tool.tool])
-
-    def _types(self, path: Path, tool: model.Tool) -> Types:
-        types: Types = {}
-        for argument in tool.arguments:
-            place = (*path, "arguments", f"{argument.name}{'?' if argument.optional else ''}")
-            what = f"{tool.tool}: argument {argument.name}"
-            self.spelled(place, what, argument.name, _ARGUMENT_NAME, "order_id")
-            if argument.name in types:
-                self.error(place, f"{what} is declared twice.", "It is optional or not.", "Keep one of the two.")
-            try:
-                types[argument.name] = (parse_type(argument.type), argument.optional)
-            except InputError as error:
-                self.error(place, f"{what} has no usable type.", f"{error.message}.", error.hint or "")
-        return types
-
-    def _tool(self, path: Path, tool: model.Tool, types: Types) -> None:
-        self.spelled((*path, "tool"), f"The tool name {tool.tool!r}", tool.tool, _TOOL_NAME, "payments.refund")
-        self.spelled((*path, "witness"), f"{tool.tool}: witness", tool.witness, _NAME, "payments-log")
-        if tool.deadline_us is not None and tool.deadline_us <= 0:
-            self.error((*path, "deadline"), f"{tool.tool}: no time at all.", "It could never run.", "Write 10s.")
-        used = [("public", name) for name in tool.public]
-        if tool.affects is not None:
-            fields = (tool.affects.customer, tool.affects.resource, tool.affects.amount)
-            used += [("affects", name) for name in fields if name is not None]
-        declared = {argument.name for argument in tool.arguments}
-        for field, name in used:
-            if name not in declared:
-                mend = meant(name, declared) or "Declare it, or name another one."
-                self.error((*path, field), f"{tool.tool}: {field} names {name}.", "It is not an argument.", mend)
-            elif name in types and types[name][0].cedar is None:
-                reason = f"{name} is {types[name][0].text}: opaque, never a fact."
-                self.error((*path, field), f"{tool.tool}: {field} names {name}.", reason, "Declare a typed argument.")
-        self._public(path, tool, types)
-        self._weak(path, tool)
-
-    def _public(self, path: Path, tool: model.Tool, types: Types) -> None:
-        total = 0
-        for name in tool.public:
-            longest = types[name][0].longest if name in types else 0
-            if longest is None:
-                self.error(
-                    (*path, "public"),
-                    f"{tool.tool}: {name} cannot be public.",
-                    "It has no greatest length.",
-                    'Declare one, such as "string(0..200)".',
-                )
-            total += longest or 0
-        if total * _BYTES_PER_CHARACTER > _MAX_PUBLIC_BYTES:
-            self.error(
-                (*path, "public"),
-                f"{tool.tool}: the public facts may not fit.",
-                "An entry has 65,535 bytes.",
-                f"Declare shorter ones: {_MAX_PUBLIC_BYTES // _BYTES_PER_CHARACTER} characters together.",
-            )
-
-    def _weak(self, path: Path, tool: model.Tool) -> None:
-        acts = tool.effect != "read"
-        if tool.deadline_us is None and acts:
-            self.warn(
-                path,
-                f"{tool.tool} has no deadline.",
-                "How long containment takes has no bound.",
-                "Add deadline: 10s.",
-            )
-        if tool.witness is None and acts:
-            self.warn(
-                path,
-                f"{tool.tool} has no witness.",
-                "What goes round the gate is not noticed.",
-                "Name its own log.",
-            )
-        if tool.custody == "none":
-            self.warn(
-                path,
-                f"{tool.tool} is advisory.",
-                "With custody none the agent can call it without asking.",
-                "Give its credential to a broker or close the network.",
-            )
-        rules: tuple[model.Clause | model.Limit, ...] = (*self.contract.clauses, *self.contract.limits)
-        bounded = any(tool.tool in rule.tools for rule in rules)
-        if tool.effect == "irreversible" and not bounded:
-            self.warn(
-                path,
-                f"{tool.tool} is irreversible and unbounded.",
-                "No clause and no limit is about it.",
-                "Add a clause or a limit.",
-            )
 
     # ---- the path and the size ---------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ knows nothing of contracts.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -59,6 +60,17 @@ class Node(msgspec.Struct, frozen=True, kw_only=True):
         """Return the number of an `integer` node (decimal, 0o octal or 0x hexadecimal)."""
         base = {"0o": 8, "0x": 16}.get(self.raw[:2], 10)
         return int(self.raw, base)
+
+    def value(self) -> Any:
+        """Return what the node stands for as a JSON value; InputError for a number that JSON does not have."""
+        if self.kind == "mapping":
+            return {name: node.value() for name, node in self.members}
+        if self.kind == "list":
+            return [node.value() for node in self.items]
+        if self.kind == "float":
+            return _finite(self.raw)
+        plain = {"null": None, "boolean": self.raw.lower() == "true", "text": self.raw}
+        return self.integer() if self.kind == "integer" else plain[self.kind]
 
 
 def read_document(text: str) -> Node:
@@ -155,6 +167,13 @@ def _resolve(text: str) -> Kind:
     if _INTEGER.fullmatch(text):
         return "integer"
     return "float" if _FLOAT.fullmatch(text) else "text"
+
+
+def _finite(raw: str) -> float:
+    number = float(raw.lower().replace(".inf", "inf").replace(".nan", "nan"))
+    if not math.isfinite(number):
+        raise InputError(f"{raw} is no number of JSON", hint="Write digits.")
+    return number
 
 
 def _place(event: Any) -> tuple[int, int]:

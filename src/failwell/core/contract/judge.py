@@ -31,7 +31,7 @@ from failwell.core.contract.judgment import (
     Verdict,
 )
 from failwell.core.contract.limit_words import bound, wait
-from failwell.core.contract.looking import answers, questions
+from failwell.core.contract.looking import answers, fact_name, questions
 from failwell.core.contract.measure import Bound, concerns, measure
 from failwell.core.contract.model import Clause, Contract, Limit, Then, Tool
 from failwell.core.contract.policy import EvaluationError, compile_policy
@@ -52,7 +52,7 @@ class _Plan:
     def __init__(self, contract: Contract, tool: Tool) -> None:
         types = {argument.name: (parse_type(argument.type), argument.optional) for argument in tool.arguments}
         #: What trusted sources are asked: (the question, the type of its answer, whether the answer is public).
-        self.asked = tuple((ask, parse_type(ask.type), ask.name in tool.public) for ask in tool.facts)
+        self.asked = tuple((ask, parse_type(ask.type), fact_name(ask.name) in tool.public) for ask in tool.facts)
         clauses = tuple(clause for clause in contract.clauses if tool.tool in clause.tools)
         self.tool = tool
         self.arguments = tuple((name, of, optional, name in tool.public) for name, (of, optional) in types.items())

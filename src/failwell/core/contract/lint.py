@@ -9,7 +9,8 @@ from failwell.core.contract.checks import note_problems
 from failwell.core.contract.document import Misread, read_document
 from failwell.core.contract.finding import BrokenContract, Finding, errors_of
 from failwell.core.contract.model import Contract
-from failwell.core.contract.reader import Notes, read_contract
+from failwell.core.contract.notes import Notes
+from failwell.core.contract.reader import read_contract
 
 
 def load(text: str, *, name: str) -> Contract:

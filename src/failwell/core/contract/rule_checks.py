@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from failwell.core.contract.expression import Reads
 from failwell.core.contract.judgment import RESERVED, UNHEALTHY
+from failwell.core.contract.limit_checks import LimitChecks
 from failwell.core.contract.model import Clause, Limit, Rule
 from failwell.core.contract.policy import compile_policy
-from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, Path, Scope, meant
+from failwell.core.contract.scope import MAX_TEXT_LENGTH, Path, Scope, meant
 from failwell.core.contract.signal import (
+    ENSURE,
     LONGEST_WINDOW_US,
     THEN_OF_VERB,
     expand_do,
@@ -31,8 +33,7 @@ class RuleChecks(Scope):
         self.rules()
         for number, clause in enumerate(self.contract.clauses):
             self.clause(number, clause)
-        for number, limit in enumerate(self.contract.limits):
-            self.limit(number, limit)
+        LimitChecks(self.contract, self.notes, self.types).all()
         self.expressions()
         for number, rule in enumerate(self.contract.response):
             self.response(number, rule)
@@ -62,7 +63,8 @@ class RuleChecks(Scope):
                 "People read it.",
                 "Shorten it.",
             )
-        if not rule.tools or len(set(rule.tools)) != len(rule.tools):
+        blast = isinstance(rule, Limit) and rule.kind == "blast"  # is about every tool that cannot be undone
+        if (not rule.tools and not blast) or len(set(rule.tools)) != len(rule.tools):
             self.error(path, f"{what} names no tool, or one twice.", "It would not be clear.", "Name each once.")
         for tool in rule.tools:
             if tool not in self.types:
@@ -87,37 +89,6 @@ class RuleChecks(Scope):
             clause.when,
         )
 
-    def limit(self, number: int, limit: Limit) -> None:
-        """Numbers, period and keys of one limit."""
-        path: Path = ("limits", number)
-        what = f"limit {limit.id}"
-        counts = limit.kind == "count"
-        if not 1 <= limit.at_most <= MAX_COUNT or (not counts and limit.at_most != 1):
-            self.error(
-                (*path, "at_most"),
-                f"{what}: at_most is out of range.",
-                "It counts actions.",
-                "Write 1 or more.",
-            )
-        if limit.per_us < 0 or (counts and limit.per_us == 0):
-            self.error((*path, "per"), f"{what} has no period.", "A rate needs one.", "Add per: 1h.")
-        if counts == bool(limit.keys) or len(set(limit.keys)) != len(limit.keys):
-            self.error(
-                path,
-                f"{what}: keys are missing, repeated or out of place.",
-                "once_per is per keys.",
-                "Mend keys.",
-            )
-        for tool in limit.tools:
-            types = self.types.get(tool, {})
-            for key in limit.keys:
-                if key not in types:
-                    mend = meant(key, types) or "Name a declared argument."
-                    self.error((*path, "keys"), f"{what} is kept per {key}.", f"{tool} has no such argument.", mend)
-                elif types[key][0].cedar is None:
-                    reason = f"{tool}: {key} is {types[key][0].text}, which has no value to compare."
-                    self.error((*path, "keys"), f"{what} is kept per {key}.", reason, "Name a typed argument.")
-
     def expressions(self) -> None:
         """Compile the clauses of every tool and place what Cedar and the analysis say."""
         if any(finding.level == "error" for finding in self.notes.findings):
@@ -134,6 +105,28 @@ class RuleChecks(Scope):
                     self.error(path, f"clause {clause.id} could fail.", reason, mend, clause.when or "")
                 else:
                     self._reach(path, clause, tool, reads[clause.id])
+            if not unsound:
+                self._shadowed(tool, clauses, reads)
+
+    def _shadowed(self, tool: str, clauses: tuple[Clause, ...], reads: Mapping[str, Reads]) -> None:
+        """Rules that an unconditional clause leaves nothing to say about `tool`."""
+        always = [clause for clause in clauses if not reads[clause.id].holds.avoidable]
+        for number, clause in enumerate(self.contract.clauses):
+            for over in always:
+                as_strict = over.then == "deny" or clause.then == "escalate"
+                later = clause not in always or clauses.index(over) < clauses.index(clause)
+                if clause in clauses and clause is not over and as_strict and (over.then != clause.then or later):
+                    self._idle(("clauses", number), f"clause {clause.id}", tool, over)
+                    break
+        denied = next((clause for clause in always if clause.then == "deny"), None)
+        for number, limit in enumerate(self.contract.limits):
+            if denied is not None and limit.tools == (tool,) and limit.kind != "rate":
+                self._idle(("limits", number), f"limit {limit.id}", tool, denied)
+
+    def _idle(self, path: Path, what: str, tool: str, over: Clause) -> None:
+        word = "denies" if over.then == "deny" else "escalates"
+        mend = "Drop one of the two, or say when."
+        self.warn(path, f"{what} changes nothing for {tool}.", f"clause {over.id} always {word} it.", mend)
 
     def _reach(self, path: Path, clause: Clause, tool: str, reads: Reads) -> None:
         if not reads.holds.possible:
@@ -162,7 +155,12 @@ class RuleChecks(Scope):
         except InputError as error:
             self.error((*path, "signal"), "A signal is not known.", f"{error.message}.", error.hint or "")
             return
-        if signal.about is not None:
+        if signal.about is not None and signal.verb == ENSURE:
+            checks = {ensure.name for tool in self.contract.tools for ensure in tool.ensure}
+            if signal.about not in checks:
+                mend = meant(signal.about, checks) or "Name an ensure of one of the tools."
+                self.error((*path, "signal"), f"{signal.name} is never raised.", "There is no such ensure.", mend)
+        elif signal.about is not None:
             self._raised((*path, "signal"), signal.name, signal.about, THEN_OF_VERB[signal.verb])
 
     def _raised(self, path: Path, name: str, about: str, asked: str) -> None:

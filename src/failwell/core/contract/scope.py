@@ -8,12 +8,17 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from failwell.core.contract.argument import Type, parse_type
-from failwell.core.contract.model import Contract, Tool
-from failwell.core.contract.reader import Notes
+from failwell.core.contract.measure import concerns
+from failwell.core.contract.model import Clause, Contract, Limit, Tool
+from failwell.core.contract.notes import Notes
 from failwell.core.errors import InputError
 
 MAX_TEXT_LENGTH = 2000
 MAX_COUNT = 1_000_000_000
+
+NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
+#: A person, or a team of them.
+PERSON = re.compile(r"(?:team:)?[a-z0-9][a-z0-9._@-]{0,127}")
 
 #: Argument name -> (type, optional), of one tool.
 Types = dict[str, tuple[Type, bool]]
@@ -49,6 +54,22 @@ class Scope:
                 "It names things in the record.",
                 f"Write it like {like}.",
             )
+
+    @staticmethod
+    def bounds(rule: Clause | Limit, tool: Tool) -> bool:
+        """Whether a rule speaks of `tool`."""
+        return concerns(rule, tool) if isinstance(rule, Limit) else tool.tool in rule.tools
+
+
+def acts(tool: Tool) -> bool:
+    """Whether a tool changes the world."""
+    return tool.effect != "read"
+
+
+def is_told_to_a_person(tool: str) -> tuple[bool, bool]:
+    """Whether calling `tool` gives an output or a decision to a person, and whether it is a decision."""
+    last = tool.rpartition(".")[2]
+    return last in ("respond", "decide"), last == "decide"
 
 
 def _looked(tool: Tool) -> dict[str, Type]:

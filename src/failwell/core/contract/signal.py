@@ -1,7 +1,8 @@
 """Signals as response rules name them: `denied(ID) >= 3 in 10m` (DESIGN section 6, D22).
 
-A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id, or
-one that Failwell raises itself. Counting signals is the work of `core.react`.
+A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id,
+`ensure(NAME)` of a check of the world that was missed, or one that Failwell raises itself. Counting signals
+is the work of `core.react`.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from failwell.core.errors import InputError
 
 #: Signals that are not about a clause, as far as this version raises them.
 PLAIN_SIGNALS = ("bypass", "executor.unconfirmed")
-LATER_SIGNALS = ("drift.alarm", "drift.warning", "ensure")
+LATER_SIGNALS = ("drift.alarm", "drift.warning")
+#: The signal of a check of the world that was missed: `ensure(NAME)`.
+ENSURE = "ensure"
 
 THEN_OF_VERB = {"denied": "deny", "escalated": "escalate", "recorded": "record"}
 
@@ -31,8 +34,8 @@ _SIGNAL = re.compile(r"([a-z.]+)(?:\(([^()]{1,80})\))?(?:\s*>=\s*([1-9][0-9]{0,5
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """`verb` and `about` (a clause or limit id, or None), seen `at_least` times within `within_us` (0:
-    once, ever)."""
+    """`verb` and `about` (a clause or limit id, the name of an `ensure`, or None), seen `at_least` times within
+    `within_us` (0: once, ever)."""
 
     verb: str
     about: str | None
@@ -53,8 +56,8 @@ def parse_signal(text: str) -> Signal:
     verb, about, count, window = match[1], match[2], match[3], match[4]
     if verb in LATER_SIGNALS:
         raise InputError(f"this version never raises {verb}", hint="Leave the rule out: it would not protect.")
-    if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in THEN_OF_VERB):
-        known = ", ".join([*(f"{known}(ID)" for known in THEN_OF_VERB), *PLAIN_SIGNALS])
+    if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in (*THEN_OF_VERB, ENSURE)):
+        known = ", ".join([*(f"{known}(ID)" for known in THEN_OF_VERB), "ensure(NAME)", *PLAIN_SIGNALS])
         raise InputError(f"{text!r} is not a signal", hint=f"Signals are: {known}.")
     within_us = 0 if window is None else parse_duration(window)
     if within_us > LONGEST_WINDOW_US:

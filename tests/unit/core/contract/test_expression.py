@@ -61,7 +61,7 @@ def test_what_can_be_proved_may_stand_in_a_contract(when: str) -> None:
         ("context.args.m > 9223372036854775808", "not a Cedar expression"),
         ("context.args.amuont > 5", "Did you mean context.args.amount?"),
         ("context.args.o == 5", "opaque, never a fact"),
-        ("context.facts.paid > 5", "looked-up facts are not enforced by this version"),
+        ("context.facts.paid > 5", "the tool asks for no fact paid. Its facts are: none"),
         ('context.requst == "absent"', "Did you mean context.request?"),
         ('context.request == "abesnt"', "Its words are: absent, asserted, verified"),
         ('context.args.p == "hihg"', "Its words are: high, low"),

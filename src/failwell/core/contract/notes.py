@@ -1,0 +1,56 @@
+"""The findings on one text while it is read and checked, each with the place that it is about."""
+
+from __future__ import annotations
+
+from failwell.core.contract.document import Node
+from failwell.core.contract.finding import Finding, Level
+
+
+class Notes:
+    """Collects findings about one text. Knows its lines, so that each finding shows what stands there."""
+
+    def __init__(self, text: str, name: str, root: Node | None = None) -> None:
+        self.name = name
+        self.root = root
+        self.findings: list[Finding] = []
+        self._lines = text.split("\n")
+
+    def add(self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
+        """Note one finding at `node` (None: the contract has no text)."""
+        line, column = (0, 0) if node is None else (node.line, node.column)
+        self.add_at(level, line, column, problem, reason, mend, excerpt)
+
+    def add_at(
+        self, level: Level, line: int, column: int, problem: str, reason: str, mend: str, excerpt: str = ""
+    ) -> None:
+        """Note one finding at a line and column (from 1; 0: nowhere)."""
+        if not excerpt and 0 < line <= len(self._lines):
+            excerpt = self._lines[line - 1].strip()
+        self.findings.append(
+            Finding(
+                level=level,
+                line=line,
+                column=column,
+                problem=problem,
+                reason=reason,
+                mend=mend,
+                name=self.name,
+                excerpt=excerpt,
+            )
+        )
+
+    def error(self, node: Node | None, problem: str, reason: str, mend: str) -> None:
+        """Note what keeps the contract from being adopted."""
+        self.add("error", node, problem, reason, mend)
+
+    def place(self, *path: str | int) -> Node | None:
+        """Return the node at `path`, or the nearest one above it that was written."""
+        node = self.root
+        for step in path:
+            if node is None:
+                return None
+            below = node.get(step) if isinstance(step, str) else dict(enumerate(node.items)).get(step)
+            if below is None:
+                return node
+            node = below
+        return node

@@ -68,7 +68,7 @@ def _an(name: str) -> str:
 class Scaled(Type):
     """`int` has no places and takes JSON numbers only; `money` and `decimal` take decimal text too."""
 
-    __slots__ = ("_range", "_unit", "places")
+    __slots__ = ("_unit", "high", "low", "places")
 
     def __init__(self, name: str, places: int, declared: tuple[str, str] | None) -> None:
         shown = [] if name == "int" else [str(places)]
@@ -82,7 +82,7 @@ class Scaled(Type):
         super().__init__(text, "Long", bounds=bounds, longest=20)
         #: Decimals; the fact counts the smallest unit.
         self.places = places
-        self._range = bounds or (1 - _SAFE, _SAFE - 1)
+        self.low, self.high = bounds or (1 - _SAFE, _SAFE - 1)
         self._unit = 10**places
 
     def read(self, value: Any) -> int:
@@ -90,8 +90,7 @@ class Scaled(Type):
             number = value * self._unit if -_SAFE < value < _SAFE else _SAFE
         else:
             number = self._from_text(value)
-        low, high = self._range
-        if not low <= number <= high:
+        if not self.low <= number <= self.high:
             raise Mismatch(f"outside {self.text}")
         return number
 
@@ -109,21 +108,21 @@ class Scaled(Type):
             raise Mismatch(f"not exact at {self.places} places" if self.places else f"not {_an(self.name)}") from None
 
 
-class _Text(Type):
+class Text(Type):
     """Text between two lengths, in characters."""
 
-    __slots__ = ("_high", "_low")
+    __slots__ = ("high", "low")
 
     def __init__(self, declared: tuple[int, int] | None) -> None:
         low, high = declared or (0, canonical.MAX_ARGUMENT_BYTES)
         text = "string" if declared is None else f"string({low}..{high})"
         super().__init__(text, "String", longest=None if declared is None else high)
-        self._low, self._high = low, high
+        self.low, self.high = low, high
 
     def read(self, value: Any) -> str:
         if type(value) is not str:
             raise Mismatch("not a string")
-        if not self._low <= len(value) <= self._high:
+        if not self.low <= len(value) <= self.high:
             raise Mismatch(f"outside {self.text}")
         return value
 
@@ -189,7 +188,7 @@ class _Opaque(Type):
 class Listed(Type):
     """At most `most` values of one type; opaque if they are."""
 
-    __slots__ = ("_most", "of")
+    __slots__ = ("most", "of")
 
     def __init__(self, of: Type, most: int) -> None:
         sets: dict[str | None, CedarType] = {"String": "Set<String>", "datetime": "Set<datetime>"}
@@ -197,13 +196,13 @@ class Listed(Type):
         longest = None if of.longest is None else of.longest * most
         super().__init__(f"list({of.text}, max {most})", cedar, longest=longest)
         self.of = of
-        self._most = most
+        self.most = most
 
     def read(self, value: Any) -> tuple[str, ...] | None:
         if type(value) is not list:
             raise Mismatch("not a list")
-        if len(value) > self._most:
-            raise Mismatch(f"more than {self._most} values")
+        if len(value) > self.most:
+            raise Mismatch(f"more than {self.most} values")
         read = self.of.read
         facts = tuple([read(item) for item in value])
         return None if self.cedar is None else facts  # type: ignore[return-value]
@@ -289,10 +288,10 @@ def _parse_ranged(name: str, inside: str | None) -> Type:
     if name == "int":
         return Scaled("int", 0, declared)
     if declared is None:
-        return _Text(None)
+        return Text(None)
     if not all(map(_COUNT.fullmatch, declared)) or int(declared[0]) > int(declared[1]) or declared[1] == "0":
         raise InputError(f"{inside!r} are not lengths", hint='Write "string(1..40)".')
-    return _Text((int(declared[0]), int(declared[1])))
+    return Text((int(declared[0]), int(declared[1])))
 
 
 def _parse_range(text: str) -> tuple[str, str]:

@@ -96,7 +96,8 @@ MEANT: list[tuple[dict[str, Any], str, str]] = [
      "The limit is gone. It said: payments.refund: At most 20 times in any 1h, beyond it denied."),
     (per_hour(at_most=10), "tighter", ("It said: payments.refund: At most 20 times in any 1h, beyond it denied. "
      "It says: payments.refund: At most 10 times in any 1h, beyond it denied.")),
-    (per_hour(per_us=2 * HOUR_US), "tighter", ("It said: payments.refund: At most 20 times in any 1h, beyond it denied. "
+    (per_hour(per_us=2 * HOUR_US), "tighter",
+     ("It said: payments.refund: At most 20 times in any 1h, beyond it denied. "
      "It says: payments.refund: At most 20 times in any 2h, beyond it denied.")),
     (per_hour(per_us=2 * HOUR_US, at_most=30), "unclear",
      ("It said: payments.refund: At most 20 times in any 1h, beyond it denied. "
@@ -156,7 +157,7 @@ TYPES = (
     "string", "string(1..3)", "string(0..2)", "enum(a, b)", "enum(a)", "id", "email", "any", "object",
     "list(id, max 2)", "list(id, max 3)", "list(string(0..2), max 2)", "bool", "date", "path",
 )  # fmt: skip
-VALUES = (
+VALUES: tuple[Any, ...] = (
     0, 1, 3, 5, 6, 49, 99, 101, 0.5, 1.234, "0.5", "1.234", "50", "", "a", "ab", "abc", "abcd", "b", True, None, {},
     [], ["a"], ["a", "b"], ["a", "b", "c"], ["abc"], "a@b.example", "2026-11-01",
 )  # fmt: skip

@@ -7,7 +7,7 @@ entry's transaction.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 import msgspec
@@ -71,6 +71,7 @@ class Projections:
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
         self._floors: dict[str, contracts.Floor] = {}
+        self._bounds: dict[tuple[str, ...], tuple[contracts.Contract, dict[str, Limit]]] = {}
         #: Bodies of the postures that decisions cited lately, by entry.
         self.postures: dict[int, Any] = {}
         self.names: dict[str, str] = {}
@@ -115,6 +116,27 @@ class Projections:
         if digest not in self._parsed:
             self._parsed[digest] = contracts.from_canonical(self.contract[digest].document.encode())
         return self._parsed[digest]
+
+    def bounds_of(self, agent: str) -> contracts.Contract | None:
+        """The contract in force for `agent` as it is judged: under the floors that bind it."""
+        bounds = self._bounds_of(agent)
+        return None if bounds is None else bounds[0]
+
+    def limits_of(self, agent: str) -> Mapping[str, Limit]:
+        """The limits in force for `agent`, its own and those of its floors, by id."""
+        bounds = self._bounds_of(agent)
+        return {} if bounds is None else bounds[1]
+
+    def _bounds_of(self, agent: str) -> tuple[contracts.Contract, dict[str, Limit]] | None:
+        contract, row = self.contract_of(agent), self.agent.get(agent)
+        if contract is None or row is None:
+            return None
+        floors = self.floors_of(agent)
+        place = (str(row.contract), *map(contracts.floor_digest, floors))
+        if place not in self._bounds:
+            bounds = contracts.under(contract, floors)
+            self._bounds[place] = bounds, {limit.id: limit for limit in bounds.limits}
+        return self._bounds[place]
 
     def agent_named(self, name: str) -> str | None:
         """The full id of the agent whose id or short name is `name`."""

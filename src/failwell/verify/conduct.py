@@ -13,13 +13,13 @@ from typing import Any
 
 from failwell.core import kinds
 from failwell.core.errors import FailwellError
-from failwell.core.instants import parse_at
 from failwell.core.react import ACTOR, react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.powers import Powers, VerifySignature
+from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
 #: What folding or reacting to an entry that nobody of ours wrote may raise.
 BROKEN = (FailwellError, LookupError, TypeError, ValueError, ArithmeticError, AttributeError)
@@ -214,21 +214,12 @@ class Conduct:
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
         if body.verdict == "ALLOW" and state.failed:
             wrong.append(("decision.health", f"an ALLOW while {', '.join(state.failed)} had failed"))
-        now_us = state.limit_us(parse_at(entry.at))
-        limits = () if body.uses == () else getattr(state.contract_of(agent), "limits", ())
-        per_us = {limit.id: limit.per_us for limit in limits}
-        for use in body.uses:
-            if use.limit not in per_us:
-                wrong.append(("decision.limit", f"the contract in force has no limit {use.limit}"))
-            elif use.used != state.used(agent, use.limit, use.key, now_us, per_us[use.limit]):
-                wrong.append(("decision.limit", f"limit {use.limit} was not used {use.used} times"))
-        return wrong
+        return wrong + [("decision.limit", each) for each in wrong_by_rules(state, entry, body)]
 
 
 def _against_itself(body: kinds.Decision) -> list[tuple[str, str]]:
-    """A verdict follows from its own clauses, limits and errors; only an ALLOW reserves (I4, D6)."""
+    """A verdict follows from its own clauses, limits and errors (I4)."""
     said = {clause.then for clause in body.clauses}
-    fired = {clause.id for clause in body.clauses}
     strictest = "DENY" if "deny" in said else "ESCALATE" if "escalate" in said else "ALLOW"
     wrong = []
     if body.verdict != strictest:
@@ -237,11 +228,5 @@ def _against_itself(body: kinds.Decision) -> list[tuple[str, str]]:
         wrong.append(f"{body.verdict} though the evaluation had errors")
     if body.verdict == "ALLOW" and body.authority not in _ACTING:
         wrong.append(f"ALLOW for an agent that is {body.authority}")
-    for use in body.uses:
-        if use.reserved != (body.verdict == "ALLOW"):
-            kept = "reserved" if use.reserved else "not reserved"
-            wrong.append(f"limit {use.limit} is {kept} by {body.verdict}")
-        if (use.used >= use.at_most) != (use.limit in fired):
-            spoke = "spoke" if use.limit in fired else "did not speak"
-            wrong.append(f"limit {use.limit} stands at {use.used} of {use.at_most} and {spoke}")
+    wrong += wrong_by_itself(body)
     return [("decision.verdict", each) for each in wrong]

@@ -17,6 +17,16 @@ from failwell.core.errors import ContractError
 _HALVED = frozenset({"count", "sum", "rate", "blast", "concurrent"})
 
 
+def bound(limit: Limit, *, halved: bool) -> int:
+    """How much a limit lets through, for an agent that is bound more tightly now if `halved`."""
+    return limit.at_most // 2 if halved and limit.kind in _HALVED else limit.at_most
+
+
+def measured_as(limit: Limit, tool: str) -> str:
+    """What a limit measures when `tool` is called: its kind, or `gives` where a sequence needs that to be done."""
+    return "gives" if limit.kind == "sequence" and tool not in limit.tools else limit.kind
+
+
 def concerns(limit: Limit, tool: Tool) -> bool:
     """Whether a limit is measured when `tool` is called, or an action of `tool` is what a sequence needs."""
     if limit.kind == "blast":
@@ -32,7 +42,7 @@ class Bound:
     def __init__(self, limit: Limit, decided: Decided, tool: Tool) -> None:
         self.limit = limit
         self.decided = decided
-        self.gives = limit.kind == "sequence" and tool.tool not in limit.tools
+        self.gives = measured_as(limit, tool.tool) == "gives"
         affects = tool.affects
         #: The argument whose values it adds up; None: actions are counted.
         self.adds = limit.sums
@@ -62,18 +72,18 @@ def measure(
 ) -> tuple[tuple[Use, ...], list[Decided]]:
     """How far each limit is used, and those that speak."""
     uses, spoke = [], []
-    for bound in bounds:
-        limit = bound.limit
-        key = bound.key(facts, situation)
-        at_most = limit.at_most // 2 if halved and limit.kind in _HALVED else limit.at_most
-        used = 0 if bound.gives else situation.usage(limit, key)
-        adds = 1 if bound.adds is None else facts[bound.adds].value
+    for each in bounds:
+        limit = each.limit
+        key = each.key(facts, situation)
+        at_most = bound(limit, halved=halved)
+        used = 0 if each.gives else situation.usage(limit, key)
+        adds = 1 if each.adds is None else facts[each.adds].value
         if type(adds) is not int or adds < 0:  # lint lets no such contract through
             raise ContractError(f"limit {limit.id} adds up what is not an amount")
-        use = Use(limit=limit, at_most=at_most, used=used, key=key, adds=adds, gives=bound.gives)
+        use = Use(limit=limit, at_most=at_most, used=used, key=key, adds=adds, gives=each.gives)
         uses.append(use)
         if use.over:
-            spoke.append(bound.decided)
+            spoke.append(each.decided)
     return tuple(uses), spoke
 
 

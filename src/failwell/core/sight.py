@@ -21,6 +21,8 @@ from failwell.core.orders import (
     IncidentAcknowledge,
     ReleaseApprove,
     ReleasePropose,
+    TicketApprove,
+    TicketDeny,
     shown_digest,
 )
 from failwell.core.state import State
@@ -31,6 +33,8 @@ def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
     shown: dict[str, Any] = {"order": kind, "details": msgspec.to_builtins(details)}
     if isinstance(details, IncidentAcknowledge | ReleasePropose | ReleaseApprove):
         shown["incident"] = _incident(state, details.incident)
+    if isinstance(details, TicketApprove | TicketDeny):
+        shown["ticket"] = _ticket(state, details.ticket)
     if isinstance(details, ReleasePropose | ReleaseApprove):
         named = state.agent_named(details.agent)
         agent = None if named is None else state.agent[named]
@@ -50,6 +54,29 @@ def sight_digest(state: State, kind: str, details: Details) -> str:
 def digest_of(shown: dict[str, Any]) -> str:
     """Hex SHA-256 of the canonical bytes of a sight."""
     return shown_digest(canonical.encode(shown))
+
+
+def _ticket(state: State, number: int) -> dict[str, Any]:
+    """What a ticket asks about. `arguments` is the digest of what is shown in clear beside it, with its salt.
+
+    The contract in force is part of it: a person who saw the action under another one looks again.
+    """
+    row = state.ticket.get(number)
+    if row is None:
+        raise NotFound(f"no ticket {number} waits", hint="failwell ticket list shows those that do.")
+    digest = state.agent[row.agent].contract
+    contract = None if digest is None else state.contract[digest]
+    return {
+        "ticket": number,
+        "agent": row.agent,
+        "chain": list(row.chain),
+        "tool": row.tool,
+        "arguments": row.arguments,
+        "clauses": list(row.clauses),
+        "principal": row.principal,
+        "principal_provenance": row.principal_provenance,
+        "contract": None if contract is None else f"{contract.id}@{contract.version}",
+    }
 
 
 def _incident(state: State, number: int) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import adoption, kinds, orders, rows
+from failwell.core import adoption, credentials, kinds, orders, people, rows, tickets
 from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -30,7 +30,7 @@ NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluat
 QUIET_US = 24 * 3600 * 1_000_000
 
 _Fold = Callable[[Projections, Entry[Any], Any, int], None]
-FOLDS: dict[type, _Fold] = {}
+FOLDS: dict[type, _Fold] = {**people.FOLDS, **tickets.FOLDS, **credentials.FOLDS}
 
 
 def _folds(kind: type) -> Callable[[_Fold], _Fold]:
@@ -125,11 +125,6 @@ def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, a
     )  # fmt: skip
     state.names[body.name] = str(entry.agent)
     state.put("agent", entry.agent, row)
-
-
-@_folds(kinds.AgentKey)
-def _agent_key(state: Projections, entry: Entry[Any], body: kinds.AgentKey, at_us: int) -> None:
-    state.change("agent", entry.agent, key=body.key if body.status == "active" else None, keyed=entry.seq)
 
 
 @_folds(kinds.ContractAdopted)

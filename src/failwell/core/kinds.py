@@ -217,12 +217,15 @@ class IdentityIssuer(Body, frozen=True, kw_only=True):
 
 @register("agent.certificate")
 class AgentCertificate(Body, frozen=True, kw_only=True):
-    """A short-lived certificate (X.509-SVID) that the issuer made out to the agent, for `key` (base64, 32 bytes)."""
+    """A short-lived certificate (X.509-SVID, base64 DER) that the issuer made out to the agent, for `key` (32 bytes).
+
+    `issuer` is the digest of the issuer's own certificate.
+    """
 
     serial: str
     key: str
     issuer: str
-    digest: str
+    certificate: str
     not_before: str
     not_after: str
 

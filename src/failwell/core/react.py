@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from failwell.core import kinds
+from failwell.core import asking, credentials, kinds
 from failwell.core.contract import UNHEALTHY, Rule
 from failwell.core.errors import ContractError
 from failwell.core.machines import worse
@@ -95,6 +95,9 @@ def draft_signal(state: State, about: Entry[Any], signal: str, severity: str) ->
     """The signal that `about` raises, with the response that the rules ask for."""
     agent = str(about.agent)
     now_us = state.last_at_us
+    if body.order in credentials.KEY_ORDERS:
+        key = credentials.key_after(state, entry, body)
+        return () if key is None else (Draft(body=key, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
     row = state.agent.get(agent)
     rule, at_least, response = _respond(state, agent, signal, severity, now_us)
     acts = row is not None and state.mode == "live" and _governed(row.authority, about.body)

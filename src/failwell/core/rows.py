@@ -21,6 +21,8 @@ class Workspace(Row, frozen=True, kw_only=True):
     `withheld_us`: forward jumps of the wall clock that freed no limit window (D7). `failed`: parts whose newest health
     entry says so; while there are any, every verdict is a denial. `origins`: the log's names, each with the entry from
     which it holds; a log that was continued has more than one. `log_key`: the vkey that heads are signed by now.
+    `issuer`: the entry and digest of the authority whose certificates hold.
+    `mail`: whether the settings in force say how mail goes out.
     """
 
     mode: str
@@ -31,6 +33,7 @@ class Workspace(Row, frozen=True, kw_only=True):
     withheld_us: int
     failed: tuple[str, ...]
 
+    issuer: tuple[int, str] | None = None
 
 class Head(Row, frozen=True, kw_only=True):
     """Newest entry of an agent (registered or not): how many there are, and the last one's seq and leaf."""
@@ -71,11 +74,21 @@ class Agent(Row, frozen=True, kw_only=True):
     """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was.
 
     `observed_until_us` is when an OBSERVED agent's time is over. `orphaned`: its owner left, so it is RESTRICTED until
-    another one stands for it. `keyed` is the entry of its newest key: certificates before it are void.
+    another one stands for it. `keyed` is the entry of its newest key: certificates before it are void. `asked_us` is
+    when people were last written to about a ticket of it.
     """
 
     name: str
     owner: str
+class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A certificate of an agent that was in force when its row was last written: until `not_after_us` (ledger time)."""
+
+    serial: str
+    key: str
+    not_after_us: int
+    entry: int
+
+
     key: str | None
     authority: str
     epoch: int
@@ -99,6 +112,8 @@ class ContractRow(Row, frozen=True, kw_only=True):
     owner: str
     approver: str
     document: str
+    certificates: tuple[Certificate, ...] = ()
+    asked_us: int | None
     mode: str
     adopted: int
 

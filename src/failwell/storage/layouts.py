@@ -93,8 +93,12 @@ def _first_action(row: dict[str, Any]) -> dict[str, Any]:
 #: (newest layout that spelled it so, table) -> how.
 _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
     (1, "workspace"): _first_workspace,
-    (2, "person"): _without("asked", "verified", "left"),
-    (2, "agent"): _without("groups", "detect_only", "observed_until_us", "orphaned", "keyed"),
+    (2, "workspace"): _without("issuer", "mail"),
+    (2, "person"): _without(
+        "asked", "contact", "due_us", "left", "successor", "tries", "verified", "vouched_by"
+    ),
+    (2, "page"): _without("agent", "ticket"),
+    (2, "agent"): _without("groups", "detect_only", "observed_until_us", "orphaned", "keyed", "asked_us", "certificates"),
     (2, "run"): _without("principal_provenance", "principal_kind", "parent", "chain", "posture", "done"),
     (2, "action"): _first_action,
 }

@@ -17,6 +17,7 @@ from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
+from failwell.verify import credentials, standing
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -63,6 +64,8 @@ class Powers:
         self._commit: list[orders.Order[Any]] = []
         self._at = ""
         self.count = 0
+        #: The key that certificates are signed with by now.
+        self._issuer: bytes | None = None
 
     def take(self, entry: Entry[Any], state: State) -> None:
         """Hold an order against its person's key, and the use of a power against the orders of its commit."""
@@ -77,6 +80,8 @@ class Powers:
         elif isinstance(body, kinds.AuthorityChanged) and body.now in ("ACTIVE", "PROBATION"):
             self._authority(entry, body, state)
 
+        elif isinstance(body, kinds.IdentityIssuer | kinds.AgentCertificate):
+            self._credential(entry, body, state)
     # -- orders ------------------------------------------------------------------------------------------------
 
     def _order(self, entry: Entry[Any], body: kinds.Order, state: State) -> None:
@@ -109,7 +114,7 @@ class Powers:
             return "the order was signed with another key than the one enrolled"
         if not self._verify(key, orders.SIGNED_PREFIX + body.text.encode(), base64.b64decode(body.signature)):
             return f"the signature of {order.person} does not verify"
-        return None
+        return credentials.order_fault(entry, order, state)
 
     # -- what orders led to ------------------------------------------------------------------------------------
 
@@ -131,6 +136,11 @@ class Powers:
 
     def _two_persons(self, entry: Entry[Any], body: Any, given: list[orders.Order[Any]], state: State) -> None:
         if isinstance(body, kinds.ContractAdopted):
+        wrong = standing.fault(entry, body, given, state)
+        if wrong is None and isinstance(body, kinds.AgentKey):
+            wrong = credentials.key_fault(entry, body, given[0], state)
+        if wrong is not None:
+            self._say(entry, wrong)
             owner, approver = (state.person.get(order.person) for order in given)
             try:
                 orders.check_pair(*given)
@@ -151,6 +161,15 @@ class Powers:
         needed = "contract.adopt" if body.now == "ACTIVE" else "release.approve"
         if needed not in powers and not (body.now == "ACTIVE" and state.mode == "backtest"):
             self._say(entry, f"no order {needed} stands before it")
+    def _credential(self, entry: Entry[Any], body: Any, state: State) -> None:
+        if isinstance(body, kinds.AgentCertificate):
+            wrong = credentials.certificate_fault(entry, body, state, self._issuer, self._verify)
+        else:
+            wrong = credentials.issuer_fault(entry, body, self._verify)
+            self._issuer = None if wrong else credentials.public_key(base64.b64decode(body.certificate))
+        if wrong is not None:
+            self._say(entry, wrong)
+
 
     def _say(self, entry: Entry[Any], wrong: str) -> None:
         message = f"entry {entry.seq} ({entry.kind}): {wrong}"

@@ -6,7 +6,7 @@ narrow what may be done: whatever the last one in the chain is allowed, each bef
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -136,11 +136,7 @@ class Judges:
             compiled = self._compile(turn, agent, row.contract)
             situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers)
             links.append(_Link(agent, prefix, compiled.judge(proposed, situation)))
-        lookups = tuple(
-            kinds.Lookup(fact=fact, source=looked.source, state=looked.state, elapsed_us=looked.elapsed_us)
-            for fact, looked in sorted((answers or {}).items())
-        )
-        return Ruling(tuple(links), lookups)
+        return Ruling(tuple(links), tuple(_lookups(links, answers or {})))
 
     def _compile(self, turn: Turn, agent: str, digest: str) -> contracts.Compiled:
         floors = turn.state.floors_of(agent)
@@ -203,6 +199,16 @@ def _taken_back(turn: Turn, agent: str, run: rows.Run) -> str | None:
             return "The run that handed this work over is closed."
         parent = above.parent
     return None
+
+
+def _lookups(links: list[_Link], answers: Mapping[str, Looked]) -> Iterator[kinds.Lookup]:
+    """How each question went, for the record; whose contract asked stands before its fact."""
+    judged = {link.prefix: link.judgment for link in links}
+    for fact, answer in sorted(answers.items()):
+        owner, slash, name = fact.rpartition("/")
+        judgment = judged.get(owner + slash)
+        state = answer.state if judgment is None else contracts.state_of(name, answer, judgment)
+        yield kinds.Lookup(fact=fact, source=answer.source, state=state, elapsed_us=answer.elapsed_us)
 
 
 def _key_text(limit: str, key: tuple[str, ...]) -> str:

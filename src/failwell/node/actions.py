@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -31,6 +31,11 @@ COOPERATIVE_GRACE_S = 1.0
 CALLER_GONE = "its caller is gone"
 #: The only variables of the node's own environment that a tool inherits: no secret passes by accident.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
+
+
+def inherited(declared: Mapping[str, str]) -> dict[str, str]:
+    """The whole environment of a process that the node starts for others: what is declared for it, and little else."""
+    return {**{name: os.environ[name] for name in _INHERITED if name in os.environ}, **declared}
 
 
 class Result(NamedTuple):
@@ -79,7 +84,7 @@ class ToolRunner:
             return self._blocked(future, action, "ordered to stop before it started")
         launch = Launch(
             action=action, agent=verdict.agent, tool=verdict.tool, command=target.command, cwd=target.cwd,
-            env=self._environment(target), stdin=arguments, deadline_us=deadline_us,
+            env=inherited(target.env), stdin=arguments, deadline_us=deadline_us,
             output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}",
         )  # fmt: skip
         try:
@@ -95,10 +100,6 @@ class ToolRunner:
         """Written behind, never awaited: left out where an outcome overtakes it or the queue is full."""
         with contextlib.suppress(FailwellError):
             self._writer.submit(job)
-
-    def _environment(self, target: Target) -> dict[str, str]:
-        inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
-        return {**inherited, **target.env}
 
     def block(self, action: int, why: str) -> Future[Result]:
         """Record that an allowed action was not started."""

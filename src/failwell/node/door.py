@@ -29,6 +29,7 @@ from failwell.node import requests as asked
 from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
 from failwell.node.guarding import sealed
+from failwell.node.informed import decide_informed
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
 
 if TYPE_CHECKING:
@@ -42,8 +43,6 @@ FRAMES_A_TURN = 32
 MAX_UNREAD_BYTES = 64 * 1024 * 1024
 #: Requests of one connection that may wait at once; more are refused, so that one caller cannot fill the queue.
 MAX_WAITING = 20_000
-#: How often a contract may change while trusted sources are asked for one action's facts.
-MAX_ASKED = 3
 
 
 class Connection(asyncio.Protocol):
@@ -280,26 +279,12 @@ class Connection(asyncio.Protocol):
         if request.agent not in self.agents and (self.agents or self.host):
             return self._deny_unknown(proposal)
         self._need(request.agent)
-        decided = self._decide(proposal)
+        decided = decide_informed(self._node, proposal)
         if request.how == "decide":
             return self._decide_only(decided)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
-
-    def _decide(self, proposal: Proposal) -> Awaitable[Verdict]:
-        """The verdict on a proposal; where its contract asks trusted sources first, when they have answered."""
-        decided = self._node.writer.submit_async(self._node.gate.decide(proposal))
-        return self._informed(proposal, decided)
-
-    async def _informed(self, proposal: Proposal, decided: asyncio.Future[Verdict | Unanswered]) -> Verdict:
-        for _ in range(MAX_ASKED):
-            found = await decided
-            if isinstance(found, Verdict):
-                return found
-            informed = await self._node.sources.ask(found)
-            decided = self._node.writer.submit_async(self._node.gate.decide(proposal, informed))
-        raise Refused("the contract changed while it was asked for facts", hint="Try again.", code="busy")
 
     async def _decide_only(self, decided: Awaitable[Verdict]) -> Verdict:
         """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""

@@ -6,6 +6,7 @@ takes effect only by `config.apply`, a signed order; until then the settings in 
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
@@ -16,8 +17,14 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
+from failwell.sources.http import parse_address
 
 FILE_NAME = "failwell.toml"
+
+#: As contracts spell what they look up.
+_SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+#: The longest that one question may take: an action waits for it.
+MAX_SOURCE_MS = 30_000
 
 
 class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -74,6 +81,41 @@ class ToolSettings(Section, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class SourceSettings(Section, frozen=True, kw_only=True):
+    """A trusted source of facts: a command, or an address that is posted to. Never registered by an agent (D23).
+
+    `deadline_ms` is its time for one question. `env` is all that a command finds in its environment besides PATH and
+    the like. `allow_remote`: another machine may be asked, by https; `ca_file` says who may vouch for it.
+    """
+
+    command: tuple[str, ...] | None = None
+    url: str | None = None
+    deadline_ms: int = 1000
+    env: dict[str, str] = {}
+    cwd: str | None = None
+    allow_remote: bool = False
+    ca_file: str | None = None
+
+    def check(self, name: str) -> None:
+        """InputError names what is wrong."""
+        place = f'[sources."{name}"]'
+        if not _SOURCE_NAME.fullmatch(name):
+            raise InputError(f"{place}: {name!r} is not a source's name", hint="Name it like orders.paid_amount.")
+        if (self.command is None) == (self.url is None):
+            raise InputError(f"{place}: one of command and url, and not both")
+        if not 1 <= self.deadline_ms <= MAX_SOURCE_MS:
+            raise InputError(f"{place}: deadline_ms is from 1 to {MAX_SOURCE_MS}")
+        if self.command is not None:
+            if not self.command or not all(self.command) or any("\0" in part for part in self.command):
+                raise InputError(f"{place}: command is a list of texts: the program, and what it is given")
+            if self.allow_remote or self.ca_file:
+                raise InputError(f"{place}: allow_remote and ca_file are said of a url")
+        elif self.env or self.cwd:
+            raise InputError(f"{place}: env and cwd are said of a command")
+        else:
+            parse_address(self.url or "", allow_remote=self.allow_remote)
+
+
 class RevocationSettings(Section, frozen=True, kw_only=True):
     """How the access of a detect-only agent is taken away when it is suspended, and how its vendor confirms that.
 
@@ -95,6 +137,7 @@ class Settings(Section, frozen=True, kw_only=True):
     mail: MailSettings | None = None
     witness: dict[str, WitnessSettings] = {}
     tools: dict[str, ToolSettings] = {}
+    sources: dict[str, SourceSettings] = {}
     revocation: dict[str, RevocationSettings] = {}
 
 
@@ -123,6 +166,10 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # [tools."notices.send"]   # what runs for a tool
 # command = ["/usr/local/bin/send-notice"]
 
+# [sources."orders.paid_amount"]  # whom the gate asks for a fact that a contract looks up
+# command = ["/usr/local/bin/paid-amount"]  # arguments as JSON on its input, one JSON value on its output
+# deadline_ms = 1000
+
 # [revocation.vendor-bot]  # how a detect-only agent loses its access when it is suspended
 # command = ["/usr/local/bin/vendor", "tokens", "revoke", "vendor-bot"]
 # confirm = ["/usr/local/bin/vendor", "tokens", "is-revoked", "vendor-bot"]  # ends with 0 once access is gone
@@ -135,6 +182,8 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
         found = msgspec.convert(tomllib.loads(text), Settings, strict=True)
         for witness, log in found.witness.items():
             log.log(witness)
+        for source, declared in found.sources.items():
+            declared.check(source)
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
@@ -151,8 +200,8 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation")
-_LATER = ("revocation",)
+_TABLES = ("witness", "tools", "revocation", "sources")
+_LATER = ("revocation", "sources")
 
 
 def settings_text(settings: Settings) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from failwell.core.errors import Refused
 from failwell.core.records import Entry
 from failwell.gate import outcomes, runs
-from failwell.gate.verdicts import Gate, Proposal
+from failwell.gate.verdicts import Asked, Gate, Proposal
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.replay.declaration import call_of, source_of
 from failwell.replay.pace import PacedClock
@@ -24,6 +24,8 @@ from failwell.replay.traces import RecordedCall, RecordedRun
 
 #: Who says what came of a recorded call: the recording.
 BY = "recorded"
+#: Nobody can be asked how the world stood when a call was recorded: what a contract looks up is denied for want of it.
+NO_SOURCES = Asked(answers={}, contract="", missing="not available in a backtest")
 
 
 def wait_until(clock: PacedClock, passed_us: int) -> Job[None]:
@@ -60,7 +62,7 @@ def decide_recorded(gate: Gate, agent: str, run: RecordedRun, call: RecordedCall
             agent=agent, run=number, call=call_of(run, call), tool=call.tool, arguments=call.arguments,
             reason=call.words,
         )  # fmt: skip
-        return gate.decide(proposal)(turn)
+        return gate.decide(proposal, NO_SOURCES)(turn)
 
     return job
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from failwell.core.contract.argument import Mismatch, Type
-from failwell.core.contract.judgment import Fact, Looked, Question
+from failwell.core.contract.judgment import Fact, Judgment, Looked, Question
 from failwell.core.contract.model import Lookup
 
 #: A question of the contract, the type of its answer, and whether the answer is public.
@@ -40,15 +40,25 @@ def answers(asked: Iterable[Asked], looked: Mapping[str, Looked], facts: dict[st
         if answer is None or answer.source != ask.lookup:
             errors.append(f"{ask.name} was not asked of {ask.lookup}")
         elif answer.state != "answered":
-            errors.append(f"{ask.lookup} gave no {ask.name}: {answer.state}")
+            why = f"{answer.state}, {answer.detail}" if answer.detail else answer.state
+            errors.append(f"{ask.lookup} gave no {ask.name}: {why}")
         else:
             try:
                 value = of.read(answer.value)
             except Mismatch as mismatch:
                 errors.append(f"what {ask.lookup} says of {ask.name} is {mismatch.message}")
                 continue
+            if value is None:  # of an opaque type, which is never a fact: clauses would not see it
+                errors.append(f"{ask.name} is of a type that no clause can read")
+                continue
             facts[fact_name(ask.name)] = Fact(type=of.text, value=value, public=public, provenance="verified")
     return errors
+
+
+def state_of(fact: str, answer: Looked, judgment: Judgment) -> str:
+    """How a question went as the record tells it: an answer that is not of its type is a wrong one."""
+    untyped = answer.state == "answered" and fact_name(fact) not in judgment.facts
+    return "wrong" if untyped and any(clause.id == "facts" for clause in judgment.clauses) else answer.state
 
 
 def _plain(value: object) -> object:

@@ -1,0 +1,1 @@
+"""Trusted sources of facts: a command that the operator declared, or an address on this machine (D23)."""

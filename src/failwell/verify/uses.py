@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.contract import Contract, Limit
+from failwell.core.contract import Contract, Limit, Tool
 from failwell.core.contract.judgment import RESERVED
 from failwell.core.contract.measure import bound, concerns, measured_as
 from failwell.core.folds import own_limit
@@ -88,10 +88,12 @@ def _missing(state: State, agent: str, prefix: str, body: kinds.Decision, mine: 
 
 
 def _bounding(contract: Contract | None, name: str) -> list[str]:
-    for tool in () if contract is None else contract.tools:
-        if contract is not None and tool.tool == name:
-            return [limit.id for limit in contract.limits if concerns(limit, tool)]
-    return []
+    tool = _tool(contract, name)
+    return [] if contract is None or tool is None else [one.id for one in contract.limits if concerns(one, tool)]
+
+
+def _tool(contract: Contract | None, name: str) -> Tool | None:
+    return next((tool for tool in (() if contract is None else contract.tools) if tool.tool == name), None)
 
 
 def _measured(
@@ -112,7 +114,7 @@ def _measured(
         yield f"limit {use.limit} bounds by {bound(limit, halved=halved)}, not by {use.at_most}"
     if (use.key is None) != (not limit.keys and not limit.each):
         yield f"limit {use.limit} is not kept by what its contract names"
-    adds = _adds(body, contract, limit) if agent == str(entry.agent) or limit.sums is None else None
+    adds = _adds(body, contract, state.bounds_of(str(entry.agent)), limit)
     if isinstance(use, kinds.Use2) and (use.adds < 0 or (adds is not None and use.adds != adds)):
         yield f"limit {use.limit} does not take {use.adds}"
     for clause in body.clauses:
@@ -120,17 +122,21 @@ def _measured(
             yield from _said(state, body, clause, limit)
 
 
-def _adds(body: kinds.Decision, contract: Contract | None, limit: Limit) -> int | None:
-    """What the action takes of a limit; None where that lies in the blob."""
+def _adds(body: kinds.Decision, contract: Contract | None, own: Contract | None, limit: Limit) -> int | None:
+    """What the action takes of a limit; None where that lies in the blob, or is not the fact that stands there.
+
+    The facts are as the `own` contract of whoever works reads them; another of the chain may read other amounts.
+    """
     if limit.sums is None:
         return 1
-    name: str | None = limit.sums
-    if limit.kind == "blast":
-        tools = () if contract is None else contract.tools
-        affects = next((tool.affects for tool in tools if tool.tool == body.tool), None)
-        name = None if affects is None else affects.amount
+    tool, named = _tool(contract, body.tool), _tool(own, body.tool)
+    if tool is None or named is None:
+        return None
+    name = limit.sums if limit.kind == "sum" else "" if tool.affects is None else tool.affects.amount
+    types = [{argument.name: argument.type for argument in each.arguments}.get(name or "") for each in (tool, named)]
     fact = body.facts.get(name or "")
-    return fact.value if fact is not None and fact.public and isinstance(fact.value, int) else None
+    known = fact is not None and fact.public and types[0] == types[1]
+    return fact.value if known and fact is not None and isinstance(fact.value, int) else None
 
 
 def _said(state: State, body: kinds.Decision, clause: kinds.Decided, limit: Limit) -> Iterator[str]:

@@ -36,7 +36,7 @@ def memory(state: State, counted: State) -> dict[str, Any]:
     """Everything of a state that an answer can depend on; what is counted is asked for wherever `counted` has some."""
     held: dict[str, Any] = {table: dict(getattr(state, table)) for table in TABLES}
     held |= {name: getattr(state, name) for name in ("size", "last_at_us", "nonces", "incidents", "holds", "pages")}
-    held["names"] = dict(state.names)
+    held["names"], held["going"] = dict(state.names), dict(state.going)
     held["calls"] = {run: dict(calls) for run, calls in state.calls.items()}
     held["windows"] = {place: state.limit_window(*place, EVER).held for place in counted.windows}
     held["signals_of"] = {place: state.signal_window(*place, EVER).held for place in counted.signals_of}
@@ -47,7 +47,7 @@ def told(entry: Entry[Any]) -> Any:
     """What an entry says, without what is random (salts, tokens) or tells when the file was opened."""
     body = entry.body
     if isinstance(body, kinds.Decision):
-        uses = tuple((use.limit, use.used, use.at_most, use.reserved) for use in body.uses)
+        uses = tuple((use.limit, use.used, use.at_most, use.reserved, getattr(use, "adds", 1)) for use in body.uses)
         return body.call, body.verdict, body.clauses, uses, body.authority, body.epoch
     if isinstance(body, kinds.Outcome):
         return body.decision, body.state

@@ -32,8 +32,16 @@ from failwell.storage.index import Follower, Index
 from failwell.storage.sqlite import SqliteStorage
 from tests.unit.core.test_folds import memory, told
 from tests.unit.gate.history import STEPS, Step, play, take
-from tests.unit.gate.house import AGENT, FINE, HOUR_US, ORIGIN, OTHER, House, folded, open_house
+from tests.unit.gate.house import AGENT, FINE, HOUR_US, ORIGIN, OTHER, RULES, House, folded, open_house
 
+#: Every kind of limit that a store tells of, or must not.
+EVERY_KIND = f"""{RULES}
+  - {{id: budget, sum: payments.refund.amount, at_most: 1500, per: 1h, then: record}}
+  - {{id: worth, blast: amount, at_most: 2500, then: record}}
+  - {{id: asked, rate: payments.refund, at_most: 4, per: 10m, each: [run], then: record}}
+  - {{id: running, concurrent: payments.refund, at_most: 2, then: record}}
+  - {{id: pause, cooldown: payments.refund, per: 1d, keys: [order_id], then: record}}
+"""
 ROOT = Path(__file__).resolve().parents[3]
 RELEASED = ROOT / "tests" / "vectors" / "ledgers" / "layout-1"
 TABLES = ("reach", "agent", "numbered", "called", "reserved", "raised", "token")
@@ -117,7 +125,7 @@ def lag(house: House, number: int) -> None:
 def test_a_ledger_opened_anew_with_any_index_decides_as_one_that_reads_everything(
     steps: list[Step], lags: list[int]
 ) -> None:
-    steady, restless = open_house(), open_house()
+    steady, restless = open_house(EVERY_KIND), open_house(EVERY_KIND)
     steady.close()
     indexes.remove(steady.path.with_name(indexes.NAME))
     steady.path.with_name(indexes.NAME).mkdir()  # no index can be made there: it reads all that ever was

@@ -1,0 +1,29 @@
+"""Which letter a page becomes: of an incident, of an agent without an owner, of an action that waits for a person."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from failwell.core.rows import Page
+from failwell.response.letters import Letter, incident_letter, notice_letter, ticket_letter
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+
+def write_letter(node: Node, page: Page) -> Letter:
+    """The letter of a page, with the newest checkpoint in it: never waited for, the letter says what it covers.
+
+    Called in the outbox's threads. KeyError where the ticket that it is about has ended meanwhile.
+    """
+    newest = node.writer.seals.newest
+    seal = b"" if newest is None else newest.note
+    state = node.writer.book.state
+    if page.ticket is not None:
+        row = state.ticket[page.ticket]
+        return ticket_letter(page.ticket, state.agent[row.agent].name, row, seal)
+    if page.incident is None:
+        return notice_letter(state.agent[page.agent or ""].name, page.why, state.reachable(page.person), seal)
+    future = asyncio.run_coroutine_threadsafe(node.questions.account(page.incident), node.loop)
+    return incident_letter(future.result(timeout=30), seal)

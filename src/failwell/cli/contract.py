@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -40,7 +41,7 @@ def lint(file: File, as_json: options.AsJson = False) -> Answer:
     from failwell.core import contract as contracts
 
     text = _read(file)
-    findings = contracts.lint(text, name=str(file))
+    findings = contracts.lint(text, name=str(file), today=datetime.now(UTC).date().isoformat())
     errors = [finding for finding in findings if finding.level == "error"]
     warnings = [finding for finding in findings if finding.level != "error"]
     read = None if errors else contracts.load(text, name=str(file))

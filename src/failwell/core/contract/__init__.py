@@ -1,20 +1,24 @@
 """The contract: what bounds an agent, as text, as signed bytes, and as judge of every proposed action (R1,
 R2).
 
-    load, lint                       YAML text -> Contract, or findings
+    load, lint                       YAML text -> Contract, or findings; load_whole: with its examples
+    load_floor, lint_floor           the same for a floor; floor_findings: what keeps a contract from standing on it
     to_canonical, from_canonical     Contract <-> the bytes that are signed; digest
     compile                          Contract -> Compiled, whose `judge` gives a Judgment
     parse_signal                     the signals that response rules name
 
-DESIGN section 6, D12, D22. Not here: novelty, baselines, looked-up facts, sums, reviews; a contract that
-asks for them is refused rather than half kept.
+DESIGN section 6, D12, D22. Not here: novelty and baselines, which arrive as facts; asking sources and
+keeping count, which are the caller's.
 """
 
 from failwell.core.contract.argument import Value, parse_type
 from failwell.core.contract.checks import check
 from failwell.core.contract.duration import format_duration, parse_duration
+from failwell.core.contract.examples import Example, Tried, try_all
 from failwell.core.contract.finding import BrokenContract, Finding
 from failwell.core.contract.floor import Floor, floor_digest, floor_from_canonical, floor_to_canonical, under
+from failwell.core.contract.floor_checks import floor_findings
+from failwell.core.contract.floor_reader import check_floor, is_floor, lint_floor, load_floor
 from failwell.core.contract.judge import Compiled, compile, strictest
 from failwell.core.contract.judgment import (
     RESERVED,
@@ -29,12 +33,14 @@ from failwell.core.contract.judgment import (
     Use,
     Verdict,
 )
-from failwell.core.contract.lint import lint, load
+from failwell.core.contract.lint import lint, load, load_whole
+from failwell.core.contract.looking import state_of
 from failwell.core.contract.model import (
     Affects,
     Argument,
     Clause,
     Contract,
+    Ensure,
     Limit,
     Restricted,
     Rule,
@@ -57,6 +63,8 @@ __all__ = [
     "Compiled",
     "Contract",
     "Decided",
+    "Ensure",
+    "Example",
     "Fact",
     "Finding",
     "Floor",
@@ -71,24 +79,33 @@ __all__ = [
     "Situation",
     "Step",
     "Tool",
+    "Tried",
     "Use",
     "Validity",
     "Value",
     "Verdict",
     "check",
+    "check_floor",
     "compile",
     "digest",
     "floor_digest",
+    "floor_findings",
     "floor_from_canonical",
     "floor_to_canonical",
     "format_duration",
     "from_canonical",
+    "is_floor",
     "lint",
+    "lint_floor",
     "load",
+    "load_floor",
+    "load_whole",
     "parse_duration",
     "parse_signal",
     "parse_type",
+    "state_of",
     "strictest",
     "to_canonical",
+    "try_all",
     "under",
 ]

@@ -20,6 +20,7 @@ from failwell.core.contract.checks import check
 from failwell.core.contract.expression import parse_when
 from failwell.core.contract.finding import BrokenContract, errors_of
 from failwell.core.contract.floor import Floor, under
+from failwell.core.contract.floor_checks import floor_findings
 from failwell.core.contract.judgment import (
     RESERVED,
     Decided,
@@ -107,9 +108,13 @@ def compile(contract: Contract, floors: Iterable[Floor] = ()) -> Compiled:
 
     BrokenContract (a ContractError with `findings`) if it is not sound, or cannot be judged under one of the floors.
     """
-    findings = errors_of(check(contract))
-    if findings:
-        raise BrokenContract(f"contract {contract.contract} v{contract.version}", findings)
+    what = f"contract {contract.contract} v{contract.version}"
+    if findings := errors_of(check(contract)):
+        raise BrokenContract(what, findings)
+    floors = tuple(floors)
+    for floor in floors:
+        if findings := errors_of(floor_findings(contract, floor)):
+            raise BrokenContract(f"{what} on floor {floor.floor} v{floor.version}", findings)
     return Compiled(under(contract, floors))
 
 

@@ -54,3 +54,7 @@ class Notes:
                 return node
             node = below
         return node
+
+    def in_order(self) -> tuple[Finding, ...]:
+        """All findings, in order of place."""
+        return tuple(sorted(self.findings, key=lambda finding: (finding.line, finding.column)))

@@ -20,7 +20,7 @@ from failwell.core.contract.signal import (
 )
 from failwell.core.errors import InputError
 
-_RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 #: Reserved ids that another verb than `denied` can be about.
 _RESERVED_THEN = {"authority.restricted": ("deny", "escalate")}
 
@@ -47,7 +47,7 @@ class RuleChecks(Scope):
             self._rule(path, what, rule, seen)
 
     def _rule(self, path: Path, what: str, rule: Clause | Limit, seen: set[str]) -> None:
-        self.spelled((*path, "id"), f"The id of {what}", rule.id, _RULE_ID, "refund-ceiling")
+        self.spelled((*path, "id"), f"The id of {what}", rule.id, RULE_ID, "refund-ceiling")
         if rule.id in seen or rule.id in RESERVED:
             self.error(
                 (*path, "id"),

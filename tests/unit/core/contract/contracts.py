@@ -42,6 +42,8 @@ limits:
   - {id: one-per-order, once_per: payments.refund, keys: [order_id], then: deny}
 response:
   - {signal: "denied(refund-ceiling) >= 3 in 10m", do: [suspend]}
+examples:
+  - {tool: payments.transfer, expect: DENY, by: [tool.unlisted]}
 restricted: {irreversible: escalate, limits: half}
 on_suspend: {unfinished_runs: "team:payments"}
 escalation:
@@ -69,7 +71,7 @@ def one_tool(arguments: str = "{}", *, effect: str = "read", tool: str = "", cla
     text = f"{_HEAD}tools:\n  - {{tool: act, effect: {effect}, custody: broker, arguments: {arguments}{tool}}}\n"
     if clauses:
         text += f"clauses:\n{clauses}"
-    return text + more
+    return text + more + "examples: [{tool: other, expect: DENY}]\n"
 
 
 def clause(when: str, then: str = "deny", name: str = "rule") -> str:

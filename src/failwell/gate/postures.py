@@ -26,9 +26,10 @@ class Postures:
         own = None if run is None else turn.state.run[run].posture
         newest = row.posture if own is None else own
         declared = _posture(turn, newest)
-        wanted = wanted_posture(turn, agent, self._evaluator, declared)
-        if wanted == declared:
+        governs = row.contract, turn.state.configuration, self._evaluator, _floors(turn, agent)
+        if governs == (declared.contract_digest, declared.configuration, declared.evaluator, declared.floors):
             return (), newest
+        wanted = wanted_posture(turn, agent, self._evaluator, declared)
         draft = Draft(body=wanted, actor="gate", agent=agent, run=None if own is None else run)
         return (draft,), turn.seq
 
@@ -54,13 +55,18 @@ def wanted_posture(turn: Turn, agent: str, evaluator: str, declared: kinds.Postu
     state = turn.state
     row = state.agent[agent]
     contract = None if row.contract is None else state.contract[row.contract]
-    floors = state.floors_of(agent)
     return msgspec.structs.replace(
         declared,
         contract=None if contract is None else f"{contract.id}@{contract.version}",
         contract_digest=row.contract,
         configuration=state.configuration,
         evaluator=evaluator,
-        floors=sha256("".join(map(contracts.floor_digest, floors)).encode()).hexdigest() if floors else None,
+        floors=_floors(turn, agent),
         response=row.contract,
     )
+
+
+def _floors(turn: Turn, agent: str) -> str | None:
+    """SHA-256 over the digests of the floors that bind `agent`, by name; None where there are none."""
+    floors = turn.state.floors_of(agent)
+    return sha256("".join(map(contracts.floor_digest, floors)).encode()).hexdigest() if floors else None

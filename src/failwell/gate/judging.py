@@ -18,8 +18,6 @@ from failwell.ledger.jobs import Turn
 
 Provenance = Literal["absent", "asserted", "verified"]
 
-#: Clauses by which also an action of an OBSERVED agent is denied: it is then not the contract's word but Failwell's.
-ACTS_UNGOVERNED = (contracts.UNHEALTHY, "run.unknown", "call.reused", "authority.observed")
 #: Agents of one chain, each of which has handed its work over to the next.
 MAX_CHAIN = 4
 

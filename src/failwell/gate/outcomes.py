@@ -120,16 +120,20 @@ def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
 
 
 def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
-    """Whether the decision that the effect names exists, is this agent's, for this tool, and allowed it."""
+    """Whether the decision that the effect names exists, is this agent's, for this tool, and let it happen: by an
+    ALLOW, or because the agent was OBSERVED.
+    """
     row: dict[str, Any] | None
     if effect.action is None or not 0 <= effect.action < turn.seq:
         return False
     live = turn.state.action.get(effect.action)
     if live is not None:
-        return live.agent == agent and live.tool == effect.tool and live.verdict == "ALLOW"
+        return live.agent == agent and live.tool == effect.tool and (live.verdict == "ALLOW" or not live.governed)
     stored = turn.stored_row("action", effect.action)
     row = None if stored is None else json.loads(stored)
-    return row is not None and (row["agent"], row["tool"], row["verdict"]) == (agent, effect.tool, "ALLOW")
+    if row is None or (row["agent"], row["tool"]) != (agent, effect.tool):
+        return False
+    return row["verdict"] == "ALLOW" or not row.get("governed", True)
 
 
 def started(

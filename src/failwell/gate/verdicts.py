@@ -14,12 +14,13 @@ from typing import Any
 import msgspec
 
 from failwell.core import kinds, rows
+from failwell.core.adoption import ALWAYS_REFUSED
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
 from failwell.gate.adoption import observation_over
-from failwell.gate.judging import ACTS_UNGOVERNED, Judges, Ruling
+from failwell.gate.judging import Judges, Ruling
 from failwell.gate.postures import Postures
 from failwell.gate.tickets import NO_TICKET, Redeemed, redeem
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -176,7 +177,7 @@ class Gate:
         chain = () if run is None else tuple((name, state.agent[name].epoch) for name in run.chain)
         bound = (state.agent[name] for name, _ in chain)
         governed = (
-            agent is None or any(row.authority != "OBSERVED" for row in (agent, *bound)) or ruling.has(*ACTS_UNGOVERNED)
+            agent is None or any(row.authority != "OBSERVED" for row in (agent, *bound)) or ruling.has(*ALWAYS_REFUSED)
         )
         ticket = proposal.ticket if ruling.verdict == "ALLOW" and redeemed.passed else None
         body, secret = _decision(

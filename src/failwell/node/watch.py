@@ -7,10 +7,13 @@ import hashlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from failwell.core import kinds
 from failwell.core.errors import FailwellError, NotFound
+from failwell.core.records import Draft
 from failwell.effects import open_reader
 from failwell.gate.outcomes import Witnessed, record_effects
 from failwell.identity import keys
+from failwell.ledger.jobs import Plan
 from failwell.node.settings import WitnessSettings
 from failwell.ports.effects import Effect, EffectReader
 
@@ -54,12 +57,23 @@ class WitnessReader:
         for named, reader in self._logs:
             try:
                 total += await self._read(named, reader)
-                self.faults.pop(reader.witness, None)
-            except NotFound:
-                continue  # nothing was done yet, so the tool has not begun its log
+                await self._tell(reader.witness, None)
             except FailwellError as error:
-                self.faults[reader.witness] = error.message
+                await self._tell(reader.witness, error.message)
         return total
+
+    async def _tell(self, witness: str, fault: str | None) -> None:
+        """Put on record from when on a log could not be read, and when it could again: effects may be missing there."""
+        if (witness in self.faults) == (fault is not None):
+            return
+        state, detail = ("ok", "is read again") if fault is None else ("degraded", fault[:300])
+        body = kinds.Health(part=f"witness:{witness}", state=state, detail=detail)
+        draft = Draft(body=body, actor="node")
+        await self._node.writer.submit_async(lambda turn: Plan((draft,), lambda entries: None))
+        if fault is None:
+            del self.faults[witness]
+        else:
+            self.faults[witness] = fault
 
     async def _read(self, named: str, reader: EffectReader) -> int:
         look = self._node.questions.look
@@ -67,7 +81,12 @@ class WitnessReader:
         row = await look(lambda state: state.witness.get(reader.witness))
         if agent is None:
             return 0
-        effects, cursor = await asyncio.to_thread(reader.read, None if row is None else row.cursor)
+        try:
+            effects, cursor = await asyncio.to_thread(reader.read, None if row is None else row.cursor)
+        except NotFound:
+            if row is None:
+                return 0  # nothing was done yet, so the tool has not begun its log
+            raise  # Attack: the log is taken away, and with it what was done since it was read
         if effects:
             last = len(effects) - 1
             seen = tuple(

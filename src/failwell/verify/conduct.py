@@ -18,6 +18,7 @@ from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
@@ -180,7 +181,7 @@ class Conduct:
         return verdict
 
     def _act(self, entry: Entry[Any], action: int, what: str) -> None:
-        """INVARIANT (I2): what ran stands behind a durable ALLOW."""
+        """INVARIANT (I2): what ran stands behind a durable ALLOW, or a decision that governs nothing (OBSERVED)."""
         if self._named(entry, action, what) == _REFUSED:
             self._findings.add(
                 VERDICTS, "action.not-allowed", entry=action, first=action, last=entry.seq,
@@ -188,7 +189,8 @@ class Conduct:
             )  # fmt: skip
 
     def _decision(self, entry: Entry[Any], body: kinds.Decision) -> None:
-        self._verdicts[-1] = _ALLOWED if body.verdict == "ALLOW" else _REFUSED
+        runs = body.verdict == "ALLOW" or not body_governed(body)
+        self._verdicts[-1] = _ALLOWED if runs else _REFUSED
         for code, wrong in (*_against_itself(body), *self._against_state(entry, body)):
             exact = code == "decision.verdict"
             self._findings.add(
@@ -212,6 +214,8 @@ class Conduct:
             wrong.append(("decision.principal", "the principal is not that of the run"))
         if body.verdict == "ALLOW" and (contract is None or run is None or run.agent != agent):
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
+        if (unlike := governed_fault(entry, body, state)) is not None:
+            wrong.append(("decision.governed", unlike))
         if body.verdict == "ALLOW" and state.failed:
             wrong.append(("decision.health", f"an ALLOW while {', '.join(state.failed)} had failed"))
         return wrong + [("decision.limit", each) for each in wrong_by_rules(state, entry, body)]

@@ -15,9 +15,10 @@ from typing import Any
 
 from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError
+from failwell.core.machines import RESTRICTING
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
-from failwell.verify import credentials, standing
+from failwell.verify import credentials, observed, standing
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -77,11 +78,11 @@ class Powers:
             self._order(entry, body, state)
         elif type(body) in NEEDED:
             self._used(entry, body, state)
-        elif isinstance(body, kinds.AuthorityChanged) and body.now in ("ACTIVE", "PROBATION"):
+        elif isinstance(body, kinds.AuthorityChanged):
             self._authority(entry, body, state)
-
         elif isinstance(body, kinds.IdentityIssuer | kinds.AgentCertificate):
             self._credential(entry, body, state)
+
     # -- orders ------------------------------------------------------------------------------------------------
 
     def _order(self, entry: Entry[Any], body: kinds.Order, state: State) -> None:
@@ -133,6 +134,8 @@ class Powers:
             if wrong is not None:
                 self._say(entry, f"its {wrong} is not that of the order {order.order}")
         self._two_persons(entry, body, given, state)
+        if (unlike := observed.observation_fault(entry, body, given, state)) is not None:
+            self._say(entry, unlike)
 
     def _two_persons(self, entry: Entry[Any], body: Any, given: list[orders.Order[Any]], state: State) -> None:
         if isinstance(body, kinds.ContractAdopted):
@@ -157,10 +160,18 @@ class Powers:
 
     def _authority(self, entry: Entry[Any], body: kinds.AuthorityChanged, state: State) -> None:
         """Authority is given by adopting the first contract, and given back by releasing, never otherwise."""
+        if body.now == "OBSERVED" or (body.was == "OBSERVED" and body.now not in RESTRICTING):
+            wrong = observed.change_fault(entry, body, self._commit, state)
+            if wrong is not None:
+                self._say(entry, wrong)
+            return
+        if body.now in RESTRICTING:
+            return
         powers = {order.order for order in self._commit}
         needed = "contract.adopt" if body.now == "ACTIVE" else "release.approve"
         if needed not in powers and not (body.now == "ACTIVE" and state.mode == "backtest"):
             self._say(entry, f"no order {needed} stands before it")
+
     def _credential(self, entry: Entry[Any], body: Any, state: State) -> None:
         if isinstance(body, kinds.AgentCertificate):
             wrong = credentials.certificate_fault(entry, body, state, self._issuer, self._verify)
@@ -169,7 +180,6 @@ class Powers:
             self._issuer = None if wrong else credentials.public_key(base64.b64decode(body.certificate))
         if wrong is not None:
             self._say(entry, wrong)
-
 
     def _say(self, entry: Entry[Any], wrong: str) -> None:
         message = f"entry {entry.seq} ({entry.kind}): {wrong}"

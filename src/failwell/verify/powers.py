@@ -134,16 +134,16 @@ class Powers:
             if wrong is not None:
                 self._say(entry, f"its {wrong} is not that of the order {order.order}")
         self._two_persons(entry, body, given, state)
-        if (unlike := observed.observation_fault(entry, body, given, state)) is not None:
-            self._say(entry, unlike)
-
-    def _two_persons(self, entry: Entry[Any], body: Any, given: list[orders.Order[Any]], state: State) -> None:
-        if isinstance(body, kinds.ContractAdopted):
         wrong = standing.fault(entry, body, given, state)
         if wrong is None and isinstance(body, kinds.AgentKey):
             wrong = credentials.key_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
+        if (unlike := observed.observation_fault(entry, body, given, state)) is not None:
+            self._say(entry, unlike)
+
+    def _two_persons(self, entry: Entry[Any], body: Any, given: list[orders.Order[Any]], state: State) -> None:
+        if isinstance(body, kinds.ContractAdopted):
             owner, approver = (state.person.get(order.person) for order in given)
             try:
                 orders.check_pair(*given)

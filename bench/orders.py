@@ -77,11 +77,12 @@ def _prepare(root: Path, rounds: int) -> tuple[Workspace, list[str], Any]:
     owner = PersonKey.create(config, "bench-owner", "bench").unlock("bench")
     approver = PersonKey.create(config, "bench-approver", "bench").unlock("bench")
     workspace = Workspace(root / "workspace")
-    begin(workspace, owner, email=None, roles=("operator",), settings_toml=DEFAULT_TEXT)
+    begin(workspace, owner, email="owner@bench.example", roles=("operator",), settings_toml=DEFAULT_TEXT)
     wire = reach(workspace.socket, workspace.path)
     hand, second = Hand(wire, owner), Hand(wire, approver)
     public = base64.b64encode(approver.key.public).decode()
     hand.enrol(approver, public, prove_enrolment(approver, workspace.origin()), ("approver",), None)
+    second.verify_contact("bench-owner", None)
     names = []
     for number in range(rounds + 1):
         contract = contracts.load(CONTRACT.format(number=number), name="bench")

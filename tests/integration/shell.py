@@ -215,6 +215,7 @@ def settle_in(shell: Shell, *names: str) -> None:
     for person in ("bert", "cleo"):
         mail = f"{person}@shop.example"
         shell("person", "add", person, "--email", mail, "--role", "approver", "--as", "anna", "--yes")
+    shell("person", "verify", "anna", "--vouch", "--as", "bert", "--yes")
     for name in names:
         register(shell, name)
 

@@ -56,6 +56,7 @@ def register(made: ledgers.Made, owner: str) -> None:
 @pytest.mark.requirement("R1.5")
 def test_an_unknown_agent_and_one_without_a_contract_are_denied_on_record(made: ledgers.Made) -> None:
     unknown = made.ask(None, "c1", "orders.read", {"order_id": "A-1"}, agent=STRANGER)
+    ledgers.vouch(made, "olga", "piet")
     register(made, "piet")
     run = made.do(runs.open_run(STRANGER, principal=None, request=None, host=None))
     without = made.ask(run, "c2", "orders.read", {"order_id": "A-1"}, agent=STRANGER)
@@ -66,11 +67,14 @@ def test_an_unknown_agent_and_one_without_a_contract_are_denied_on_record(made: 
 
 
 @pytest.mark.requirement("R3.4")
-def test_an_agent_is_registered_only_with_an_enrolled_person_as_its_owner(made: ledgers.Made) -> None:
+def test_an_agent_is_registered_only_with_an_enrolled_person_who_was_reached_as_its_owner(made: ledgers.Made) -> None:
     for owner in ("nobody", "olga.piet"):
         with pytest.raises(FailwellError):
             register(made, owner)
+    with pytest.raises(Refused, match="verified contact"):
+        register(made, "piet")
     assert STRANGER not in made.book.state.agent
+    ledgers.vouch(made, "olga", "piet")
     register(made, "piet")
     assert made.book.state.agent[STRANGER].owner == "piet"
     with pytest.raises(Refused, match="registered already"):

@@ -14,6 +14,7 @@ from aiosmtpd.controller import Controller
 
 from failwell.core import kinds
 from failwell.core.records import decode_entry
+from failwell.core.rows import Page
 from failwell.node import audit
 from failwell.node.clock import SystemClock
 from failwell.node.outbox import Outbox
@@ -53,8 +54,9 @@ def mailbox() -> Iterator[tuple[Mailbox, int]]:
 def send_due(made: ledgers.Made, port: int, box: Mailbox) -> None:
     """An outbox as a node has it, until the mail has come and its attempt is on record."""
 
-    def compose(incident: int) -> Letter:
+    def compose(page: Page) -> Letter:
         state = made.book.state
+        incident = page.incident or 0
         row = state.incident[incident]
         since = [decode_entry(stored.data) for stored in made.book.storage.entries(row.onset_first, 10_000)]
         told = accounts.account(incident, row, state.agent[row.agent], since, stated_ms=50, reveal=lambda token: token)

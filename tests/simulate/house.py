@@ -250,6 +250,7 @@ class House:
             person = persons[name]
             public = base64.b64encode(person.key.public).decode()
             hand.enrol(person, public, prove_enrolment(person, begun.origin), ("approver",), f"{name}@{DOMAIN}")
+        house.hand("cleo").verify_contact("anna", None)
         for name in names:
             house.agent_keys[name] = house.register(hand, name)
             house.adopt(name, **terms)

@@ -70,7 +70,7 @@ def add(
     else:
         public = key
     if email is None:
-        tell(f"Without --email, {name} cannot be told of incidents.")
+        tell(f"Without --email, {name} cannot be told of incidents, and can own no agent.")
     with session.take_hand(place, signing.person, yes=yes, about=_about(name, email)) as hand:
         entry = hand.enrol(Enrolled(name), public, str(proof), tuple(role or ()), email)
 
@@ -109,6 +109,92 @@ def show_key(
     return Answer(fields={"person": name, "origin": where, "key": public, "proof": proof}, show=show)
 
 
+@app.command("verify")
+@door("person-verify")
+def verify(
+    name: Name,
+    code: Annotated[str | None, typer.Option(metavar="CODE", help="The code that came by mail.")] = None,
+    vouch: Annotated[bool, typer.Option("--vouch", help="Say that this person was reached, without a code.")] = False,
+    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Show that a person is reached at their address, which whoever owns an agent must be.
+
+    Without --code a code is mailed to them, good for an hour; they give it back themselves. Or another person vouches.
+
+    \b
+    Examples:
+      failwell person verify anna
+      failwell person verify anna --code k7m2p9qx --as anna
+      failwell person verify anna --vouch --as bert
+    """
+    if code is not None and vouch:
+        raise InputError("--code and --vouch are two ways: take one")
+    place = session.open_workspace(workspace)
+    if code is None and not vouch:
+        about = [f"a code is mailed to {name}"]
+    else:
+        about = [f"{name} was reached at the address that they enrolled with"]
+    with session.take_hand(place, person, yes=yes, about=about) as hand:
+        if code is None and not vouch:
+            hand.ask_contact(name)
+            entry = None
+        else:
+            entry = hand.verify_contact(name, code)
+
+    def show(screen: Screen) -> None:
+        if entry is None:
+            screen.lead(f"A code is on its way to {name}.", "They give it back, within the hour:")
+            screen.command(f"failwell person verify {name} --code CODE --as {name}")
+        else:
+            screen.lead(f"{name} is reached at their address (entry {entry}).", "They can own agents now.")
+
+    how = "asked" if entry is None else "vouched" if vouch else "code"
+    return Answer(fields={"person": name, "how": how, "verified": entry is not None, "entry": entry}, show=show)
+
+
+@app.command("leave")
+@door("person-leave")
+def leave(
+    name: Name,
+    successor: Annotated[str, typer.Option(metavar="PERSON", help="Who is asked to find owners for their agents.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")],
+    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
+    as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
+    """Say that a person is gone: their key orders nothing any more, by an operator's order.
+
+    Their agents act restricted from that moment, until another person is assigned and signs their contract. The
+    successor is told of each.
+
+    \b
+    Example:
+      failwell person leave anna --successor cleo --reason "Left the company" --as bert
+    """
+    from failwell.core import orders
+
+    place = session.open_workspace(workspace)
+    about = [f"{name} has left; {successor} follows. What {name} owns acts restricted from now on."]
+    with session.take_hand(place, person, yes=yes, about=about) as hand:
+        details = orders.PersonLeave(person=name, successor=successor, reason=reason)
+        entry = hand.give("person.leave", details)
+    with session.reach_node(place) as wire:
+        agents: dict[str, Any] = wire.call("ask", about="agents")
+    owned = sorted((row for row in agents.values() if row["owner"] == name), key=lambda row: str(row["name"]))
+
+    def show(screen: Screen) -> None:
+        screen.lead(
+            f"{name} has left (entry {entry}): their key orders nothing any more.",
+            f"{plural(len(owned), 'agent')} without an owner; {successor} is told of each." if owned else "They owned no agent.",
+        )
+        if owned:
+            screen.table(("agent", "authority"), [(row["name"], row["authority"]) for row in owned])
+            screen.command("failwell agent assign AGENT --owner PERSON --as OPERATOR")
+
+    found = [{"agent": row["name"], "authority": row["authority"]} for row in owned]
+    return Answer(fields={"person": name, "successor": successor, "entry": entry, "agents": found}, show=show)
+
+
 @app.command("list")
 @door("person-list")
 def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
@@ -133,17 +219,19 @@ def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = 
         found.append(
             {
                 "person": name, "roles": row["roles"], "key_id": keys.key_id(public), "key": row["key"],
-                "key_is_here": public in here, "owns": owns, "entry": row["enrolled"],
+                "key_is_here": public in here, "owns": owns, "entry": row["enrolled"], "contact": _contact(row),
+                "vouched_by": row["vouched_by"], "left": row["left"], "successor": row["successor"],
             }
         )  # fmt: skip
 
     def show(screen: Screen) -> None:
         screen.lead(f"{plural(len(found), 'person')} of {origin}.", "Add one: failwell person add NAME")
         screen.table(
-            ("person", "roles", "owns", "key", "key is here", "entry"),
+            ("person", "roles", "owns", "contact", "key", "key is here", "entry"),
             [
                 (
-                    each["person"], ", ".join(each["roles"]) or None, ", ".join(each["owns"]) or None, each["key_id"],
+                    each["person"], "gone" if each["left"] else ", ".join(each["roles"]) or None,
+                    ", ".join(each["owns"]) or None, _in_words(each), each["key_id"],
                     "yes" if each["key_is_here"] else "no", each["entry"],
                 )
                 for each in found
@@ -152,6 +240,18 @@ def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = 
         )  # fmt: skip
 
     return Answer(fields={"origin": origin, "persons": found}, show=show)
+
+
+def _contact(row: dict[str, Any]) -> str:
+    """How a person is known to be reached: verified by a code, vouched for, unverified, or no address at all."""
+    if row["verified"] is not None:
+        return "verified" if row["vouched_by"] is None else "vouched"
+    return "none" if row["contact"] is None else "unverified"
+
+
+def _in_words(each: dict[str, Any]) -> str:
+    by = each["vouched_by"]
+    return str(each["contact"]) if by is None else f"{each['contact']} by {by}"
 
 
 def _about(name: str, email: str | None) -> list[str]:

@@ -66,7 +66,7 @@ def init(
     if workspace.ledger.exists() and not workspace.unfinished.exists():
         raise InputError(f"{workspace.path} is a workspace already", hint="Use it, or choose another directory.")
     if email is None:
-        tell(f"Without --email, {person} cannot be told of incidents.")
+        tell(f"Without --email, {person} cannot be told of incidents, and can own no agent.")
     text = _settings_text(workspace.path / settings.FILE_NAME)
     signer = session.own_person_key(person)
     begun = begin(workspace, signer, email=email, roles=tuple(role or FIRST_ROLES), settings_toml=text)
@@ -77,6 +77,7 @@ def init(
             "Next: a second person, since a contract and a release take two.",
         )
         screen.command("failwell person add NAME --email ADDR --role approver")
+        screen.command(f"failwell person verify {person} --vouch --as NAME")
         screen.say("Then an agent, whose owner writes, signs and gets adopted its contract:")
         screen.command(f"failwell agent register spiffe://example.org/agent/NAME --owner {person}")
         screen.command(f"failwell contract sign FILE --as {person}")

@@ -17,7 +17,7 @@ import msgspec
 from failwell.client.wire import Wire
 from failwell.core import contract as contracts
 from failwell.core import orders as o
-from failwell.core.errors import Refused, Unhealthy, Unreachable
+from failwell.core.errors import NotFound, Refused, Unhealthy, Unreachable
 from failwell.core.instants import format_at
 from failwell.execute.records import StopSent, stop_recorded
 from failwell.identity.persons import Signer, sign_order
@@ -72,6 +72,24 @@ class Hand:
         contact = None if email is None else commitment(salt, email.encode())
         details = o.PersonEnrol(person=person.person, key=public, proof=proof, roles=roles, contact=contact)
         return self.give("person.enrol", details, contact=email, salt=salt.hex())
+
+    def ask_contact(self, person: str) -> Any:
+        """Have a code mailed to a person, that they may send back."""
+        return self.give("contact.ask", o.ContactAsk(person=person, contact=self._contact(person)))
+
+    def verify_contact(self, person: str, code: str | None) -> Any:
+        """Give the code that was mailed to this person; without one, vouch that another person was reached."""
+        how = "vouched" if code is None else "code"
+        details = o.ContactVerify(person=person, contact=self._contact(person), how=how)
+        return self.give("contact.verify", details, code=code)
+
+    def _contact(self, person: str) -> str:
+        row = self._wire.call("ask", about="persons").get(person)
+        if row is None:
+            raise NotFound(f"{person} is not enrolled here", hint="failwell person list")
+        if row["contact"] is None:
+            raise Refused(f"{person} enrolled without an address", hint="failwell person add NAME --email ADDR")
+        return str(row["contact"])
 
     def sign_contract(self, contract: contracts.Contract) -> o.SignedOrder:
         """The owner stands for a contract; the signature is kept beside the file until the approver adopts it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import adoption, credentials, kinds, orders, people, rows, tickets
+from failwell.core import adoption, credentials, kinds, orders, owing, people, rows, tickets
 from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -30,7 +30,7 @@ NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluat
 QUIET_US = 24 * 3600 * 1_000_000
 
 _Fold = Callable[[Projections, Entry[Any], Any, int], None]
-FOLDS: dict[type, _Fold] = {**people.FOLDS, **tickets.FOLDS, **credentials.FOLDS}
+FOLDS: dict[type, _Fold] = {**people.FOLDS, **tickets.FOLDS, **credentials.FOLDS, **owing.FOLDS}
 
 
 def _folds(kind: type) -> Callable[[_Fold], _Fold]:
@@ -47,7 +47,7 @@ def _genesis(state: Projections, entry: Entry[Any], body: kinds.Genesis, at_us: 
         raise Corrupt(f"entry {entry.seq} is a second genesis")
     row = rows.Workspace(
         mode=body.mode, origins=((0, entry.origin),), log_key=body.log_key, configuration="", configured=None,
-        withheld_us=0, failed=(),
+        mail=False, withheld_us=0, failed=(),
     )  # fmt: skip
     state.put("workspace", 1, row)
 
@@ -84,7 +84,8 @@ def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_
 
 @_folds(kinds.Config)
 def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: int) -> None:
-    state.change("workspace", 1, configuration=body.digest, configured=entry.seq)
+    mail = tickets.mails(body.text)
+    state.change("workspace", 1, configuration=body.digest, configured=entry.seq, mail=mail)
 
 
 @_folds(kinds.Clock)
@@ -101,17 +102,7 @@ def _order(state: Projections, entry: Entry[Any], body: kinds.Order, at_us: int)
     state.nonces.add((body.person, order.nonce))
     state.put("order", entry.seq, rows.OrderRow(person=body.person, order=body.order, nonce=order.nonce))
     state.forget("order", entry.seq)
-
-
-@_folds(kinds.PersonEnrolled)
-def _person(state: Projections, entry: Entry[Any], body: kinds.PersonEnrolled, at_us: int) -> None:
-    row = rows.Person(key=body.key, roles=body.roles, enrolled=entry.seq, asked=None, verified=None, left=None)
-    state.put("person", body.person, row)
-
-
-@_folds(kinds.HostRegistered)
-def _host(state: Projections, entry: Entry[Any], body: kinds.HostRegistered, at_us: int) -> None:
-    state.put("host", body.host, rows.Host(key=body.key, agents=body.agents, registered=entry.seq))
+    people.note_order(state, order)
 
 
 @_folds(kinds.AgentRegistered)
@@ -121,7 +112,7 @@ def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, a
         name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
         incident=None, registered=entry.seq, suspended_by=None, onsets={},
         groups=getattr(body, "groups", ()), detect_only=getattr(body, "detect_only", False),
-        observed_until_us=None, orphaned=False, keyed=None,
+        observed_until_us=None, orphaned=False, keyed=None, asked_us=None,
     )  # fmt: skip
     state.names[body.name] = str(entry.agent)
     state.put("agent", entry.agent, row)
@@ -197,10 +188,11 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open") if governed else "open"
     limit_us = state.limit_us(at_us)
     held = _held(agent, body, may_run=settled == "open")
+    chain = () if entry.run is None or entry.run not in state.run else state.run[entry.run].chain
     row = rows.Action(
         agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled,
         limit_us=limit_us, customer=body.customer, governed=governed, ticket=getattr(body, "ticket", None),
-        chain=() if entry.run is None or entry.run not in state.run else state.run[entry.run].chain, held=held,
+        chain=chain, held=held, owes=owing.owed_by(state, agent, chain, body.tool) if settled == "open" else (),
     )  # fmt: skip
     state.put("action", entry.seq, row)
     if entry.run is not None and entry.run in state.calls:
@@ -209,6 +201,7 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
         elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
             raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
     state.reserve(entry.seq, limit_us, held)
+    tickets.used(state, entry, body, at_us)
     if settled == "open":
         state.begin(held)
     else:
@@ -240,6 +233,8 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
     state.begin(row.held, -1)
     state.put("action", body.decision, replace(row, state=body.state))
     state.forget("action", body.decision)
+    tickets.settled(state, row, body.state)
+    owing.owe(state, row, body, at_us)
 
 
 @_folds(kinds.EffectWitnessed)
@@ -364,6 +359,8 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
     by = body.by if body.now == "SUSPENDED" else row.suspended_by
     incident = None if body.now in ("PROBATION", "ACTIVE") else row.incident
     state.change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident)
+    if row.orphaned and body.now != "RESTRICTED":
+        state.change("agent", entry.agent, orphaned=False)
     if body.now == "SUSPENDED":
         _mark(state, body.incident, "SUSPENDED", entry.seq)
     elif body.now == "PROBATION":
@@ -378,18 +375,6 @@ def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: 
     row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
     state.put("hold", body.hold, row)
     _mark(state, body.incident, "HELD", entry.seq)
-
-
-@_folds(kinds.PageQueued)
-def _page_queued(state: Projections, entry: Entry[Any], body: kinds.PageQueued, at_us: int) -> None:
-    if body.page != state.pages + 1:
-        raise Corrupt(f"entry {entry.seq} queues page {body.page} after {state.pages}")
-    state.pages = body.page
-    row = rows.Page(
-        incident=body.incident, person=body.person, channel=body.channel, step=body.step, state="queued", attempts=0,
-        due_us=body.due_us, why=body.why,
-    )  # fmt: skip
-    state.put("page", body.page, row)
 
 
 @_folds(kinds.PageAttempted)

@@ -132,12 +132,14 @@ class PersonEnrolled(Body, frozen=True, kw_only=True):
 
 @register("contact.asked")
 class ContactAsked(Body, frozen=True, kw_only=True):
-    """A code went to a person's contact address. `code` is SHA-256(salt || code), `due_us` when it is void."""
+    """A code goes to a person's contact address. `code` is SHA-256(salt || code), `due_us` when it is void.
+
+    The salt lies in the blob: eight letters could be guessed from a digest that everybody can compute.
+    """
 
     person: str
     contact: str
     code: str
-    salt: str
     due_us: int
 
 
@@ -493,6 +495,7 @@ class Ensured(Body, frozen=True, kw_only=True):
     decision: int
     check: str
     state: str
+    severity: str
     source: str
     tries: int
     elapsed_us: int
@@ -653,6 +656,13 @@ class PageQueued(Body, frozen=True, kw_only=True):
     step: int
     due_us: int
     why: str
+
+
+@register("page.queued", v=2)
+class PageQueued2(PageQueued, frozen=True, kw_only=True):
+    """Version 2. `ticket` is the one that the person is asked to answer; then there is no incident."""
+
+    ticket: int | None
 
 
 @register("page.attempted")

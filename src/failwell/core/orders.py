@@ -86,15 +86,23 @@ class HostRegister(Details, frozen=True):
     agents: tuple[AgentId, ...]
 
 
-class ContactVerify(Details, frozen=True):
-    """A person was reached at the address they enrolled with (`contact`, its commitment).
+class ContactAsk(Details, frozen=True):
+    """Send a code to the address that a person enrolled with (`contact`, its commitment)."""
 
-    `code` is the code that was sent there, given by themselves; without one, another person vouches for it.
+    person: Name
+    contact: Digest
+
+
+class ContactVerify(Details, frozen=True):
+    """A person was reached at the address they enrolled with.
+
+    `how`: `code`, they have the code that was sent there and give it beside the order (it never enters the record);
+    `vouched`, another person says so.
     """
 
     person: Name
     contact: Digest
-    code: Annotated[str, Meta(pattern=r"^[a-z0-9]{8}\Z")] | None
+    how: Annotated[str, Meta(pattern=r"^(code|vouched)\Z")]
 
 
 class PersonLeave(Details, frozen=True):
@@ -290,6 +298,7 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
     {
         "init": Power(details=Init),
         "person.enrol": Power(details=PersonEnrol),
+        "contact.ask": Power(details=ContactAsk),
         "contact.verify": Power(details=ContactVerify),
         "person.leave": Power(details=PersonLeave, restricts=True),
         "host.register": Power(details=HostRegister),

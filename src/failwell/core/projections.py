@@ -41,6 +41,8 @@ class Projections:
         self.order: dict[int, rows.OrderRow] = {}
         self.nonces: set[tuple[str, str]] = set()
         self.person: dict[str, rows.Person] = {}
+        #: Commitments to the addresses of who is being enrolled by orders of the open commit.
+        self.contacts: dict[str, str | None] = {}
         self.host: dict[str, rows.Host] = {}
         self.agent: dict[str, rows.Agent] = {}
         self.contract: dict[str, rows.ContractRow] = {}
@@ -52,7 +54,7 @@ class Projections:
         self.hold: dict[int, rows.Hold] = {}
         self.page: dict[int, rows.Page] = {}
         self.witness: dict[str, rows.WitnessRow] = {}
-        #: Tickets that can still be answered or used.
+        #: Tickets that can still be answered or used, or given back by an action under way.
         self.ticket: dict[int, rows.Ticket] = {}
         #: Looks at the world that are still owed.
         self.check: dict[str, rows.Check] = {}
@@ -70,6 +72,8 @@ class Projections:
         self.past: Past | None = None
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
+        #: The checks of tools that have some, by contract.
+        self.ensures: dict[str, dict[str, tuple[contracts.Ensure, ...]]] = {}
         self._floors: dict[str, contracts.Floor] = {}
         self._bounds: dict[tuple[str, ...], tuple[contracts.Contract, dict[str, Limit]]] = {}
         #: Bodies of the postures that decisions cited lately, by entry.
@@ -112,10 +116,14 @@ class Projections:
         row = self.agent.get(agent)
         if row is None or row.contract is None:
             return None
-        digest = row.contract
-        if digest not in self._parsed:
-            self._parsed[digest] = contracts.from_canonical(self.contract[digest].document.encode())
-        return self._parsed[digest]
+        return self.contract_at(row.contract)
+
+    def contract_at(self, digest: str) -> contracts.Contract | None:
+        """The adopted contract of this digest, parsed once; None where there is none."""
+        row = self.contract.get(digest)
+        if digest not in self._parsed and row is not None:
+            self._parsed[digest] = contracts.from_canonical(row.document.encode())
+        return self._parsed.get(digest)
 
     def bounds_of(self, agent: str) -> contracts.Contract | None:
         """The contract in force for `agent` as it is judged: under the floors that bind it."""
@@ -141,6 +149,19 @@ class Projections:
     def agent_named(self, name: str) -> str | None:
         """The full id of the agent whose id or short name is `name`."""
         return name if name in self.agent else self.names.get(name)
+
+    def present(self, person: str) -> bool:
+        """Whether `person` is enrolled, was reached at their address, and is not gone: who can own an agent."""
+        row = self.person.get(person)
+        return row is not None and row.verified is not None and row.left is None
+
+    def reachable(self, person: str) -> str:
+        """`person`, or whoever follows them since they are gone."""
+        row = self.person.get(person)
+        while row is not None and row.left is not None and row.successor is not None:
+            person = row.successor
+            row = self.person.get(person)
+        return person
 
     def running(self, agent: str) -> tuple[int, ...]:
         """Decisions of `agent`, or handed over by it, that may run and have no outcome yet, oldest first."""
@@ -349,7 +370,7 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
     if table == "agent":
         state.names[row.name] = key
     elif table == "ticket":
-        return bool(row.state in ("open", "approved"))
+        return not row.ended
     elif table == "check":
         return bool(row.state == "owed")
     elif table in ("incident", "hold", "page"):

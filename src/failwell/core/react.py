@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from failwell.core import asking, credentials, kinds
+from failwell.core import asking, credentials, kinds, owing
 from failwell.core.contract import UNHEALTHY, Rule
 from failwell.core.errors import ContractError
 from failwell.core.machines import worse
@@ -30,6 +30,9 @@ DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ..
     ("denied", "minor"): ((20, 10 * _MINUTE_US, CONTAIN),),
     ("executor.unconfirmed", "critical"): ((1, 0, CONTAIN),),
     ("bypass", "critical"): ((1, 0, CONTAIN),),
+    # A permitted act after which the world is not as promised had an effect, and is told later than a denial.
+    ("ensure", "critical"): ((1, 0, CONTAIN),),
+    ("ensure", "major"): ((3, 60 * _MINUTE_US, CONTAIN),),
 }
 
 #: Actions that one entry orders to stop: an agent with more of them open must not be too big to suspend (65,535 bytes).
@@ -51,9 +54,22 @@ def react(state: State, entry: Entry[Any]) -> tuple[Draft, ...]:
 
 
 def _after_decision(state: State, entry: Entry[Any], body: kinds.Decision) -> tuple[Draft, ...]:
-    return tuple(
+    """What its clauses said, and the question that an ESCALATE leaves: in its own commit, so that none is lost."""
+    signals = tuple(
         draft_signal(state, entry, f"{_SIGNAL_OF_THEN[clause.then]}({clause.id})", clause.severity)
         for clause in body.clauses
+    )
+    ticket = asking.ticket_of(state, entry, body) if isinstance(body, kinds.Decision2) else None
+    if ticket is None:
+        return signals
+    return (*signals, Draft(body=ticket, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,)))
+
+
+def _after_ticket(state: State, entry: Entry[Any], body: kinds.TicketOpened) -> tuple[Draft, ...]:
+    """Those who are asked are written to, once."""
+    return tuple(
+        Draft(body=mail, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
+        for mail in asking.mails_of(state, entry, body)
     )
 
 
@@ -80,8 +96,18 @@ def _after_revoked(state: State, entry: Entry[Any], body: kinds.AccessRevoked) -
     return (draft_signal(state, entry, "executor.unconfirmed", "critical"),)
 
 
+def _after_ensured(state: State, entry: Entry[Any], body: kinds.Ensured) -> tuple[Draft, ...]:
+    """The world is not as a permitted act promised, or nobody can say that it is: both are noticed (R5)."""
+    if body.state == "held":
+        return ()
+    return (draft_signal(state, entry, owing.signal_of(body.check), body.severity),)
+
+
 def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Draft, ...]:
     """A person's suspension takes the same road as a rule's: a signal, a case, containment (I8: it never waits)."""
+    if body.order in credentials.KEY_ORDERS:
+        key = credentials.key_after(state, entry, body)
+        return () if key is None else (Draft(body=key, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
     if body.order != "agent.suspend" or entry.agent not in state.agent:
         return ()
     signal = kinds.Signal(
@@ -91,13 +117,32 @@ def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Dr
     return (Draft(body=signal, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
 
 
+def _after_left(state: State, entry: Entry[Any], body: kinds.PersonLeft) -> tuple[Draft, ...]:
+    """Nobody answers for their agents now: what may act does so restricted, and the successor is asked to take each."""
+    drafts: list[Draft] = []
+    page = state.pages
+    for name, row in sorted(state.agent.items()):
+        if row.owner != body.person or row.authority == "RETIRED":
+            continue
+        why = f"{body.person}, who owned it, has left: {body.why}"
+        if row.orphaned and row.authority != "RESTRICTED":
+            restricted = kinds.AuthorityChanged(
+                was=row.authority, now="RESTRICTED", epoch=row.epoch + 1, why=why, incident=None, by=entry.actor
+            )
+            drafts.append(Draft(body=restricted, actor=ACTOR, agent=name, refs=(entry.seq,)))
+        page += 1
+        asked = kinds.PageQueued(
+            page=page, incident=None, person=state.reachable(body.person), channel="email", step=1,
+            due_us=state.last_at_us, why=why,
+        )  # fmt: skip
+        drafts.append(Draft(body=asked, actor=ACTOR, agent=name, refs=(entry.seq,)))
+    return tuple(drafts)
+
+
 def draft_signal(state: State, about: Entry[Any], signal: str, severity: str) -> Draft:
     """The signal that `about` raises, with the response that the rules ask for."""
     agent = str(about.agent)
     now_us = state.last_at_us
-    if body.order in credentials.KEY_ORDERS:
-        key = credentials.key_after(state, entry, body)
-        return () if key is None else (Draft(body=key, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
     row = state.agent.get(agent)
     rule, at_least, response = _respond(state, agent, signal, severity, now_us)
     acts = row is not None and state.mode == "live" and _governed(row.authority, about.body)
@@ -159,7 +204,7 @@ def _rules(state: State, agent: str) -> tuple[Rule, ...]:
 
 
 def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[Draft, ...]:
-    if not body.applied:
+    if not body.applied or _asks_by_ticket(body):
         return ()
     agent = state.agent[str(entry.agent)]
     if agent.incident is None:
@@ -181,6 +226,11 @@ def _after_signal(state: State, entry: Entry[Any], body: kinds.Signal) -> tuple[
             cause=entry.seq,
         ),
     )
+
+
+def _asks_by_ticket(signal: kinds.Signal) -> bool:
+    """Whether a rule asks of people no more than the ticket does that the escalated action leaves: that is no case."""
+    return signal.signal.startswith("escalated(") and set(signal.response) <= {"record", "ask"}
 
 
 def _open(state: State, entry: Entry[Any], signal: kinds.Signal) -> Draft:
@@ -263,13 +313,23 @@ def _contain(
             draft(kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why))
         )
     paged = any(page.incident == incident for page in state.page.values()) or "NOTIFIED" in case.marks
-    if ("notify" in response or "ask" in response) and not paged:
+    told = () if paged else _told(state, agent, response)
+    for number, person in enumerate(told, 1):
         page = kinds.PageQueued(
-            page=state.pages + 1, incident=incident, person=row.owner, channel="email", step=1,
+            page=state.pages + number, incident=incident, person=person, channel="email", step=1,
             due_us=state.last_at_us, why=why,
         )  # fmt: skip
         drafts.append(draft(page))
     return tuple(drafts)
+
+
+def _told(state: State, agent: str, response: tuple[str, ...]) -> tuple[str, ...]:
+    """Who is paged of a case: the owner, who answers for the agent; where a rule asks, also who answers its tickets."""
+    if not {"notify", "ask"} & set(response):
+        return ()
+    owner = state.reachable(state.agent[agent].owner)
+    others = asking.reviewers(state, agent) if "ask" in response else ()
+    return (owner, *[person for person in others if person != owner][: asking.MAILED_AT_ONCE])
 
 
 _Reaction = Callable[[State, Entry[Any], Any], tuple[Draft, ...]]
@@ -279,6 +339,9 @@ _REACTIONS: dict[type, _Reaction] = {
     kinds.Decision2: _after_decision,
     kinds.InterruptUnconfirmed: _after_unconfirmed,
     kinds.EffectWitnessed: _after_effect,
+    kinds.Ensured: _after_ensured,
+    kinds.PersonLeft: _after_left,
+    kinds.TicketOpened: _after_ticket,
     kinds.AccessRevoked: _after_revoked,
     kinds.Signal: _after_signal,
     kinds.IncidentOpened: _after_opened,

@@ -30,10 +30,11 @@ class Workspace(Row, frozen=True, kw_only=True):
     log_key: str
     configuration: str
     configured: int | None
+    mail: bool
     withheld_us: int
     failed: tuple[str, ...]
-
     issuer: tuple[int, str] | None = None
+
 
 class Head(Row, frozen=True, kw_only=True):
     """Newest entry of an agent (registered or not): how many there are, and the last one's seq and leaf."""
@@ -52,22 +53,39 @@ class OrderRow(Row, frozen=True, kw_only=True):
 
 
 class Person(Row, frozen=True, kw_only=True):
-    """`asked` is the entry of the newest code that was sent, `verified` the address (its commitment) they were reached
-    at, `left` the entry by which they are gone.
+    """`contact` and `verified` are commitments to the address they enrolled with, and to that they were reached at.
+
+    `asked` is the entry of the newest code that was sent, good until `due_us` (ledger time), `tries` how often one was
+    given; `vouched_by` who says that
+    they were reached (None: the code came back); `left` the entry by which they are gone, `successor` who follows.
     """
 
     key: str
     roles: tuple[str, ...]
     enrolled: int
+    contact: str | None
     asked: int | None
+    due_us: int
+    tries: int
     verified: str | None
+    vouched_by: str | None
     left: int | None
+    successor: str | None
 
 
 class Host(Row, frozen=True, kw_only=True):
     key: str
     agents: tuple[str, ...]
     registered: int
+
+
+class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A certificate of an agent that was in force when its row was last written: until `not_after_us` (ledger time)."""
+
+    serial: str
+    key: str
+    not_after_us: int
+    entry: int
 
 
 class Agent(Row, frozen=True, kw_only=True):
@@ -80,15 +98,6 @@ class Agent(Row, frozen=True, kw_only=True):
 
     name: str
     owner: str
-class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """A certificate of an agent that was in force when its row was last written: until `not_after_us` (ledger time)."""
-
-    serial: str
-    key: str
-    not_after_us: int
-    entry: int
-
-
     key: str | None
     authority: str
     epoch: int
@@ -103,6 +112,8 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
     observed_until_us: int | None
     orphaned: bool
     keyed: int | None
+    certificates: tuple[Certificate, ...] = ()
+    asked_us: int | None
 
 
 class ContractRow(Row, frozen=True, kw_only=True):
@@ -112,8 +123,6 @@ class ContractRow(Row, frozen=True, kw_only=True):
     owner: str
     approver: str
     document: str
-    certificates: tuple[Certificate, ...] = ()
-    asked_us: int | None
     mode: str
     adopted: int
 
@@ -160,6 +169,13 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     measure: str
 
 
+class Owed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A contract (by digest) whose `ensure` checks an action owes once it is done; `prefix` stands before their names."""
+
+    prefix: str
+    contract: str
+
+
 class Action(Row, frozen=True, kw_only=True):
     """A decided action. `state` is denied, escalated, open, or the outcome's state; `held` the limits it reserved.
 
@@ -181,16 +197,21 @@ class Action(Row, frozen=True, kw_only=True):
     ticket: int | None
     chain: tuple[str, ...]
     held: tuple[Held, ...]
+    owes: tuple[Owed, ...]
 
 
 class Ticket(Row, frozen=True, kw_only=True):
     """By its decision's entry. `state` is open, approved, used, denied or expired; `used_by` the decision that it let
-    pass.
+    pass. `ended`: nothing changes it any more; a used one has ended once its action has.
+
+    `principal`, its provenance and `chain` are those of the run: another run may use it where all are the same.
     """
 
     agent: str
     run: int | None
     principal: str | None
+    principal_provenance: str
+    chain: tuple[str, ...]
     tool: str
     arguments: str
     clauses: tuple[str, ...]
@@ -200,14 +221,22 @@ class Ticket(Row, frozen=True, kw_only=True):
     opened: int
     person: str | None
     used_by: int | None
+    ended: bool
 
 
 class Check(Row, frozen=True, kw_only=True):
-    """A look at the world that an act still owes, by `DECISION/NAME`. `due_us` is until when it may come true."""
+    """A look at the world that an act owes, by `DECISION/NAME`: owed, held, missed or unknown.
+
+    `contract` is the digest of the contract that has it (`tool` and the name without what stands before a slash lead
+    to it there), `since_us` when the act was done, `due_us` until when it may come true (ledger time).
+    """
 
     agent: str
     decision: int
     name: str
+    contract: str
+    tool: str
+    severity: str
     since_us: int
     due_us: int
     state: str
@@ -260,9 +289,14 @@ class WitnessRow(Row, frozen=True, kw_only=True):
 
 
 class Page(Row, frozen=True, kw_only=True):
-    """An outbox row: `state` is queued, accepted or failed; `due_us` when it is tried next."""
+    """An outbox row: `state` is queued, accepted or failed; `due_us` when it is tried next. `ticket`: what it asks.
+
+    `agent` is whom it is about; where nothing else is, `why` is all there is to tell.
+    """
 
     incident: int | None
+    agent: str | None
+    ticket: int | None
     person: str
     channel: str
     step: int

@@ -11,6 +11,7 @@ from failwell.core.errors import Refused
 from failwell.core.machines import AUTHORITY, step
 from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
 from failwell.core.records import Draft
+from failwell.gate.people import need_owner
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, admit, need_role
 from failwell.ledger.vault import commitment
@@ -75,9 +76,11 @@ def register_agent(
         if agent in turn.state.agent or turn.state.agent_named(short_name) is not None:
             raise Refused(f"an agent {short_name} is registered already", hint="failwell agent list")
         check_distinct(short_name, (row.name for row in turn.state.agent.values()))
-        if order.details.owner not in turn.state.person:
-            raise Refused(f"the owner {order.details.owner} is not enrolled", hint="failwell person add")
-        registered = kinds.AgentRegistered(name=short_name, owner=order.details.owner)
+        need_owner(turn, order.details.owner)
+        registered = kinds.AgentRegistered2(
+            name=short_name, owner=order.details.owner, groups=tuple(sorted(set(order.details.groups))),
+            detect_only=order.details.detect_only,
+        )  # fmt: skip
         key = kinds.AgentKey(key=order.details.key, status="active")
         drafts = (
             draft,
@@ -160,7 +163,9 @@ def adopt_for_backtest(document: bytes, evaluator: str) -> Job[str]:
         drafts: list[Draft] = []
         if agent in turn.state.agent:
             raise Refused(f"two contracts are for agent {agent}")
-        registered = kinds.AgentRegistered(name=contract.contract, owner=contract.owner)
+        registered = kinds.AgentRegistered2(
+            name=contract.contract, owner=contract.owner, groups=(), detect_only=False
+        )  # fmt: skip
         drafts.append(Draft(body=registered, actor="backtest", agent=agent))
         drafts += _put_in_force(turn, agent, contract, "backtest", "backtest", evaluator)
         return Plan(tuple(drafts), lambda entries: agent)

@@ -16,12 +16,13 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
-from failwell.gate import adoption, registry
+from failwell.gate import adoption, people, registry, tickets
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
 from failwell.node import settings, watch
 from failwell.node.assembly import EVALUATOR
+from failwell.node.contacts import Contacts
 from failwell.node.requests import Give
 from failwell.response import orders as response_orders
 
@@ -34,6 +35,7 @@ class GivenOrders:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self._contacts = Contacts(node)
 
     async def take(self, request: Give) -> Any:
         """Carry out signed orders; what restricts goes by the containment lane.
@@ -53,8 +55,13 @@ class GivenOrders:
         if order.order == "contract.adopt" and request.document is not None:
             # What two people signed without looking is still not put in force: off the loop, since a judge is compiled.
             await asyncio.to_thread(_check_contract, request.document.encode())
+        if order.order == "contact.ask":
+            return await self._contacts.ask(signed[-1])
         job = self._job_for(order.order, signed, request)
-        return await self._node.writer.submit_async(job, self._lane(order, signed[-1]))
+        answer = await self._node.writer.submit_async(job, self._lane(order, signed[-1]))
+        if isinstance(answer, FailwellError):
+            raise answer  # what was tried is on record, and did not come about
+        return answer
 
     def _lane(self, order: Order[Any], signed: SignedOrder) -> int:
         """Containment overtakes all others' work, so it takes a signature to get there: forged orders wait in line."""
@@ -76,6 +83,11 @@ class GivenOrders:
             "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
             "release.propose": lambda: response_orders.propose_release(last, verify_order),
             "release.approve": lambda: response_orders.approve_release(last, verify_order),
+            "ticket.approve": lambda: tickets.approve_ticket(last, verify_order),
+            "ticket.deny": lambda: tickets.deny_ticket(last, verify_order),
+            "person.leave": lambda: people.leave(last, verify_order),
+            "contact.verify": lambda: people.verify_contact(last, request.code, verify_order),
+            "agent.assign": lambda: people.assign_agent(last, verify_order),
             "person.enrol": lambda: self._enrol(last, request),
             "agent.register": lambda: self._register(last),
             "agent.observe": lambda: adoption.observe(last, verify_order),

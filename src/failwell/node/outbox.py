@@ -31,12 +31,14 @@ from failwell.response.letters import Letter, bare_letter
 FIRST_PAUSE_US = 5_000_000
 LONGEST_PAUSE_US = 300_000_000
 LOOK_EVERY_S = 1.0
+#: Tickets are mailed by a thread of their own and looked after less often: a question never delays an incident's page.
+LOOK_FOR_TICKETS_S = 5.0
 #: A first page waits so long for the stops it tells of: an owner who reads "not confirmed" of what is confirmed a
 #: moment later is told something untrue, and composing it would take the processor from the stopping itself.
 SETTLE_US = 1_000_000
 
-#: The letter of an incident, with the newest checkpoint in it (called in the outbox's thread).
-Compose = Callable[[int], Letter]
+#: The letter of a page, with the newest checkpoint in it (called in the outbox's thread).
+Compose = Callable[[Page], Letter]
 
 
 class _Due(NamedTuple):
@@ -44,6 +46,8 @@ class _Due(NamedTuple):
     page: Page
     agent: str | None
     address: str | None
+    #: Nobody has to be told any more: the ticket is answered, or its time is over.
+    over: bool
 
 
 def mail_notifier(mail: MailSettings | None, place: Path, clock: Clock) -> SmtpNotifier | None:
@@ -66,44 +70,53 @@ class Outbox:
         self.notifier = notifier
         self._compose = compose
         self._origin = origin
-        self._wake = threading.Event()
+        self._wakes = {False: threading.Event(), True: threading.Event()}
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._threads = [
+            threading.Thread(target=self._run, args=(tickets,), name="tickets" if tickets else "outbox", daemon=True)
+            for tickets in self._wakes
+        ]
 
     def start(self) -> None:
-        self._thread.start()
+        for thread in self._threads:
+            thread.start()
 
     def wake(self) -> None:
         """A page was queued, or what a page waits for has come."""
-        self._wake.set()
+        for wake in self._wakes.values():
+            wake.set()
 
     def close(self) -> None:
-        """End after the attempt under way; what is queued stays queued."""
+        """End after the attempts under way; what is queued stays queued."""
         self._stop.set()
-        self._wake.set()
-        if self._thread.is_alive():
-            self._thread.join(timeout=35)
+        self.wake()
+        for thread in self._threads:
+            if thread.is_alive():
+                thread.join(timeout=35)
 
-    def _run(self) -> None:
+    def _run(self, tickets: bool) -> None:
+        wake = self._wakes[tickets]
         while not self._stop.is_set():
-            self._wake.wait(LOOK_EVERY_S)
-            self._wake.clear()
+            wake.wait(LOOK_FOR_TICKETS_S if tickets else LOOK_EVERY_S)
+            wake.clear()
             try:
-                for due in self._due():
+                for due in self._due(tickets):
                     if self._stop.is_set():
                         return
                     self._attempt(due)
             except FailwellError:
                 continue  # the ledger does not write: what is due stays due
 
-    def _due(self) -> list[_Due]:
-        future: Future[list[_Due]] = self._writer.submit(_find_due)
+    def _due(self, tickets: bool) -> list[_Due]:
+        future: Future[list[_Due]] = self._writer.submit(lambda turn: _find_due(turn, tickets))
         return future.result()
 
     def _attempt(self, due: _Due) -> None:
         checkpoint, accepted, detail = 0, False, ""
         try:
-            letter = self._write(due.page.incident or 0)
+            if due.over:
+                raise NotifyFailed("nobody has to answer it any more", temporary=False)
+            letter = self._write(due.page)
             checkpoint = letter.checkpoint
             detail = self._send(due, letter)
             accepted = True
@@ -113,23 +126,27 @@ class Outbox:
             detail = f"{type(error).__name__} while sending"
         if due.address is not None:  # a mail server repeats whom it was asked to reach; that is no entry's to tell
             detail = re.sub(re.escape(due.address), "the recipient", detail, flags=re.IGNORECASE)
+        # Who cannot be written to finds a ticket in the list; of an incident somebody is told, however long it takes.
+        final = due.over or (due.page.ticket is not None and (self.notifier is None or due.address is None))
         pause_us = min(FIRST_PAUSE_US * 2 ** min(due.page.attempts, 10), LONGEST_PAUSE_US)
 
         def job(turn: Turn) -> Plan[None]:
             body = kinds.PageAttempted(
                 page=due.number, attempt=due.page.attempts + 1, accepted=accepted, detail=detail[:300],
-                checkpoint=checkpoint, next_due_us=None if accepted else turn.now_us + pause_us,
+                checkpoint=checkpoint, next_due_us=None if accepted or final else turn.now_us + pause_us,
             )  # fmt: skip
             return Plan((Draft(body=body, actor="node", agent=due.agent),), _nothing)
 
         self._writer.submit(job, CONTAINMENT).result()
 
-    def _write(self, incident: int) -> Letter:
+    def _write(self, page: Page) -> Letter:
         """The letter; a bare one when the account cannot be made: the owner is told in any case."""
+        if page.ticket is not None:
+            return self._compose(page)  # where it fails, the ticket has ended, or is tried again
         try:
-            return self._compose(incident)
+            return self._compose(page)
         except Exception as error:  # noqa: BLE001  no fault of ours may keep the owner from being told
-            return bare_letter(incident, f"{type(error).__name__}: {error}")
+            return bare_letter(page.incident or 0, f"{type(error).__name__}: {error}")
 
     def _send(self, due: _Due, letter: Letter) -> str:
         if self.notifier is None:
@@ -148,19 +165,25 @@ class Outbox:
         return receipt.detail
 
 
-def _find_due(turn: Turn) -> Plan[list[_Due]]:
-    """Pages whose time has come, with the address of whom they are for."""
+def _find_due(turn: Turn, tickets: bool) -> Plan[list[_Due]]:
+    """Pages about tickets, or all others, whose time has come, with the address of whom they are for."""
     found = []
     for number, page in turn.state.page.items():
         incident = None if page.incident is None else turn.state.incident.get(page.incident)
         settles_us = SETTLE_US if incident is not None and incident.waiting and not page.attempts else 0
-        if page.state != "queued" or page.due_us + settles_us > turn.now_us:
+        if (page.ticket is not None) != tickets or page.state != "queued" or page.due_us + settles_us > turn.now_us:
             continue
-        person = turn.state.person.get(page.person)
+        # Attack: pages to a mailbox that nobody reads any more, because its owner left.
+        person = turn.state.person.get(turn.state.reachable(page.person))
         secret = None if person is None else turn.secret(person.enrolled)
         address = None if secret is None else str(secret["email"])
-        found.append(_Due(number, page, None if incident is None else incident.agent, address))
+        found.append(_Due(number, page, page.agent, address, _over(turn, page.ticket)))
     return Plan((), lambda _: found)
+
+
+def _over(turn: Turn, ticket: int | None) -> bool:
+    row = None if ticket is None else turn.state.ticket.get(ticket)
+    return ticket is not None and (row is None or row.state != "open" or turn.now_us >= row.expires_us)
 
 
 def _nothing(_: Any) -> None:

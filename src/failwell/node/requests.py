@@ -98,12 +98,16 @@ class Explain(Request, frozen=True, kw_only=True, tag="explain"):
 
 
 class Give(Request, frozen=True, kw_only=True, tag="order"):
-    """Signed orders (one, or two that belong together) and what they are about, such as a contract's text."""
+    """Signed orders (one, or two that belong together) and what they are about, such as a contract's text.
+
+    `code` is one that was mailed to the person: it goes beside the order, because an order is recorded.
+    """
 
     orders: tuple[dict[str, str], ...]
     document: str | None = None
     contact: str | None = None
     salt: str | None = None
+    code: str | None = None
 
 
 class Ask(Request, frozen=True, kw_only=True, tag="ask"):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
+import functools
 import os
 import resource
 import secrets
@@ -44,6 +45,7 @@ from failwell.node.duties import Duties
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders
 from failwell.node.guarding import AbsentGuard, open_guard, sealed
+from failwell.node.letters import write_letter
 from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
@@ -53,7 +55,6 @@ from failwell.node.sources import Sources
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
 from failwell.response import orders as response_orders
-from failwell.response.letters import Letter, incident_letter
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
@@ -102,7 +103,6 @@ class Node:
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
         self.gate = Gate(EVALUATOR)
-        self.sources = Sources()
         self.refusals = RefusalCounter(self._clock.wall_us)
         self.heads = Heads(book)
         self.writer = sealed_writer(
@@ -117,9 +117,11 @@ class Node:
         self.runner = ToolRunner(
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
         )
+        self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
+        self.sources.take_settings(self.settings.sources)
         self.questions = Questions(self)
         self.given_orders = GivenOrders(self)
-        self.outbox = Outbox(self.writer, self._notifier(), self._letter, self.origin)
+        self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
         self._uncontained: dict[str, kinds.Signal] = {}
@@ -219,6 +221,7 @@ class Node:
         self.settings = taken
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
         self.outbox.notifier = self._notifier()
+        self.sources.take_settings(taken.sources)
 
     def _drain_orders(self) -> None:
         """Carry out what was left in `orders/` before the next batch (D2); one stat when nothing is new.
@@ -301,11 +304,6 @@ class Node:
         """Whether `agent` proved itself from the process `pid` too."""
         return pid in self._peers.get(agent, ())
 
-    def _letter(self, incident: int) -> Letter:
-        future = asyncio.run_coroutine_threadsafe(self.questions.account(incident), self._loop)
-        newest = self.writer.seals.newest  # never waited for: the letter says what it covers
-        return incident_letter(future.result(timeout=30), b"" if newest is None else newest.note)
-
     # -- serve -------------------------------------------------------------------------------------------------
 
     async def serve(self, *, idle_s: int | None, ready: Any = None) -> None:
@@ -313,18 +311,18 @@ class Node:
 
         `idle_s`: 0 is for ever, None what the settings in force say.
         """
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._stopping = asyncio.Event()
         self.workspace.socket.unlink(missing_ok=True)
         old_mask = os.umask(0o077)
         try:
-            server = await self._loop.create_unix_server(self._connect, str(self.workspace.socket), backlog=256)
+            server = await self.loop.create_unix_server(self._connect, str(self.workspace.socket), backlog=256)
         finally:
             os.umask(old_mask)
         self.outbox.start()
         if ready is not None:
             ready()
-        self._busy_at = self._loop.time()
+        self._busy_at = self.loop.time()
         reader = watch.WitnessReader(self)
         absent = AbsentGuard(self.workspace, self.writer.read_only)
         try:
@@ -357,11 +355,11 @@ class Node:
             for agent, signal in uncontained.items():
                 self._contain(agent, signal)
             await self.wait_for_orders()
-            await self.duties.tick(self._loop.time())
+            await self.duties.tick(self.loop.time())
             await reader.read()
 
     def _idle_for(self) -> float:
-        now = self._loop.time()
+        now = self.loop.time()
         if self._connections or self.fence.running() or self.writer.book.state.page:
             self._busy_at = now
         return now - self._busy_at

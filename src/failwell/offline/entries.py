@@ -39,7 +39,7 @@ KNOWN: Final = frozenset(
             "ticket.decided", "ticket.expired", "ticket.opened",
         )
     }
-    | {(kind, 2) for kind in ("agent.registered", "decision", "run.opened")}
+    | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "run.opened")}
 )  # fmt: skip
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from failwell.core import note
+from failwell.core.instants import format_at
+from failwell.core.rows import Ticket
 from failwell.response.account import Account
 
 BEGIN = "----- checkpoint: keep this mail, it is evidence -----"
@@ -66,6 +68,46 @@ def bare_letter(incident: int, why: str) -> Letter:
         ]
     )
     return Letter(f"[Failwell] incident {incident} needs a person", text, 0)
+
+
+def notice_letter(name: str, why: str, person: str, checkpoint: bytes) -> Letter:
+    """A page about an agent that no incident is about: its owner left, and `person` is asked to find the next one."""
+    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    story = [
+        f"{name} has no owner: {why}. It acts restricted at most, and what it asks people for stays unanswered.",
+        f"You are asked to: find who answers for it. Run: failwell agent assign {name} --owner PERSON --as OPERATOR",
+        "",
+        "What it may do again is for that person to say, in a contract that they sign and another person adopts.",
+        f"{person}, this comes to you as the one who follows. Everything: failwell agent show {name}",
+    ]
+    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
+    return Letter(f"[Failwell] {name} needs an owner", "\n".join(lines), size)
+
+
+def contact_letter(person: str, origin: str, code: str) -> tuple[str, str]:
+    """Subject and text of the mail by which a person shows that they are reached at their address."""
+    lines = [
+        f"The code is {code}. It is good for an hour.",
+        f"You are asked to: give it back. Run: failwell person verify {person} --code {code} --as {person}",
+        "",
+        f"{person} is to be told at this address what agents do, by the ledger {origin}.",
+        "If you are not that person, do nothing: the code alone is of no use to anybody.",
+    ]
+    return "[Failwell] your address is to be verified", "\n".join(lines)
+
+
+def ticket_letter(number: int, name: str, row: Ticket, checkpoint: bytes) -> Letter:
+    """An action that waits for a person. What it would do stands in the record, not in a mail: it may be personal."""
+    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    story = [
+        f"{name} wants to call {row.tool} and waits for a person, because of {', '.join(row.clauses)}.",
+        f"You are asked to: look at it and answer. Run: failwell ticket show {number}",
+        "",
+        f"Asked: {', '.join(row.asked)}. Nobody answers until {format_at(row.expires_us)}: it is denied.",
+        "Later questions of this agent within a minute are not mailed. All that wait: failwell ticket list",
+    ]
+    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
+    return Letter(f"[Failwell] {name} waits for an answer (ticket {number})", "\n".join(lines), size)
 
 
 def _at(told: Account, moment: str) -> str:

@@ -132,6 +132,12 @@ def _releasable(turn: Turn, number: int, row: Incident, agent: str) -> str:
         raise Refused(
             f"{row.agent} is suspended for incident {current}, not {number}", hint=f"failwell incident show {current}"
         )
+    owner = turn.state.agent[row.agent].owner
+    if owner in turn.state.person and turn.state.person[owner].left is not None:
+        raise Refused(
+            f"{owner}, who owned {row.agent}, has left: nobody would answer for it",
+            hint=f"failwell agent assign {turn.state.agent[row.agent].name} --owner PERSON --as OPERATOR",
+        )
     missing = missing_for_release(row.marks)
     if missing:
         raise Refused(

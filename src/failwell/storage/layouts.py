@@ -87,7 +87,7 @@ def _without(*newer: str) -> Callable[[dict[str, Any]], dict[str, Any]]:
 def _first_action(row: dict[str, Any]) -> dict[str, Any]:
     """Layout 2 held what an action took of its own agent's limits, one of each."""
     held = [[item[1], item[2]] for item in row["held"]]
-    return _without("chain", "governed", "ticket")(row) | {"held": held}
+    return _without("chain", "governed", "owes", "ticket")(row) | {"held": held}
 
 
 #: (newest layout that spelled it so, table) -> how.

@@ -33,6 +33,7 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.AgentKey: (frozenset({"agent.register", "agent.rekey", "agent.revoke"}),),
     kinds.AgentAssigned: (frozenset({"agent.assign"}),),
     kinds.AgentGrouped: (frozenset({"agent.group"}),),
+    kinds.ContactAsked: (frozenset({"contact.ask"}),),
     kinds.ContactVerified: (frozenset({"contact.verify"}),),
     kinds.PersonLeft: (frozenset({"person.leave"}),),
     kinds.Observation: (frozenset({"agent.observe"}),),
@@ -64,9 +65,9 @@ class Powers:
         self._verify = verify
         self._commit: list[orders.Order[Any]] = []
         self._at = ""
-        self.count = 0
         #: The key that certificates are signed with by now.
         self._issuer: bytes | None = None
+        self.count = 0
 
     def take(self, entry: Entry[Any], state: State) -> None:
         """Hold an order against its person's key, and the use of a power against the orders of its commit."""
@@ -111,6 +112,8 @@ class Powers:
             key = base64.b64decode(order.details.key)
         else:
             return f"{order.person} was not enrolled"
+        if person is not None and person.left is not None:
+            return f"{order.person} had left (entry {person.left}): their key orders nothing any more"
         if body.key != sha256(key).hexdigest()[:16]:
             return "the order was signed with another key than the one enrolled"
         if not self._verify(key, orders.SIGNED_PREFIX + body.text.encode(), base64.b64decode(body.signature)):
@@ -154,6 +157,9 @@ class Powers:
             if body.mode != "live" or sha256(body.document.encode()).hexdigest() != body.digest:
                 self._say(entry, "the contract is not the one that was signed")
         elif isinstance(body, kinds.ReleaseApproved):
+            agent = state.agent.get(str(entry.agent))
+            if agent is not None and (owner := state.person.get(agent.owner)) is not None and owner.left is not None:
+                self._say(entry, f"its owner {agent.owner} had left, and nobody was assigned to it")
             case = state.incident.get(body.incident)
             if case is None or case.proposed_by == given[0].person or case.proposal != body.digest:
                 self._say(entry, "it is not another person's approval of the release that was proposed")

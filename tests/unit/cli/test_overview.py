@@ -26,7 +26,8 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
     found = {" ".join(path) for path, _ in commands(typer.main.get_command(app))}
     assert found == {
         "demo", "init", "serve", "doctor", "run", "backtest", "config show", "config apply", "person add", "person key",
-        "person list", "agent register", "agent list", "agent show", "agent suspend", "agent release propose",
+        "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
+        "agent release propose",
         "agent release approve", "contract lint", "contract sign", "contract adopt", "incident list", "incident show",
         "incident acknowledge", "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",

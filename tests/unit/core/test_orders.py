@@ -23,7 +23,8 @@ SIGNATURE = "A" * 86 + "=="
 DETAILS: dict[str, orders.Details] = {
     "init": orders.Init(key=KEY, roles=("owner",), contact=None, settings=HEX),
     "person.enrol": orders.PersonEnrol(person="ben", key=KEY, proof=SIGNATURE, roles=("owner",), contact=HEX),
-    "contact.verify": orders.ContactVerify(person="ben", contact=HEX, code="k7m2p9qx"),
+    "contact.ask": orders.ContactAsk(person="ben", contact=HEX),
+    "contact.verify": orders.ContactVerify(person="ben", contact=HEX, how="vouched"),
     "person.leave": orders.PersonLeave(person="ann", successor="ben", reason="retires"),
     "host.register": orders.HostRegister(host="web-shop", key=KEY, agents=("refund-bot",)),
     "agent.register": orders.AgentRegister(agent="spiffe://shop.example/agent/refund-bot", key=KEY, owner="ann"),

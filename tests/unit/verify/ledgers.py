@@ -16,7 +16,7 @@ from failwell.core import canonical, contract, kinds, orders
 from failwell.core.instants import format_at
 from failwell.core.records import Draft
 from failwell.core.sight import sight_digest
-from failwell.gate import outcomes, registry, runs
+from failwell.gate import outcomes, people, registry, runs
 from failwell.gate.verdicts import Gate, Proposal, Verdict
 from failwell.guard.sealing import LocalGuard
 from failwell.identity import keys, names, persons
@@ -32,6 +32,7 @@ from failwell.response import orders as response
 
 AGENT = "spiffe://shop.example/agent/refund-bot"
 START_US = 1_795_000_000_000_000
+SALT = b"salt of an address"
 
 CONTRACT = """
 contract: refund-bot
@@ -216,7 +217,7 @@ def begin(made: Made) -> None:
     """The first person's order and enrolment, settings, a second person, an agent and its adopted contract."""
     text = canonical.encode({"mail": "none"}).decode()
     details = orders.Init(
-        key=made.public("olga"), roles=("operator",), contact=None, settings=commitment(b"", text.encode())
+        key=made.public("olga"), roles=("operator",), contact=_contact("olga"), settings=commitment(b"", text.encode())
     )
     signed = made.sign("olga", "init", details, shown="0" * 64)
     order = kinds.Order(
@@ -228,11 +229,12 @@ def begin(made: Made) -> None:
         Draft(
             body=kinds.PersonEnrolled(person="olga", key=details.key, roles=details.roles), actor="person:olga",
             refs=(2,),
-            secret={"email": "olga@shop.example"},
+            secret=registry.Contact("olga@shop.example", SALT).secret(),
         ),
     )  # fmt: skip
     _enrol(made, "piet", ("approver", "operator"))
     _enrol(made, "quan", ("reviewer",))
+    vouch(made, "piet", "olga")
     register = orders.AgentRegister(
         agent=AGENT, key=base64.b64encode(keys.from_seed(b"a" * 32).public).decode(), owner="olga"
     )
@@ -245,12 +247,26 @@ def begin(made: Made) -> None:
 
 def _enrol(made: Made, person: str, roles: tuple[str, ...]) -> None:
     proof = persons.prove_enrolment(made.signers[person], made.origin)
-    details = orders.PersonEnrol(person=person, key=made.public(person), proof=proof, roles=roles, contact=None)
+    details = orders.PersonEnrol(
+        person=person, key=made.public(person), proof=proof, roles=roles, contact=_contact(person)
+    )
+    contact = registry.Contact(f"{person}@shop.example", SALT)
     made.do(
         registry.enrol_person(
-            made.sign("olga", "person.enrol", details), None, persons.verify_order, persons.check_enrolment
+            made.sign("olga", "person.enrol", details), contact, persons.verify_order, persons.check_enrolment
         )
     )
+
+
+def _contact(person: str) -> str:
+    return commitment(SALT, f"{person}@shop.example".encode())
+
+
+def vouch(made: Made, by: str, person: str) -> int:
+    """Another person says that `person` was reached at their address."""
+    details = orders.ContactVerify(person=person, contact=_contact(person), how="vouched")
+    verified: int = made.do(people.verify_contact(made.sign(by, "contact.verify", details), None, persons.verify_order))
+    return verified
 
 
 def adopt(made: Made, text: str) -> None:

@@ -1,0 +1,86 @@
+"""What orders about people and floors may lead to: reached by whom, owned by whom, gone, and bound by what (I7).
+
+The state that an entry met says whether it could be: an owner who was never reached, a person who vouches for
+themselves, a leaver whose key still orders, or a floor that one person put in force alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from hashlib import sha256
+from typing import Any
+
+from failwell.core import kinds, orders
+from failwell.core.errors import FailwellError
+from failwell.core.instants import parse_at
+from failwell.core.people import MAX_TRIES
+from failwell.core.records import Entry
+from failwell.core.state import State
+
+#: The role that a power takes, where it takes one of everybody who uses it.
+ROLES = {
+    "agent.assign": "operator", "agent.group": "operator", "agent.register": "operator", "floor.adopt": "approver",
+    "person.leave": "operator",
+}  # fmt: skip
+
+
+def fault(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], state: State) -> str | None:
+    """What an entry about people or floors says that its orders or the state before it do not bear out."""
+    for order in given:
+        role, row = ROLES.get(order.order), state.person.get(order.person)
+        if role is not None and (row is None or role not in row.roles):
+            return f"{order.person}, who ordered {order.order}, is no {role}"
+    if isinstance(body, kinds.ContactAsked | kinds.ContactVerified):
+        return _contact(entry, body, given[0], state)
+    if isinstance(body, kinds.PersonLeft):
+        details = given[0].details
+        same = (details.person, details.successor, details.reason) == (body.person, body.successor, body.why)
+        return None if same else "the person, successor or reason is not that of the order"
+    if isinstance(body, kinds.AgentRegistered2):
+        return None if state.present(body.owner) else f"its owner {body.owner} was never reached, or left"
+    if isinstance(body, kinds.AgentRegistered):
+        # Attack: a later registration in the words of an earlier release, which asked nobody for an address.
+        reached = any(row.verified is not None for row in state.person.values())
+        return "it is of an earlier version than those before it" if reached else None
+    if isinstance(body, kinds.AgentAssigned | kinds.AgentGrouped):
+        about = state.agent_named(given[0].details.agent)
+        return None if about == entry.agent else "it is about another agent than the order"
+    return _floor(body, given, state) if isinstance(body, kinds.FloorAdopted) else None
+
+
+def _contact(entry: Entry[Any], body: Any, order: orders.Order[Any], state: State) -> str | None:
+    details, row = order.details, state.person.get(body.person)
+    if row is None or row.left is not None or (details.person, details.contact) != (body.person, body.contact):
+        return "the order is about another person or address"
+    if row.contact != body.contact:
+        return f"it is not the address that {body.person} enrolled with"
+    if isinstance(body, kinds.ContactAsked):
+        return None
+    if (body.how, body.by) != (details.how, order.person):
+        return "who says so, or how, is not what the order says"
+    if body.how == "vouched":
+        other = state.person.get(order.person)
+        same = other is None or order.person == body.person or other.key == row.key
+        return f"{body.person} vouches for themselves" if same else None
+    if order.person != body.person or row.asked is None:
+        return f"no code was sent that {order.person} could have given"
+    late = parse_at(entry.at) >= row.due_us or row.tries > MAX_TRIES
+    return "the code was void by then" if late else None
+
+
+def _floor(body: kinds.FloorAdopted, given: Sequence[orders.Order[Any]], state: State) -> str | None:
+    signer, approver = (state.person.get(order.person) for order in given)
+    try:
+        orders.check_pair(*given)
+    except FailwellError as error:
+        return error.message
+    if signer is None or approver is None or signer.key == approver.key:
+        return "one key signs for both persons"
+    if (body.signer, body.approver) != (given[0].person, given[1].person):
+        return "other persons signed it than it says"
+    owns = any(agent.owner == given[0].person for agent in state.agent.values())
+    if "operator" not in signer.roles and not owns:
+        return f"{given[0].person}, who signed it, is neither an operator nor an owner"
+    if sha256(body.document.encode()).hexdigest() != body.digest:
+        return "the floor is not the one that was signed"
+    return None

@@ -36,7 +36,7 @@ class Turn:
     whether two requests share a commit must never change an answer.
     """
 
-    __slots__ = ("_open_blobs", "_storage", "_vault", "entropy", "minted", "now_us", "seq", "state")
+    __slots__ = ("_found", "_open_blobs", "_storage", "_vault", "entropy", "minted", "now_us", "seq", "state")
 
     def __init__(
         self,
@@ -52,13 +52,14 @@ class Turn:
         self.seq = state.size
         self.entropy = entropy
         self.minted: dict[bytes, Minted] = {}
+        self._found: dict[tuple[str, str], tuple[str | None, bytes]] = {}
         self._vault = vault
         self._storage = storage
         self._open_blobs = open_blobs
 
     def token(self, kind: str, value: str) -> str:
         """The random token that stands for `value` among `kind`; minted and bound by this job's entry if new."""
-        known, lookup = self._vault.find(kind, value)
+        known, lookup = self._find(kind, value)
         if known is not None:
             return known
         if lookup not in self.minted:
@@ -67,7 +68,14 @@ class Turn:
 
     def known_token(self, kind: str, value: str) -> str | None:
         """The token of `value`, or None if it was never seen: a question that must not mint."""
-        return self._vault.find(kind, value)[0]
+        return self._find(kind, value)[0]
+
+    def _find(self, kind: str, value: str) -> tuple[str | None, bytes]:
+        """(token, lookup) of a value; looked for once a turn, for nothing is minted for good while it lasts."""
+        found = self._found.get((kind, value))
+        if found is None:
+            found = self._found[kind, value] = self._vault.find(kind, value)
+        return found
 
     def secret(self, seq: int) -> dict[str, Any] | None:
         """The opened blob of an earlier entry, None where there is none."""

@@ -39,16 +39,22 @@ class Ruling:
         self._links = links
         self.judgment = links[-1].judgment
         self.lookups = lookups
+        self.clauses, self.errors = self.judgment.clauses, self.judgment.errors
+        self.verdict = self.judgment.verdict
+        #: Nothing is decided while one of the contracts has to ask first.
+        self.questions: tuple[Question, ...] = self.judgment.questions
+        if len(links) > 1:
+            self._join(links)
+
+    def _join(self, links: tuple[_Link, ...]) -> None:
+        replace = msgspec.structs.replace
         self.clauses = tuple(
-            clause if not link.prefix else msgspec.structs.replace(clause, id=link.prefix + clause.id)
-            for link in reversed(links)
-            for clause in link.judgment.clauses
+            replace(clause, id=link.prefix + clause.id) for link in reversed(links) for clause in link.judgment.clauses
         )
         self.errors = tuple(error for link in links for error in link.judgment.errors)
         self.verdict = contracts.strictest(self.clauses)
-        #: Nothing is decided while one of the contracts has to ask first.
-        self.questions: tuple[Question, ...] = tuple(
-            question if not link.prefix else msgspec.structs.replace(question, fact=link.prefix + question.fact)
+        self.questions = tuple(
+            replace(question, fact=link.prefix + question.fact)
             for link in links
             for question in link.judgment.questions
         )
@@ -172,8 +178,13 @@ class Judges:
             authority=authority, now_us=turn.now_us, request=cast("Provenance", run.request), novel=(),
             baseline="absent", usage=usage, acting_for=cast("Provenance", run.principal_provenance),
             acts_for=acts_for, principal=run.principal, run=number, looked=looked,
-            passed=frozenset(item.removeprefix(prefix) for item in passed if item.startswith(prefix)),
+            passed=_behind(prefix, passed) if prefix else passed,
         )  # fmt: skip
+
+
+def _behind(prefix: str, ids: frozenset[str]) -> frozenset[str]:
+    """The ids that stand behind a delegator's prefix, as its own contract knows them."""
+    return frozenset(item.removeprefix(prefix) for item in ids if item.startswith(prefix))
 
 
 def lets_hand_over(turn: Turn, agent: str, to: str) -> bool:

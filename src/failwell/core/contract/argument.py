@@ -1,15 +1,15 @@
 """Argument types: what a tool call's argument must be, and the fact that it becomes.
 
     string  string(1..40)  id  int  int(0..100)  bool  money(2)  money(2, 0..10000)  decimal(3, -1..1)
-    date  enum(a, b, c)  email  url  path  iban  list(TYPE, max n)  any  object
+    date  enum(a, b, c)  email  url  path  iban  pattern("[A-Z]{2}[0-9]{6}", 1..8)  list(TYPE, max n)  any  object
 
 `money(places, range)` and `decimal(places, range)` take a JSON number or string whose decimal text has at
 most that many places; the range is in major units, the fact an integer of the smallest unit. `id` is
 ASCII, so that no look-alike passes for another one. A fact is what clauses and limits see: e-mail
 addresses and the scheme and host of a URL in lower case, IBANs without spaces. `any` and `object` are
-opaque: passed on, never a fact. It does not fetch, resolve or normalise anything else, and takes no
-patterns from a contract: each check here is linear in the length of the value (no regular expression
-backtracks over unbounded parts).
+opaque: passed on, never a fact. It does not fetch, resolve or normalise anything else: each check here is
+linear in the length of the value (no regular expression backtracks over unbounded parts; those of a contract
+are RE2's).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any, Literal
 
 from failwell.core import canonical
 from failwell.core.contract.formats import FORMATS
+from failwell.core.contract.pattern import compile_pattern
 from failwell.core.errors import InputError
 
 Value = int | str | bool | tuple[str, ...]
@@ -127,6 +128,25 @@ class Text(Type):
         return value
 
 
+class Pattern(Type):
+    """Text that a regular expression matches as a whole, between two lengths."""
+
+    __slots__ = ("_high", "_low", "_matches", "regex")
+
+    def __init__(self, regex: str, low: int, high: int) -> None:
+        super().__init__(f'pattern("{regex}", {low}..{high})', "String", longest=high)
+        self._low, self._high = low, high
+        self.regex = regex
+        self._matches = compile_pattern(regex, high)
+
+    def read(self, value: Any) -> str:
+        if type(value) is not str:
+            raise Mismatch("not a string")
+        if not self._low <= len(value) <= self._high or not self._matches(value):
+            raise Mismatch(f"not of its pattern, {self._low} to {self._high} characters")
+        return value
+
+
 class _Formatted(Type):
     """Text of one of the fixed formats in `FORMATS`."""
 
@@ -212,6 +232,7 @@ class Listed(Type):
 
 _CALL = re.compile(r"([a-z]+)(?:\((.*)\))?", re.DOTALL)
 _RANGE = re.compile(r"(-?[0-9][0-9.]{0,25})\.\.(-?[0-9][0-9.]{0,25})")
+_PATTERN = re.compile(r'"(.*)"\s*,\s*([0-9]+\.\.[0-9]+)', re.DOTALL)
 _COUNT = re.compile(r"0|[1-9][0-9]{0,6}")
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9 _.:/+-]{0,63}")
 _MOST_PLACES = {"money": 6, "decimal": 9}
@@ -229,6 +250,7 @@ TYPE_NAMES = (
     "money",
     "object",
     "path",
+    "pattern",
     "string",
     "url",
 )
@@ -247,6 +269,8 @@ def parse_type(text: str) -> Type:
         return _parse_enum(parts)
     if name in _MOST_PLACES:
         return _parse_scaled(name, parts)
+    if name == "pattern":
+        return _parse_pattern(inside or "")
     if name in ("int", "string"):
         return _parse_ranged(name, inside)
     if inside is not None:
@@ -264,7 +288,27 @@ def _parse_list(text: str, inside: str | None) -> Type:
     of = None if of_text.lstrip().startswith("list") else parse_type(of_text)  # no recursion on a stranger's text
     if of is None or of.cedar in ("Long", "Bool"):
         raise InputError(f"{text!r} is not a fact", hint="Write list(any, max n) to pass it on unread.")
-    return Listed(of, int(most[4:]))
+    listed = Listed(of, int(most[4:]))
+    if isinstance(of, Pattern):
+        compile_pattern(of.regex, listed.longest or 0)  # all of them together are bounded too
+    return listed
+
+
+def _parse_pattern(inside: str) -> Type:
+    match = _PATTERN.fullmatch(inside.strip())
+    lengths = None if match is None else _lengths(match[2])
+    if match is None or lengths is None:
+        hint = """Write pattern("[A-Z]{2}[0-9]{6}", 8..8): the expression in double quotes, then the lengths."""
+        raise InputError("a pattern needs its expression and its lengths", hint=hint)
+    return Pattern(match[1], *lengths)
+
+
+def _lengths(text: str) -> tuple[int, int] | None:
+    """Fewest and most characters, of `1..40`; None if they are not two lengths."""
+    low, dots, high = text.partition("..")
+    if not dots or not _COUNT.fullmatch(low) or not _COUNT.fullmatch(high) or int(low) > int(high) or high == "0":
+        return None
+    return int(low), int(high)
 
 
 def _parse_enum(parts: list[str]) -> Type:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -187,6 +188,23 @@ def test_everything_else_is_refused_without_showing_it(text: str, given: Any) ->
         "list(bool, max 5)",
         "list(list(id, max 2), max 2)",
         "list(" * 5000,
+        "pattern",
+        "pattern()",
+        'pattern("a")',
+        "pattern(a, 1..2)",
+        'pattern("a", 2..1)',
+        'pattern("a", 0..0)',
+        'pattern("a", 1..)',
+        'pattern("", 1..2)',
+        'pattern("(", 1..2)',
+        'pattern("(a)\\1", 1..2)',
+        'pattern("(?=a)b", 1..2)',
+        'pattern("a{1001}", 1..2)',
+        'pattern("[\\pL]{1,100}", 1..100)',
+        'pattern("\\C+", 1..2)',
+        'pattern("' + "a" * 501 + '", 1..2)',
+        'pattern("((a{9}){9}){9}", 1..9999)',
+        'list(pattern("((a{9}){9}){9}", 1..2000), max 9)',
         "list(nope, max 3)",
         "string(1..3) ; permit",
         "date(2026)",
@@ -205,8 +223,51 @@ def test_what_is_no_type_is_refused_with_a_mend(text: str) -> None:
         ("  money( 2 ,0..5 ) ", "money(2, 0..5)"),
         ("enum(b,a)", "enum(b, a)"),
         ("list( id ,max 3)", "list(id, max 3)"),
+        (' pattern( "a,"b",1..2" , 1..3)', 'pattern("a,"b",1..2", 1..3)'),
+        ('list(pattern("a,b",0..3),max 3)', 'list(pattern("a,b", 0..3), max 3)'),
     ],
 )
 def test_a_type_has_one_spelling_that_reads_back(text: str, spelled: str) -> None:
     assert parse_type(text).text == spelled
     assert parse_type(spelled).text == spelled
+
+
+@pytest.mark.parametrize(
+    ("regex", "value", "fits"),
+    [
+        ("[A-Z]{2}[0-9]{6}", "AB123456", True),
+        ("[A-Z]{2}[0-9]{6}", "AB1234567", False),
+        ("[A-Z]{2}[0-9]{6}", "xAB123456", False),
+        ("[A-Z]{2}[0-9]{6}", "AB123456\n", False),
+        ("^[A-Z]+$", "AB", True),
+        ("^[A-Z]+$", "AB\n", False),
+        ("a|ab", "ab", True),
+        ("[A-Z]+", "\u0410\u0412", False),
+        (r"\pL+", "\u0410\u0412", True),
+        (r"\d+", "\u0663", False),
+        (".", "\U0001f600", True),
+        (".", "\n", False),
+        (".", "\ud800", False),
+        (".+", "a" * 21, False),
+        (".*", "", False),
+        (".+", 5, False),
+        (".+", None, False),
+        (".+", ["a"], False),
+    ],
+)
+def test_a_pattern_matches_the_whole_text_or_none_of_it(regex: str, value: object, fits: bool) -> None:
+    of = parse_type(f'pattern("{regex}", 1..20)')
+    if fits:
+        assert of.read(value) == value
+    else:
+        with pytest.raises(Mismatch) as refusal:
+            of.read(value)
+        assert str(value) not in refusal.value.message or value in (None, "", 5)
+
+
+@pytest.mark.timeout(10)
+def test_a_pattern_that_holds_a_backtracking_matcher_for_hours_is_done_at_once() -> None:
+    """Attack: `(x+x+)+y` met by a long text of x."""
+    of = parse_type('pattern("(x+x+)+y", 1..5000)')
+    with pytest.raises(Mismatch):
+        of.read("x" * 5000)

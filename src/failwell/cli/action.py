@@ -44,6 +44,9 @@ def run(
     request: Annotated[str | None, typer.Option(metavar="TEXT", help="What was asked for.")] = None,
     reason: Annotated[str | None, typer.Option(metavar="TEXT", help="Why the agent does it.")] = None,
     host: Annotated[str | None, typer.Option(metavar="NAME", help="The registered host that opens the run.")] = None,
+    ticket: Annotated[
+        int | None, typer.Option(metavar="N", min=0, help="The approved ticket that it rests on, good for one action.")
+    ] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
     """Run a command as a tool of an agent, through the gate.
@@ -69,7 +72,7 @@ def run(
         with gate.run(full, principal=principal, request=request, host=host) as opened:
             raw = gate.wire.ask(
                 "act", agent=full, run=opened.id, call=uuid.uuid4().hex, tool=tool, arguments=json.dumps(arguments),
-                reason=reason, how="execute", target=target,
+                reason=reason, how="execute", target=target, ticket=ticket,
             ).result()  # fmt: skip
     return _answer(full, tool, opened.id, raw["verdict"], raw["result"])
 
@@ -161,6 +164,8 @@ def _not_run(fields: dict[str, Any], verdict: dict[str, Any]) -> Answer:
     by = f" by {', '.join(verdict['clauses'])}" if verdict["clauses"] else ""
     what = f"escalated{by}: it does not run until a person decides" if escalated else f"denied{by}"
     because, hint = verdict["because"], verdict["hint"]
+    if escalated and verdict["ticket"] is not None:
+        hint = f"A person answers: failwell ticket show {verdict['ticket']}. Then the same again, with --ticket."
     if hint and hint.startswith(because):
         because, hint = hint, None  # the hint says the same and more
     fields |= {

@@ -48,6 +48,27 @@ class Outcome:
     why: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ticket:
+    """The question that an escalated action left. `state` is open, approved, used, denied or expired.
+
+    An approved one lets the same action pass once, until `expires_at` (RFC 3339); `person` answered it.
+    """
+
+    number: int
+    state: str
+    expires_at: str
+    person: str | None
+    used_by: int | None
+
+    @property
+    def approved(self) -> bool:
+        return self.state == "approved"
+
+    def __int__(self) -> int:
+        return self.number
+
+
 class Denied(FailwellError):
     """The action is outside the contract; it did not run."""
 
@@ -61,7 +82,10 @@ class Denied(FailwellError):
 
 
 class Escalated(Denied):
-    """A person must decide; until then the action does not run."""
+    """A person must decide; until then the action does not run. `ticket` is the question that they answer.
+
+    It is None where too many questions of this agent wait already.
+    """
 
     code = "escalated"
 
@@ -87,6 +111,14 @@ class Interrupted(FailwellError):
 def _words(what: str, verdict: Verdict) -> str:
     named = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
     return f"{what}{named}: {verdict.because} [entry {verdict.entry}]"
+
+
+def read_ticket(raw: dict[str, Any]) -> Ticket:
+    """A ticket as the node tells of it."""
+    return Ticket(
+        number=raw["ticket"], state=raw["state"], expires_at=raw["expires_at"], person=raw["person"],
+        used_by=raw["used_by"],
+    )  # fmt: skip
 
 
 def read_verdict(raw: dict[str, Any]) -> Verdict:

@@ -13,7 +13,9 @@ import contextlib
 import contextvars
 import functools
 import json
+import math
 import os
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -21,7 +23,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
-from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Verdict, read_verdict
+from failwell.client.answers import (
+    Denied,
+    Escalated,
+    Interrupted,
+    Outcome,
+    Ticket,
+    Verdict,
+    read_ticket,
+    read_verdict,
+)
 from failwell.client.wire import Wire, hello, reach
 from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, NotFound, Refused
@@ -102,6 +113,10 @@ class Gate:
             with contextlib.suppress(NotFound):
                 return load(self._config, origin, name)
         return load(self._config, origins[-1], name)
+
+    def ticket(self, number: int | str) -> Ticket:
+        """How a ticket stands: open, approved, used, denied or expired. NotFound where there is none."""
+        return read_ticket(self.wire.call("ask", about="ticket", key=number))
 
     def function(self, tool: str) -> Callable[..., Any] | None:
         return self._tools.get(tool)
@@ -192,34 +207,46 @@ class Run:
 
     def decide(
         self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, **more: Any,
+        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
     ) -> Verdict:  # fmt: skip
-        """The verdict on an action, on record, without executing it."""
-        return self._verdict(self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "decide").result())
+        """The verdict on an action, on record, without executing it. `ticket`: the approved one that it rests on."""
+        given = {**(arguments or {}), **more}
+        return self._verdict(self._propose(tool, given, reason, call_id, "decide", ticket).result())
 
     def call(
         self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, **more: Any,
+        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
     ) -> Any:  # fmt: skip
         """Execute an action and return the tool's result.
 
         Raises Denied or Escalated when it does not run, Interrupted when it was stopped, Error when the tool fails.
+        An escalated action is called again, with `ticket`, once a person has approved it (`wait`).
         """
         given = {**(arguments or {}), **more}
         function = self._gate.function(tool)
         if function is not None and self._gate.target(tool) is None:
-            with self.acting(tool, given, reason=reason, call_id=call_id) as acting:
+            with self.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
                 acting.result = function(**given)
             return acting.result
-        return _result(self._outcome(self._propose(tool, given, reason, call_id, "execute").result()))
+        return _result(self._outcome(self._propose(tool, given, reason, call_id, "execute", ticket).result()))
+
+    def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
+        """How a ticket stands once somebody has answered it or its time is over; after `timeout_s`, as it stands then.
+
+        It asks the node now and then. An action that waits for hours is better told to come back later.
+        """
+        pauses = _pauses(timeout_s)
+        while (found := self._gate.ticket(ticket)).state == "open" and (pause_s := next(pauses, None)) is not None:
+            time.sleep(pause_s)
+        return found
 
     @contextmanager
     def acting(
         self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, **more: Any,
+        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
     ) -> Iterator[Acting]:  # fmt: skip
         """Execute an allowed action in this `with` block (cooperative). Set `result` on what it gives."""
-        raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin").result()
+        raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin", ticket).result()
         acting = Acting(_runnable(read_verdict(raw["verdict"])))
         action = acting.verdict.entry
         self._gate._acting[action] = acting
@@ -241,7 +268,8 @@ class Run:
         self._gate.wire.call("settle", agent=self._agent, action=action, state=state, result=text, why=why)
 
     def _propose(
-        self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str
+        self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str,
+        ticket: int | str | None,
     ) -> Future[Any]:  # fmt: skip
         try:
             text = json.dumps(arguments)
@@ -250,7 +278,7 @@ class Run:
         target = self._gate.target(tool) if how == "execute" else None
         return self._gate.wire.ask(
             "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,
-            arguments=text, reason=reason, how=how, target=target,
+            arguments=text, reason=reason, how=how, target=target, ticket=None if ticket is None else int(ticket),
         )  # fmt: skip
 
     @staticmethod
@@ -277,27 +305,47 @@ class AsyncRun:
 
     async def decide(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Verdict:
         """See `Run.decide`."""
-        reason, call_id, given = _taken(arguments, more)
-        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "decide"))
+        reason, call_id, ticket, given = _taken(arguments, more)
+        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "decide", ticket))
         return read_verdict(raw)
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
         """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process."""
-        reason, call_id, given = _taken(arguments, more)
+        reason, call_id, ticket, given = _taken(arguments, more)
         function = self._run._gate.function(tool)
         if function is not None and self._run._gate.target(tool) is None:
-            with self._run.acting(tool, given, reason=reason, call_id=call_id) as acting:
+            with self._run.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
                 made = function(**given)
                 acting.result = await made if asyncio.iscoroutine(made) else made
             return acting.result
-        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute"))
+        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute", ticket))
         return _result(Run._outcome(raw))
 
+    async def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
+        """See `Run.wait`."""
+        pauses = _pauses(timeout_s)
+        while True:
+            found = read_ticket(await asyncio.wrap_future(self._run._gate.wire.ask("ask", about="ticket", key=ticket)))
+            if found.state != "open" or (pause_s := next(pauses, None)) is None:
+                return found
+            await asyncio.sleep(pause_s)
 
-def _taken(arguments: dict[str, Any] | None, more: dict[str, Any]) -> tuple[str | None, str | None, dict[str, Any]]:
-    """(reason, call id, arguments) from what a call was given."""
-    reason, call_id = more.pop("reason", None), more.pop("call_id", None)
-    return reason, call_id, {**(arguments or {}), **more}
+
+def _pauses(timeout_s: float | None) -> Iterator[float]:
+    """Pauses between questions, from a fraction of a second to a few; none beyond `timeout_s` from now."""
+    until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
+    pause_s = 0.2
+    while (left_s := until_s - time.monotonic()) > 0:
+        yield min(pause_s, left_s)
+        pause_s = min(pause_s * 1.5, 5.0)
+
+
+def _taken(
+    arguments: dict[str, Any] | None, more: dict[str, Any]
+) -> tuple[str | None, str | None, int | str | None, dict[str, Any]]:
+    """(reason, call id, ticket, arguments) from what a call was given."""
+    reason, call_id, ticket = (more.pop(name, None) for name in ("reason", "call_id", "ticket"))
+    return reason, call_id, ticket, {**(arguments or {}), **more}
 
 
 def _runnable(verdict: Verdict) -> Verdict:

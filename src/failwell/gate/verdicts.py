@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import kinds, rows
+from failwell.core import asking, kinds, rows
 from failwell.core.adoption import ALWAYS_REFUSED
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import FailwellError, Refused
@@ -22,7 +22,7 @@ from failwell.core.state import State
 from failwell.gate.adoption import observation_over
 from failwell.gate.judging import Judges, Ruling
 from failwell.gate.postures import Postures
-from failwell.gate.tickets import NO_TICKET, Redeemed, redeem
+from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
@@ -51,17 +51,25 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
-    """No verdict yet: these questions have to be asked of trusted sources first, for the contract of this digest."""
+    """No verdict yet: these questions have to be asked of trusted sources first.
+
+    `contract`: the digests of the contracts that ask, its own and those of the chain.
+    """
 
     questions: tuple[Question, ...]
     contract: str
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """What trusted sources said, by fact; good for a verdict under the contract that they were asked for."""
+    """What trusted sources said, by fact; good for a verdict under the contracts that they were asked for.
+
+    `missing`: nobody is asked (any more), and why; every fact that a contract asks for is then one that could not be
+    had, which is a denial on record.
+    """
 
     answers: Mapping[str, Looked]
     contract: str
+    missing: str | None = None
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -129,9 +137,10 @@ class Gate:
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state, governed=row.governed,
-            ticket=_open_ticket(turn.state, seq), irreversible=_irreversible(turn.state, row.agent, row.tool),
+            irreversible=_irreversible(turn.state, row.agent, row.tool),
         )  # fmt: skip
-        return Plan((), lambda _: verdict)
+        told = _told_of_ticket(turn, verdict) if row.state == "escalated" else verdict
+        return Plan((), lambda _: told)
 
     # -- judging -----------------------------------------------------------------------------------------------
 
@@ -147,14 +156,24 @@ class Gate:
             return self._refuse(turn, proposal, *(barred or ("evaluation.error", "")))
         try:
             redeemed = NO_TICKET if proposal.ticket is None else redeem(turn, proposal.ticket, proposal, run)
-            answers = None if asked is None or asked.contract != agent.contract else asked.answers
+            # Attack: answers to the questions of a contract that was replaced while its sources were asked.
+            askers = " ".join(str(state.agent[name].contract) for name in (*run.chain, proposal.agent))
+            answers = None if asked is None or asked.contract != askers else asked.answers
             ruling = self._judges.rule(turn, proposal, run, redeemed.passed, answers)
+            if redeemed.passed and ruling.verdict == "ESCALATE":
+                # Something else waits for a person by now: who is asked next is asked about all of it, or an answer to
+                # one would bring up the other for ever. The ticket is not used.
+                redeemed = NO_TICKET
+                ruling = self._judges.rule(turn, proposal, run, redeemed.passed, answers)
+            if ruling.questions and asked is not None and asked.missing is not None:
+                none = _unanswerable(ruling.questions, asked.missing)
+                ruling = self._judges.rule(turn, proposal, run, redeemed.passed, none)
         except FailwellError as error:
             return self._refuse(turn, proposal, "evaluation.error", error.message)
         except Exception as error:  # noqa: BLE001  INVARIANT (I4): what cannot be evaluated is denied, on record
             return self._refuse(turn, proposal, "evaluation.error", f"{type(error).__name__} while judging")
         if ruling.questions:
-            unanswered = Unanswered(questions=ruling.questions, contract=agent.contract)
+            unanswered = Unanswered(questions=ruling.questions, contract=askers)
             return Plan((), lambda _: unanswered)
         return self._record(turn, proposal, ruling.with_clause(redeemed.refused), redeemed)
 
@@ -187,6 +206,7 @@ class Gate:
             body=body, actor="gate", agent=proposal.agent, run=number,
             refs=tuple(seq for seq in (posture, ticket) if seq is not None), secret=secret,
         )  # fmt: skip
+        asks = asking.opens_ticket(state, proposal.agent, ruling.verdict, governed=governed)
         irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
             state, proposal.agent, proposal.tool
         )
@@ -197,7 +217,7 @@ class Gate:
                 entry=seq, verdict=ruling.verdict, clauses=tuple(c.id for c in ruling.clauses),
                 because=ruling.because, hint=ruling.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
                 state=_state(ruling.verdict, governed=governed), irreversible=irreversible, governed=governed,
-                ticket=str(seq) if governed and ruling.verdict == "ESCALATE" else None, chain=chain,
+                ticket=str(seq) if asks else None, chain=chain,
             )  # fmt: skip
 
         return Plan((*renewed, draft), answer)
@@ -223,12 +243,24 @@ def _barred(
     return None
 
 
+def _unanswerable(questions: tuple[Question, ...], why: str) -> dict[str, Looked]:
+    return {each.fact: Looked(source=each.source, state="failed", elapsed_us=0, detail=why) for each in questions}
+
+
 def _state(verdict: str, *, governed: bool) -> str:
     return {"DENY": "denied", "ESCALATE": "escalated"}.get(verdict, "open") if governed else "open"
 
 
-def _open_ticket(state: State, seq: int) -> str | None:
-    return str(seq) if seq in state.ticket else None
+def _told_of_ticket(turn: Turn, verdict: Verdict) -> Verdict:
+    """An escalated call asked for again: it waits still, or has ended in a denial (silence is one)."""
+    row = find_ticket(turn, verdict.entry)
+    if row is None:
+        return verdict
+    stands = state_of(row, turn.now_us)
+    if stands not in ("denied", "expired"):
+        return msgspec.structs.replace(verdict, ticket=str(verdict.entry))
+    because = closed(verdict.entry, row, turn.now_us) or ""
+    return msgspec.structs.replace(verdict, verdict="DENY", clauses=("ticket",), because=because, state="denied")
 
 
 def _irreversible(state: State, agent: str, tool: str) -> bool:
@@ -277,6 +309,8 @@ def _decision(
         "reason": None if reason is None else reason.decode(),
         "facts": {name: fact.value for name, fact in judgment.facts.items() if not fact.public},
     }
+    if ruling.verdict == "ESCALATE":  # for whoever answers it: in the words that were true when it was asked
+        secret["because"] = {clause.id: clause.because for clause in ruling.clauses}
     customer, resource = judgment.affects.get("customer"), judgment.affects.get("resource")
     contract = turn.state.contract.get(agent.contract) if agent is not None and agent.contract else None
     body = kinds.Decision2(

@@ -20,6 +20,7 @@ from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
+from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ class Questions:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+        self.tickets = TicketAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),
@@ -41,6 +43,9 @@ class Questions:
             "holds": lambda key: self._rows("hold"),
             "incidents": lambda key: self._rows("incident"),
             "pages": lambda key: self._rows("page"),
+            "tickets": self.tickets.list,
+            "ticket": self.tickets.state,
+            "evidence": self.tickets.evidence,
             "contract": self._contract,
             "incident": self._incident,
             "sight": self._sight,
@@ -188,7 +193,7 @@ class Questions:
         first = min(row.onset_first, row.opened)
         entries = _about(self.read(first), row.agent)
         entries = self._decisions_before(first, entries) + entries
-        names = self._names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
+        names = self.names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
         return account(
             number, row, agent, entries, stated_ms=self._node.settings.node.interrupt_bound_ms,
             reveal=lambda token: names.get(token, token),
@@ -206,7 +211,7 @@ class Questions:
         stored = [self._node.storage.entry(action) for action in sorted(stopped)]
         return [decode_entry(row.data) for row in stored if row is not None]
 
-    def _names(self, wanted: set[str | None]) -> dict[str, str]:
+    def names(self, wanted: set[str | None]) -> dict[str, str]:
         """What the wanted tokens stand for."""
         vault = self._node.vault
         return {row.token: vault.reveal(row)[1] for row in self._node.storage.tokens() if row.token in wanted}

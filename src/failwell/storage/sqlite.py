@@ -57,11 +57,15 @@ _CHECKPOINT = (
 )
 _READ_BACK = "SELECT data, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 #: The projections of which most rows can no longer change a verdict, and the index that holds those that can.
-_LIVE = {"action": "action_open", "run": "run_open", "page": "page_queued"}
+_LIVE = {
+    "action": "action_open", "check": "check_owed", "page": "page_queued", "run": "run_open", "ticket": "ticket_live",
+}  # fmt: skip
 _LIVE_ROWS = {
     "action_open": """instr(row, '"state":"open"')""",
     "run_open": """instr(row, '"open":true')""",
     "page_queued": """instr(row, '"state":"queued"')""",
+    "ticket_live": """instr(row, '"ended":false')""",
+    "check_owed": """instr(row, '"state":"owed"')""",
 }
 
 
@@ -225,7 +229,7 @@ class SqliteStorage:
         return None if row is None else str(row[0])
 
     def live_rows(self, table: str) -> Iterator[tuple[Any, str]]:
-        """Rows that can still change a verdict: open actions and runs, queued pages; of other tables all."""
+        """Rows that can still change a verdict: open actions and runs, queued pages, tickets, checks; of others all."""
         index = _LIVE.get(known(table))
         if index is None:
             yield from self.rows(table)

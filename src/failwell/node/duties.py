@@ -1,17 +1,19 @@
-"""What the node does by the clock: a wall clock that was set is noticed, an observation ends, access is taken away."""
+"""What the node does by the clock: a set wall clock is noticed, an observation or a ticket ends, access is revoked."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from failwell.gate.adoption import end_observations
+from failwell.gate.tickets import expire_tickets
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
-#: How often it is looked whether an observation is over. Until it is written down, each action is denied for it.
+#: How often it is looked whether an observation or a ticket is over. Until it is written down, each action is denied.
 OVER_S = 1.0
 #: How often ledger time is held against the wall clock.
 CLOCK_S = 5.0
@@ -23,6 +25,7 @@ class Duties:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.revoker = Revoker(node)
+        self.ensurer = Ensurer(node)
         self._over_at = self._clock_at = 0.0
 
     async def tick(self, now_s: float) -> None:
@@ -30,10 +33,12 @@ class Duties:
         if self._node.writer.read_only is not None:
             return
         await self.revoker.tick(now_s)
+        await self.ensurer.tick(now_s)
         if now_s >= self._over_at:
             self._over_at = now_s + OVER_S
             # It takes authority away, so it waits for nothing (I8).
             await self._node.writer.submit_async(end_observations, CONTAINMENT)
+            await self._node.writer.submit_async(expire_tickets)
         if now_s >= self._clock_at:
             self._clock_at = now_s + CLOCK_S
             await self._node.writer.submit_async(self._drift)
@@ -45,3 +50,4 @@ class Duties:
     async def end(self) -> None:
         """Stop what is under way; the next start takes it up again."""
         await self.revoker.end()
+        await self.ensurer.end()

@@ -19,6 +19,7 @@ from failwell.core.rows import Row
 from failwell.core.state import State
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.observed import body_governed, governed_fault
+from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
@@ -48,6 +49,7 @@ class Conduct:
         self._expected: deque[tuple[Draft, Entry[Any]]] = deque()
         self._reacting = False
         self._last_at = ""
+        self._owed = Owed(findings)
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""
@@ -67,6 +69,7 @@ class Conduct:
             self._verdicts.append(0)
             self._judge(entry)
             self.powers.take(entry, self.state)
+            self._owed.take(entry)
             self.state.apply(entry, leaf)
             for place, row in self.state.drain().items():
                 self.made[place] = row, entry.seq
@@ -83,6 +86,7 @@ class Conduct:
         if self.broken_at is None:
             try:
                 self._finish(self.state.size, None)
+                self._owed.end(self.state)
             except BROKEN as error:
                 self._findings.add(
                     REACTIONS, "reaction.error", f"what follows at the end cannot be told: {error}",

@@ -208,9 +208,13 @@ def to_canonical(contract: Contract) -> bytes:
     Raises ContractError if they exceed 48 KiB.
     """
     try:
-        return canonical.encode(msgspec.to_builtins(contract), max_bytes=MAX_CANONICAL_BYTES)
+        # Once through the types: a word that only equals a default is written as the default is, by being left out.
+        same = msgspec.convert(msgspec.to_builtins(contract), Contract)
+        return canonical.encode(msgspec.to_builtins(same), max_bytes=MAX_CANONICAL_BYTES)
     except InputError as error:
         raise ContractError(f"contract {contract.contract}: {error.message}", hint=error.hint) from error
+    except msgspec.ValidationError as error:
+        raise ContractError(f"contract {contract.contract}: {error}") from error
 
 
 def from_canonical(data: bytes) -> Contract:

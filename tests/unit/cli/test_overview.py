@@ -29,7 +29,8 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
         "agent release propose",
         "agent release approve", "contract lint", "contract sign", "contract adopt", "incident list", "incident show",
-        "incident acknowledge", "guard show", "guard serve", "ledger verify", "ledger tail",
+        "incident acknowledge",
+        "ticket list", "ticket show", "ticket approve", "ticket deny", "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
     }  # fmt: skip
 

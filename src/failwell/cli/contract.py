@@ -6,13 +6,15 @@ import os
 import secrets
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from failwell.cli import options, session
+from failwell.cli.contract_file import File, load_file, read_file
+from failwell.cli.contract_read import changes_since
 from failwell.cli.screen import Answer, Screen, door, plural
-from failwell.core.errors import InputError, NotFound, Refused
+from failwell.core.errors import NotFound, Refused
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Finding
@@ -20,9 +22,6 @@ if TYPE_CHECKING:
     from failwell.node.workspace import Workspace
 
 app = typer.Typer(help="What bounds an agent: lint, sign as its owner, adopt.")
-
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, YAML.")]
-MAX_FILE_BYTES = 1 << 20
 
 
 @app.command("lint")
@@ -40,7 +39,7 @@ def lint(file: File, as_json: options.AsJson = False) -> Answer:
 
     from failwell.core import contract as contracts
 
-    text = _read(file)
+    text = read_file(file)
     findings = contracts.lint(text, name=str(file), today=datetime.now(UTC).date().isoformat())
     errors = [finding for finding in findings if finding.level == "error"]
     warnings = [finding for finding in findings if finding.level != "error"]
@@ -86,9 +85,9 @@ def sign(
     Example:
       failwell contract sign contracts/refund-bot.yaml --as anna
     """
-    contract = _load(file)
+    contract = load_file(file)
     place = session.open_workspace(workspace)
-    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+    with session.take_hand(place, person, yes=yes, about=_about(contract, place)) as hand:
         if hand.person != contract.owner:
             raise Refused(
                 f"{contract.contract} is owned by {contract.owner}: {hand.person} cannot stand for it",
@@ -123,10 +122,10 @@ def adopt(
     Example:
       failwell contract adopt contracts/refund-bot.yaml --as bert
     """
-    contract = _load(file)
+    contract = load_file(file)
     place = session.open_workspace(workspace)
     signed = _signature(place, contract, file)
-    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+    with session.take_hand(place, person, yes=yes, about=_about(contract, place)) as hand:
         entry = hand.adopt_contract(contract, signed)
     agent = contract.agent.rsplit("/", 1)[-1]
 
@@ -147,28 +146,6 @@ def adopt(
 
 
 # ---- files ---------------------------------------------------------------------------------------------------
-
-
-def _read(file: Path) -> str:
-    try:
-        with file.open("rb") as stream:
-            data = stream.read(MAX_FILE_BYTES + 1)
-        text = data.decode("utf-8")
-    except FileNotFoundError as error:
-        raise NotFound(f"there is no file {file}") from error
-    except OSError as error:
-        raise InputError(f"{file} cannot be read: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is not UTF-8 text") from error
-    if len(data) > MAX_FILE_BYTES:
-        raise InputError(f"{file} is too large to be a contract")
-    return text
-
-
-def _load(file: Path) -> Contract:
-    from failwell.core import contract as contracts
-
-    return contracts.load(_read(file), name=str(file))
 
 
 def _signature_path(place: Workspace, contract: Contract, person: str) -> Path:
@@ -204,9 +181,10 @@ def _signature(place: Workspace, contract: Contract, file: Path) -> SignedOrder:
 # ---- words ---------------------------------------------------------------------------------------------------
 
 
-def _about(contract: Contract) -> list[str]:
-    """What a contract allows and how it answers, in a few lines, for whoever signs."""
+def _about(contract: Contract, place: Workspace | None = None) -> list[str]:
+    """What a contract allows and how it answers, in a few lines, for whoever signs; in a workspace, what it changes."""
     from failwell.core.contract import format_duration
+    from failwell.core.contract.explain import outline
 
     lines = [
         f"contract {contract.contract} v{contract.version} for {contract.agent}, owner {contract.owner}",
@@ -215,15 +193,10 @@ def _about(contract: Contract) -> list[str]:
     for tool in contract.tools:
         deadline = "no deadline" if tool.deadline_us is None else f"at most {format_duration(tool.deadline_us)}"
         lines.append(f"may call {tool.tool}: {tool.effect}, custody {tool.custody}, {deadline}")
-    for clause in contract.clauses:
-        lines.append(f"{clause.id}: {clause.then} {', '.join(clause.tools)} when {clause.when or 'always'}")
-    for limit in contract.limits:
-        per = f" per {format_duration(limit.per_us)}" if limit.per_us else ""
-        bound = f"at most {limit.at_most}" if limit.kind == "count" else f"once for each {', '.join(limit.keys)}"
-        lines.append(f"{limit.id}: {', '.join(limit.tools)} {bound}{per}, then {limit.then}")
+    lines += outline(contract)
     for rule in contract.response:
         lines.append(f"on {rule.signal}: {', '.join(rule.do)}")
-    return lines
+    return lines if place is None else [*lines, *changes_since(place, contract)]
 
 
 def _show_finding(screen: Screen, finding: Finding) -> None:

@@ -13,7 +13,20 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from failwell.cli import action, agent, continuity, contract, doctor, guard, incident, ledger, person, workspace
+from failwell.cli import (
+    action,
+    agent,
+    continuity,
+    contract,
+    contract_read,
+    doctor,
+    guard,
+    incident,
+    ledger,
+    person,
+    ticket,
+    workspace,
+)
 from failwell.cli.screen import FAILED, FINE, USAGE, exit_code, fail, safe
 from failwell.core.errors import FailwellError
 
@@ -27,8 +40,8 @@ LATER = {
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "run", "incident", "backtest", "ledger", "guard", "serve",
-             "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "run", "ticket", "incident", "backtest", "ledger", "guard",
+             "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -85,8 +98,9 @@ workspace.register(app)
 action.register(app)
 doctor.register(app)
 continuity.register(ledger.app)
-for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("incident", incident),
-                     ("ledger", ledger), ("guard", guard)):  # fmt: skip
+contract_read.register(contract.app)
+for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("ticket", ticket),
+                     ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

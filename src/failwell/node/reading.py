@@ -24,7 +24,7 @@ from failwell.node.workspace import Workspace, lock_holder
 from failwell.ports.storage import StoredEntry
 from failwell.storage import sqlite
 
-_TABLES = ("checkpoint", "entry", "head")
+_TABLES = ("agent", "checkpoint", "contract", "entry", "head")
 _ENTRY = "SELECT seq, data, leaf, nodes FROM entry"
 #: Entries looked through in one read: a reader holds back a node's log no longer than that.
 _PAGE = 10_000
@@ -54,7 +54,7 @@ class LedgerRows:
 
     def _check_tables(self) -> None:
         # Attack: a view under the table's name, which computes what is read, or never ends.
-        sql = "SELECT type, name, sql FROM sqlite_schema WHERE name IN (?, ?, ?)"
+        sql = "SELECT type, name, sql FROM sqlite_schema WHERE name IN (?, ?, ?, ?, ?)"
         wanted = {each for each in sqlite.declared_objects() if each[1] in _TABLES}
         if set(self._all(sql, *_TABLES)) != wanted:
             raise Corrupt(
@@ -76,6 +76,13 @@ class LedgerRows:
         """The rows first .. first + count - 1, as far as they are there."""
         found = self._all(f"{_ENTRY} WHERE seq >= ? AND seq < ? ORDER BY seq", first, first + count)
         return [StoredEntry(*row) for row in found]
+
+    def contract_of(self, agent: str) -> str | None:
+        """The canonical text of the contract that is in force for an agent; None where there is none."""
+        found = self._all('SELECT row FROM "agent" WHERE key = ?', agent)
+        digest = decode_row("agent", found[0][0]).contract if found else None
+        held = [] if digest is None else self._all('SELECT row FROM "contract" WHERE key = ?', digest)
+        return str(decode_row("contract", held[0][0]).document) if held else None
 
     def newest(self, count: int) -> list[StoredEntry]:
         """The last `count` rows, oldest first."""

@@ -1,0 +1,45 @@
+"""The file of a contract: read whole, or refused with what is wrong with it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from failwell.core.errors import InputError, NotFound
+
+if TYPE_CHECKING:
+    from failwell.core.contract import Contract, Example
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, YAML.")]
+MAX_FILE_BYTES = 1 << 20
+
+
+def read_file(file: Path) -> str:
+    """The text of a file, as it is."""
+    try:
+        with file.open("rb") as stream:
+            data = stream.read(MAX_FILE_BYTES + 1)
+        text = data.decode("utf-8")
+    except FileNotFoundError as error:
+        raise NotFound(f"there is no file {file}") from error
+    except OSError as error:
+        raise InputError(f"{file} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{file} is not UTF-8 text") from error
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError(f"{file} is too large to be a contract")
+    return text
+
+
+def load_file(file: Path) -> Contract:
+    """The contract of a file."""
+    return load_whole_file(file)[0]
+
+
+def load_whole_file(file: Path) -> tuple[Contract, tuple[Example, ...]]:
+    """The contract of a file, and its examples."""
+    from failwell.core import contract as contracts
+
+    return contracts.load_whole(read_file(file), name=str(file))

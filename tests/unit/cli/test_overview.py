@@ -28,9 +28,10 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "demo", "init", "serve", "doctor", "run", "backtest", "config show", "config apply", "person add", "person key",
         "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
         "agent release propose",
-        "agent release approve", "contract lint", "contract sign", "contract adopt", "incident list", "incident show",
+        "agent release approve", "contract lint", "contract schema", "contract sign", "contract adopt", "incident list", "incident show",
         "incident acknowledge",
-        "ticket list", "ticket show", "ticket approve", "ticket deny", "guard show", "guard serve", "ledger verify", "ledger tail",
+        "ticket list", "ticket show", "ticket approve", "ticket deny",
+        "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
     }  # fmt: skip
 

@@ -55,7 +55,7 @@ def prove(key: keys.SigningKey, origin: str, role: str, name: str, challenge: by
 
     `role` is agent, host or person; `channel` names the node. Raises InputError for a malformed part.
     """
-    return key.sign(_hello_bytes(origin, role, name, challenge, channel))
+    return key.sign(hello_bytes(origin, role, name, challenge, channel))
 
 
 def check_proof(public: bytes, origin: str, role: str, name: str, challenge: bytes, channel: str, proof: bytes) -> bool:
@@ -64,7 +64,7 @@ def check_proof(public: bytes, origin: str, role: str, name: str, challenge: byt
     Malformed parts are False, never an error that a caller might take for something else.
     """
     try:
-        message = _hello_bytes(origin, role, name, challenge, channel)
+        message = hello_bytes(origin, role, name, challenge, channel)
     except InputError:
         return False
     return keys.verify(public, message, proof)
@@ -76,7 +76,8 @@ def _create(path: Path) -> keys.SigningKey:
     return key
 
 
-def _hello_bytes(origin: str, role: str, name: str, challenge: bytes, channel: str) -> bytes:
+def hello_bytes(origin: str, role: str, name: str, challenge: bytes, channel: str) -> bytes:
+    """What a proof signs; InputError for a malformed part."""
     if role not in ROLES:
         raise InputError(f"there is no role {role!r}")
     if len(challenge) != CHALLENGE_BYTES:

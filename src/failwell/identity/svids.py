@@ -45,7 +45,7 @@ BROKEN: Final = (
 
 
 def parse_chain(text: str) -> tuple[x509.Certificate, ...]:
-    """The certificates of a PEM text (the agent's own first), or the one of base64 DER. InputError for anything else."""
+    """The certificates of a PEM text (the agent's own first), or the one of base64 DER; InputError for the rest."""
     try:
         raw = text.encode("ascii")
         if len(raw) > MAX_CHAIN_BYTES:

@@ -208,10 +208,10 @@ class ToolRunner:
         for action in self._fence.interrupt(actions):
             self.block(action, "suspended before it started")
 
-    def abandon(self, actions: tuple[int, ...]) -> None:
+    def abandon(self, actions: tuple[int, ...], why: str = CALLER_GONE) -> None:
         """Stop what a caller that is gone had started: nobody waits for it, and nobody could stop it by itself."""
-        for action in self._fence.interrupt(actions, CALLER_GONE):
-            self.block(action, f"{CALLER_GONE} before it started")
+        for action in self._fence.interrupt(actions, why):
+            self.block(action, f"{why} before it started")
 
 
 def _ended(action: int, state: State, why: str, proven_by: str) -> Ended:

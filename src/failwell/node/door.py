@@ -30,7 +30,8 @@ from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
 from failwell.node.guarding import sealed
 from failwell.node.informed import decide_informed
-from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame
+from failwell.node.proving import KEY_GONE, Identities
+from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -55,7 +56,7 @@ class Connection(asyncio.Protocol):
         self._waiting = 0
         self._tasks: set[asyncio.Future[Any]] = set()
         self.challenge = agents.challenge(secrets.token_bytes(agents.CHALLENGE_BYTES))
-        self.agents: set[str] = set()
+        self.agents = Identities(node.clock.wall_us, node.clock.mono_us)
         self.host: str | None = None
         self.peer_pid = 0
         self.executing: set[int] = set()
@@ -152,7 +153,7 @@ class Connection(asyncio.Protocol):
         try:
             request = DECODER.decode(data)
         except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-            self._refuse(_peek_id(data), InputError(f"the request does not decode: {error}"))
+            self._refuse(peek_id(data), InputError(f"the request does not decode: {error}"))
             return
         if self._waiting >= MAX_WAITING:
             self._refuse(request.id, Refused(f"{MAX_WAITING} requests of this connection wait already", code="busy"))
@@ -202,18 +203,18 @@ class Connection(asyncio.Protocol):
             case asked.CloseRun():
                 answer = self._close_run(request)
             case asked.Hello():
-                answer = self._hello(request)
+                answer = node.proving.hello(self, request)
             case asked.Give():
                 answer = self._give(request)
             case asked.Explain():
                 answer = self._explain(request)
             case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
-            case asked.Certify():
-                raise InputError("this node issues no certificates")
+            case _:
+                answer = node.proving.certify(self, request)
         return answer
 
-    def _need(self, agent: str) -> None:
+    def need(self, agent: str) -> None:
         """Only who proved to be `agent` speaks for it. Everyone else is counted, not recorded one by one (D26)."""
         if agent not in self.agents:
             self._node.refusals.count(f"pid:{self.peer_pid}", "no proof of identity")
@@ -222,35 +223,15 @@ class Connection(asyncio.Protocol):
                 hint="The agent's key lies with whoever registered it: failwell agent register",
             )  # fmt: skip
 
-    async def _hello(self, request: asked.Hello) -> dict[str, Any]:
-        known = await self._node.questions.identity(request.role, request.name)
-        try:
-            proof = base64.b64decode(request.proof, validate=True)
-        except ValueError:
-            proof = b""
-        if known is None or not agents.check_proof(
-            base64.b64decode(known[1]), self._node.origin, request.role, request.name, self.challenge,
-            self._node.name, proof,
-        ):  # fmt: skip
-            role = request.role if request.role in agents.ROLES else "an unknown role"
-            self._node.refusals.count(f"pid:{self.peer_pid}", f"no proof for {role}")
-            raise Refused(f"the proof for {request.role} {request.name} does not hold", code="unauthenticated")
-        if request.role == "host":
-            self.host = known[0]
-        else:
-            self.agents.add(known[0])
-            self._node.note_peer(known[0], self.peer_pid)
-        return {"proved": known[0]}
-
     async def _open_run(self, request: asked.OpenRun) -> int:
         host = self.host
         if request.parent is not None:
             # Only the agent whose run it is hands it over; principal and request are that run's.
-            self._need(await self._node.questions.look(lambda state: _worker(state, request.parent)))
+            self.need(await self._node.questions.look(lambda state: _worker(state, request.parent)))
             host = None
         elif host is None or self._node.shares_process(request.agent, self.peer_pid):
             # Where host and agent are one process, nobody but the agent's side says on whose behalf it works (D24).
-            self._need(request.agent)
+            self.need(request.agent)
             host = None
         return await self._node.writer.submit_async(
             open_run(
@@ -261,7 +242,7 @@ class Connection(asyncio.Protocol):
 
     async def _explain(self, request: asked.Explain) -> int:
         """Why the agent did it, given afterwards: by the agent itself, and recorded as such."""
-        self._need(request.agent)
+        self.need(request.agent)
         return await self._node.writer.submit_async(explain(request.agent, request.action, request.reason))
 
     async def _give(self, request: asked.Give) -> Any:
@@ -278,7 +259,7 @@ class Connection(asyncio.Protocol):
         )  # fmt: skip
         if request.agent not in self.agents and (self.agents or self.host):
             return self._deny_unknown(proposal)
-        self._need(request.agent)
+        self.need(request.agent)
         decided = decide_informed(self._node, proposal)
         if request.how == "decide":
             return self._decide_only(decided)
@@ -297,7 +278,15 @@ class Connection(asyncio.Protocol):
             except FailwellError as error:
                 await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
                 raise
+        await self._still(verdict)
         return verdict
+
+    async def _still(self, verdict: Verdict) -> None:
+        """Raises Refused, the action being blocked, where the identity was lost that the verdict was asked for with."""
+        if verdict.may_start and verdict.agent not in self.agents:
+            self._node.fence.take(verdict.entry)
+            await asyncio.wrap_future(self._node.runner.block(verdict.entry, KEY_GONE))
+            raise Refused(KEY_GONE, code="unauthenticated")
 
     async def _told_again(self, verdict: Verdict) -> Verdict:
         """An earlier verdict as it leaves once more: what cannot be undone sealed, and with what came of it meanwhile.
@@ -318,13 +307,13 @@ class Connection(asyncio.Protocol):
 
         def job(turn: Turn) -> Plan[Verdict | Unanswered]:
             if turn.state.agent_named(proposal.agent) is not None:
-                self._need(proposal.agent)
+                self.need(proposal.agent)
             return self._node.gate.decide(proposal)(turn)
 
         return {"verdict": await self._node.writer.submit_async(job), "result": None}
 
     async def _close_run(self, request: asked.CloseRun) -> None:
-        self._need(request.agent)
+        self.need(request.agent)
         if self._node.under_way[request.run]:
             raise Refused(f"actions of run {request.run} are still under way", code="busy", hint="Await them first.")
         running = frozenset(item.action for item in self._node.fence.running())
@@ -353,6 +342,9 @@ class Connection(asyncio.Protocol):
             await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
             raise
         permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
+        # INVARIANT: asked once the permit is there. Whoever takes the key away takes the identity first and what is
+        # permitted then, so that no permit is left over that would start.
+        await self._still(verdict)
         if request.how == "begin":
             self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)
@@ -373,7 +365,7 @@ class Connection(asyncio.Protocol):
         return tell
 
     async def _settle(self, request: asked.Settle) -> int:
-        self._need(request.agent)
+        self.need(request.agent)
         if request.state not in ("completed", "failed", "interrupted"):
             raise InputError(f"{request.state!r} is not how a caller's action ends")
         # Attack: another agent's word on an action that it does not execute.
@@ -393,15 +385,3 @@ def _worker(state: State, run: int | None) -> str:
     if row is None:
         raise Refused(f"run {run} is not open")
     return row.agent
-
-
-def _peek_id(data: bytes) -> int:
-    """The id of a request that is otherwise malformed, so that its caller hears of it."""
-
-    class Peek(msgspec.Struct):
-        id: int = 0
-
-    try:
-        return msgspec.json.decode(data, type=Peek).id
-    except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        return 0

@@ -29,6 +29,7 @@ class Running:
     action: int
     agent: str
     executor: str
+    chain: tuple[str, ...] = ()
     stop: Callable[[], None] | None = None
     ordered: bool = False
     method: str = "order"
@@ -53,6 +54,8 @@ class Fence:
         self._lock = threading.Lock()
         self._epochs: dict[str, int] = {}
         self._closed: set[str] = set()
+        #: Agents whose key was taken from them: nothing of theirs starts, whatever their authority is.
+        self._keyless: set[str] = set()
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
         #: Actions that have ended and whose end is not durable yet: an order finds them neither running nor unstarted.
@@ -81,6 +84,27 @@ class Fence:
         with self._lock:
             self._epochs[agent] = max(epoch, self._epochs.get(agent, 0))
 
+    def take_key(self, agent: str) -> None:
+        """Nothing of `agent` starts, since nobody can prove to be it now, whether or not that is durable yet."""
+        with self._lock:
+            self._keyless.add(agent)
+
+    def give_key(self, agent: str) -> None:
+        """Its key is in force (again); what started or was permitted before it is `acting`'s to name."""
+        with self._lock:
+            self._keyless.discard(agent)
+
+    def acting(self, agent: str) -> tuple[int, ...]:
+        """Actions that run, or may start, for `agent` or because it handed them over."""
+        with self._lock:
+            running = [item.action for item in self._running.values() if agent in (item.agent, *item.chain)]
+            permits = [
+                item.action
+                for item in self._permits.values()
+                if agent in (item.agent, *(name for name, _ in item.chain))
+            ]
+        return (*running, *permits)
+
     # -- starting and ending -----------------------------------------------------------------------------------
 
     def grant(self, action: int, agent: str, epoch: int, chain: tuple[tuple[str, int], ...] = ()) -> Permit:
@@ -102,9 +126,12 @@ class Fence:
             for agent, epoch in ((permit.agent, permit.epoch), *permit.chain):
                 if agent in self._closed or self._epochs.get(agent) != epoch:
                     raise Refused(f"{agent} was stopped before this action started", code="fenced")
+                if agent in self._keyless:
+                    raise Refused(f"the key of {agent} is not in force any more", code="fenced")
             if known is None or not secrets.compare_digest(known.secret, permit.secret):
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
-            running = Running(permit.action, permit.agent, executor)
+            chain = tuple(agent for agent, _ in permit.chain)
+            running = Running(permit.action, permit.agent, executor, chain)
             self._running[permit.action] = running
             return running
 

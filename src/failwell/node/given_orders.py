@@ -16,7 +16,7 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
-from failwell.gate import adoption, people, registry, tickets
+from failwell.gate import adoption, credentials, people, registry, tickets
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
@@ -89,6 +89,8 @@ class GivenOrders:
             "contact.verify": lambda: people.verify_contact(last, request.code, verify_order),
             "agent.assign": lambda: people.assign_agent(last, verify_order),
             "person.enrol": lambda: self._enrol(last, request),
+            "agent.rekey": lambda: credentials.rekey(last, verify_order),
+            "agent.revoke": lambda: credentials.revoke_key(last, verify_order, source="node"),
             "agent.register": lambda: self._register(last),
             "agent.observe": lambda: adoption.observe(last, verify_order),
             "agent.govern": lambda: adoption.govern(last, verify_order),
@@ -118,6 +120,13 @@ class GivenOrders:
     def _configure(self, signed: SignedOrder) -> Any:
         text = settings.settings_text(settings.read_settings(self._node.workspace.path))
         return registry.apply_config(signed, text, watch.digest(text), verify_order)
+
+
+def left_order(signed: SignedOrder) -> Any:
+    """The job that carries out an order which was left in `orders/`: one of those that `left_orders` reads."""
+    if parse_order(signed.order).order == "agent.revoke":
+        return credentials.revoke_key(signed, verify_order, source="orders")
+    return response_orders.suspend(signed, verify_order, source="orders")
 
 
 def _check_contract(document: bytes) -> None:

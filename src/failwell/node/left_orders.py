@@ -24,7 +24,8 @@ SETTLE_US = 20_000
 #: An order that the ledger could not take, since it could not write, is tried again this often.
 RETRY_S = 0.2
 MAX_FILE_BYTES = 65_536
-KIND = "agent.suspend"
+#: What may be ordered so: it restricts, and must not wait for a node that answers.
+KINDS = ("agent.suspend", "agent.revoke")
 UNREAD = -1
 
 
@@ -120,7 +121,7 @@ class Mailbox:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
             signed = parse_signed(os.read(handle, MAX_FILE_BYTES))
-            return signed if parse_order(signed.order).order == KIND else None
+            return signed if parse_order(signed.order).order in KINDS else None
         except (InputError, OSError):
             return None
         finally:

@@ -72,22 +72,6 @@ class Questions:
 
         return await self._node.writer.submit_async(job)
 
-    # -- identities --------------------------------------------------------------------------------------------
-
-    async def identity(self, role: str, name: str) -> tuple[str, str] | None:
-        """(full name, registered public key in base64) of an agent or host, None where there is none."""
-
-        def see(state: State) -> tuple[str, str] | None:
-            if role == "agent":
-                agent = state.agent_named(name)
-                key = None if agent is None else state.agent[agent].key
-                return None if agent is None or key is None else (agent, key)
-            host = state.host.get(name) if role == "host" else None
-            return None if host is None else (name, host.key)
-
-        found: tuple[str, str] | None = await self.look(see)
-        return found
-
     # -- answers -----------------------------------------------------------------------------------------------
 
     async def _status(self, key: Any) -> dict[str, Any]:

@@ -141,3 +141,15 @@ def frame(message: Any) -> bytes:
     """One frame on the wire."""
     data = ENCODER.encode(message)
     return len(data).to_bytes(4, "big") + data
+
+
+def peek_id(data: bytes) -> int:
+    """The id of a request that is otherwise malformed, so that its caller hears of it."""
+
+    class Peek(msgspec.Struct):
+        id: int = 0
+
+    try:
+        return msgspec.json.decode(data, type=Peek).id
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        return 0

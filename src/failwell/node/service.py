@@ -24,7 +24,6 @@ from failwell.core.release import VERSION
 from failwell.execute.orphans import sweep_leftovers
 from failwell.execute.supervised import SupervisedExecutor
 from failwell.gate.verdicts import Gate, Verdict
-from failwell.identity.persons import verify_order
 from failwell.ledger.book import Book
 from failwell.ledger.heads import Heads
 from failwell.ledger.jobs import CONTAINMENT, Plan
@@ -43,10 +42,11 @@ from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.duties import Duties
 from failwell.node.fence import Fence, Permit
-from failwell.node.given_orders import GivenOrders
+from failwell.node.given_orders import GivenOrders, left_order
 from failwell.node.guarding import AbsentGuard, open_guard, sealed
 from failwell.node.letters import write_letter
 from failwell.node.outbox import Outbox, mail_notifier
+from failwell.node.proving import Proving
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
@@ -54,7 +54,6 @@ from failwell.node.requests import Target
 from failwell.node.sources import Sources
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
-from failwell.response import orders as response_orders
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
@@ -74,7 +73,7 @@ class Node:
         self._owns_process = owns_process
         self.pid = os.getpid()
         self.name = f"node-{secrets.token_hex(8)}"
-        self._clock = SystemClock()
+        self.clock = SystemClock()
         workspace.check_finished()
         self._lock = Lock(workspace)
         self._left: list[Callable[[], None]] = [self._lock.release]
@@ -88,7 +87,7 @@ class Node:
     # -- start -------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        book = open_book(self.workspace, self.workspace.open_keys(), self._clock)
+        book = open_book(self.workspace, self.workspace.open_keys(), self.clock)
         self.origin = book.origin
         self.origins = tuple(origin for _, origin in reversed(book.state.origins))
         self.mode = book.state.mode
@@ -98,12 +97,14 @@ class Node:
         guard, behind = open_guard(self.workspace, book)
         self._left.append(guard.close)
         self.settings = settings_in_force(book)
-        self.mailbox = left_orders.Mailbox(self.workspace.orders, self._clock.wall_us)
+        self.mailbox = left_orders.Mailbox(self.workspace.orders, self.clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
+            if row.key is None:
+                self.fence.take_key(agent)
         self.gate = Gate(EVALUATOR)
-        self.refusals = RefusalCounter(self._clock.wall_us)
+        self.refusals = RefusalCounter(self.clock.wall_us)
         self.heads = Heads(book)
         self.writer = sealed_writer(
             book, guard, before=self._before, after=self._after, dropped=self._contain_dropped,
@@ -120,12 +121,13 @@ class Node:
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.questions = Questions(self)
+        self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)
         self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
         self._uncontained: dict[str, kinds.Signal] = {}
-        self._connections: set[Connection] = set()
+        self.connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
         self.duties = Duties(self)
@@ -159,7 +161,7 @@ class Node:
             software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,
         )  # fmt: skip
-        write_now(self.writer, (Draft(body=body, actor="node"), *mended))
+        write_now(self.writer, (Draft(body=body, actor="node"), *mended, *self.proving.begin()))
         if not test.passed:
             # A node that cannot stop tools must not start any: the gate stays shut until an operator looks.
             health = kinds.Health(
@@ -169,7 +171,7 @@ class Node:
             self.writer.barred = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
 
     def _notifier(self) -> SmtpNotifier | None:
-        return mail_notifier(self.settings.mail, self.workspace.path, self._clock)
+        return mail_notifier(self.settings.mail, self.workspace.path, self.clock)
 
     # -- observers of the writer (its thread) ------------------------------------------------------------------
 
@@ -183,6 +185,7 @@ class Node:
                 self.fence.bump(entry.agent, body.epoch)
         elif isinstance(body, kinds.InterruptOrdered):
             self.runner.freeze(body.actions)
+        self.proving.before(entry)
 
     def _after(self, entries: list[Entry[Any]]) -> None:
         """What permits takes effect only now that it is durable; ordered stops are delivered."""
@@ -199,6 +202,8 @@ class Node:
                 self.outbox.wake()
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))
+            else:
+                self.proving.after(entry)
         self.heads.follow(entries, self.writer)
 
     def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
@@ -206,6 +211,7 @@ class Node:
         for entry in entries:
             if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
                 self._contain(entry.agent, entry.body)
+        self.proving.dropped(entries)
 
     def _contain(self, agent: str, signal: kinds.Signal) -> None:
         future = self.writer.submit(contain_again(agent, signal), CONTAINMENT)
@@ -230,11 +236,7 @@ class Node:
         """
         if self.writer.read_only is not None:
             return  # it stays for the first node that may write
-        self.mailbox.take(
-            lambda signed: self.writer.submit(
-                response_orders.suspend(signed, verify_order, source="orders"), CONTAINMENT
-            )
-        )
+        self.mailbox.take(lambda signed: self.writer.submit(left_order(signed), CONTAINMENT))
 
     async def wait_for_orders(self) -> None:
         """Let the writer carry out what lies unread in `orders/` before anything starts; bounded."""
@@ -295,7 +297,7 @@ class Node:
 
     def crowded(self) -> bool:
         """Whether callers hold half of the files that this process may open."""
-        return len(self._connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
+        return len(self.connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
 
     def note_peer(self, agent: str, pid: int) -> None:
         self._peers.setdefault(agent, set()).add(pid)
@@ -341,8 +343,8 @@ class Node:
             self.workspace.socket.unlink(missing_ok=True)
 
     def _connect(self) -> Connection:
-        connection = Connection(self, self._connections.discard)
-        self._connections.add(connection)
+        connection = Connection(self, self.connections.discard)
+        self.connections.add(connection)
         return connection
 
     async def _tick(self, reader: watch.WitnessReader) -> None:
@@ -360,7 +362,8 @@ class Node:
 
     def _idle_for(self) -> float:
         now = self.loop.time()
-        if self._connections or self.fence.running() or self.writer.book.state.page:
+        state = self.writer.book.state
+        if self.connections or self.fence.running() or state.page or state.check:
             self._busy_at = now
         return now - self._busy_at
 

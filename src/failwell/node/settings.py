@@ -17,6 +17,7 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
+from failwell.node.trust import Trust
 from failwell.sources.http import parse_address
 
 FILE_NAME = "failwell.toml"
@@ -130,6 +131,12 @@ class RevocationSettings(Section, frozen=True, kw_only=True):
     env: dict[str, str] = {}
 
 
+class IdentitySettings(Section, frozen=True, kw_only=True):
+    """`certificate_minutes`: how long a certificate is good that the workspace makes out to an agent."""
+
+    certificate_minutes: Annotated[int, msgspec.Meta(ge=5, le=1440)] = 60
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """Everything an operator may set; each section may be left out."""
 
@@ -139,6 +146,8 @@ class Settings(Section, frozen=True, kw_only=True):
     tools: dict[str, ToolSettings] = {}
     sources: dict[str, SourceSettings] = {}
     revocation: dict[str, RevocationSettings] = {}
+    identity: IdentitySettings = IdentitySettings()
+    trust: dict[str, Trust] = {}
 
 
 DEFAULT_TEXT = """\
@@ -173,6 +182,14 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # [revocation.vendor-bot]  # how a detect-only agent loses its access when it is suspended
 # command = ["/usr/local/bin/vendor", "tokens", "revoke", "vendor-bot"]
 # confirm = ["/usr/local/bin/vendor", "tokens", "is-revoked", "vendor-bot"]  # ends with 0 once access is gone
+
+# [identity]
+# certificate_minutes = 60   # how long the certificates of agents are good, 5 to 1440
+
+# [trust.mesh]             # another authority that says who an agent is
+# kind = "x509-svid"       # or "oidc", with issuer, audience, jwks and agents
+# trust_domain = "shop.example"
+# bundle = "/etc/spiffe/shop.example.pem"
 """
 
 
@@ -200,8 +217,8 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation", "sources")
-_LATER = ("revocation", "sources")
+_TABLES = ("witness", "tools", "revocation", "sources", "trust")
+_LATER = ("revocation", "sources", "trust")
 
 
 def settings_text(settings: Settings) -> str:
@@ -211,6 +228,8 @@ def settings_text(settings: Settings) -> str:
         built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
         if table in _LATER and not built[table]:
             del built[table]
+    if settings.identity == IdentitySettings():
+        del built["identity"]
     return canonical.encode(built).decode()
 
 
@@ -226,7 +245,7 @@ def settings_from_text(text: str) -> Settings:
     built = canonical.decode(text.encode())
     for table in _TABLES:
         built[table] = {
-            name: {key: dict(value) if key == "env" else value for key, value in fields.items()}
+            name: {key: dict(value) if key in ("agents", "env") else value for key, value in fields.items()}
             for name, fields in built.get(table, ())
         }
     return msgspec.convert(built, Settings, strict=True)

@@ -6,8 +6,9 @@
 #   make check          format, lint, types, floors, documents that run, a seeded sample of mutants
 #   make bench          figures, as ratios to a probe of this disk   (ARGS="..." for some of them)
 #   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
-#   make campaign       every mutant against the tests that must catch it, then power cuts, deaths and honest
-#                       histories by the thousand (needs strace)   (SEED=n; ONLY="R13" for its mutants alone)
+#   make campaign       every mutant against the tests that must catch it, 100,000 verdicts against Cedar alone, then
+#                       power cuts, deaths and honest histories by the thousand (needs strace)
+#                       (SEED=n; ONLY="R13" for its mutants alone)
 #   make lock           resolve the lock files anew              (needs uv on the PATH or in .venv)
 
 SHELL := /bin/bash
@@ -61,6 +62,7 @@ requirements: dev
 campaign: dev
 	@$(BIN)/python -m tests.claims campaign --only "$(ONLY)" $(if $(JSON),--json)
 ifeq ($(strip $(ONLY)),)
+	@$(BIN)/python -m tests.property.cedar_whole --pairs 100000 $(if $(SEED),--seed "$(SEED)")
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
 endif
 

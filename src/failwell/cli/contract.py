@@ -13,6 +13,7 @@ import typer
 from failwell.cli import options, session
 from failwell.cli.contract_file import File, load_file, read_file
 from failwell.cli.contract_read import changes_since
+from failwell.cli.contract_schema import schema
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import NotFound, Refused
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from failwell.node.workspace import Workspace
 
 app = typer.Typer(help="What bounds an agent: lint, sign as its owner, adopt.")
+app.command("schema", short_help="Print the JSON Schema of a contract, for editors.")(schema)
 
 
 @app.command("lint")

@@ -4,6 +4,7 @@ R2).
     load, lint                       YAML text -> Contract, or findings; load_whole: with its examples
     load_floor, lint_floor           the same for a floor; floor_findings: what keeps a contract from standing on it
     to_canonical, from_canonical     Contract <-> the bytes that are signed; digest
+    schema_of                        JSON Schema of either, for editors
     compile                          Contract -> Compiled, whose `judge` gives a Judgment
     parse_signal                     the signals that response rules name
 
@@ -51,6 +52,7 @@ from failwell.core.contract.model import (
     from_canonical,
     to_canonical,
 )
+from failwell.core.contract.schema import schema_of
 from failwell.core.contract.signal import Signal, parse_signal
 
 __all__ = [
@@ -103,6 +105,7 @@ __all__ = [
     "parse_duration",
     "parse_signal",
     "parse_type",
+    "schema_of",
     "state_of",
     "strictest",
     "to_canonical",

@@ -26,7 +26,8 @@ class _Takes(NamedTuple):
     after: bool | None = None
 
 
-_LIMITS: dict[model.LimitKind, _Takes] = {
+#: Every kind of limit, and what it takes.
+LIMITS: dict[model.LimitKind, _Takes] = {
     "count": _Takes(at_most=True, per=False),
     "sum": _Takes(at_most=True, per=False),
     "rate": _Takes(at_most=True, per=True),
@@ -55,11 +56,11 @@ def read_clause(notes: Notes, node: Node) -> model.Clause:
 def read_limit(notes: Notes, node: Node) -> model.Limit:
     """The limit that a mapping spells."""
     fields = Fields(notes, node, called(node, "id", "limit"), "limit")
-    kind = _one_of(fields, list(_LIMITS), f"{fields.what}: write one of {', '.join(_LIMITS)}.")
-    takes = _LIMITS[kind]
+    kind = _one_of(fields, list(LIMITS), f"{fields.what}: write one of {', '.join(LIMITS)}.")
+    takes = LIMITS[kind]
     for name, asked in takes._asdict().items():
         if asked is None and (extra := node.get(name)) is not None:
-            fitting = ", ".join(other for other, of in _LIMITS.items() if getattr(of, name) is not None)
+            fitting = ", ".join(other for other, of in LIMITS.items() if getattr(of, name) is not None)
             mend = f"Leave it out, or use one of: {fitting}."
             notes.error(extra, f"{fields.what}: {name} has no meaning here.", "It would be ignored.", mend)
     tools, sums = _measured(fields, kind)

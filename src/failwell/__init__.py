@@ -13,10 +13,10 @@ from failwell.core import release
 
 __version__ = release.VERSION
 
-__all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Verdict", "connect"]
+__all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Ticket", "Verdict", "connect"]
 
 if TYPE_CHECKING:
-    from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Verdict, connect
+    from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Ticket, Verdict, connect
 
 
 def __getattr__(name: str) -> Any:

@@ -108,6 +108,15 @@ class Hand:
         document = contracts.to_canonical(contract).decode()
         return self._wire.call("order", orders=[as_fields(signed), as_fields(adopted)], document=document)
 
+    def approve_ticket(self, ticket: int, reason: str) -> Any:
+        """Let the one action that a ticket asks about pass, once; its arguments are those that stand in the record."""
+        seen = self._wire.call("ask", about="ticket", key=ticket)
+        return self.give("ticket.approve", o.TicketApprove(ticket=ticket, arguments=seen["arguments"], reason=reason))
+
+    def deny_ticket(self, ticket: int, reason: str) -> Any:
+        """Say no, or take back an approval that was not used yet."""
+        return self.give("ticket.deny", o.TicketDeny(ticket=ticket, reason=reason))
+
     def acknowledge(self, incident: int) -> Any:
         return self.give("incident.acknowledge", o.IncidentAcknowledge(incident=incident))
 

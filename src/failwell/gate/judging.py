@@ -16,7 +16,7 @@ from failwell.core import kinds, rows
 from failwell.core.contract import Decided, Judgment, Looked, Question, Situation
 from failwell.ledger.jobs import Turn
 
-Provenance = Literal["absent", "asserted", "verified"]
+Provenance = Literal["absent", "asserted", "derived", "verified"]
 
 #: Agents of one chain, each of which has handed its work over to the next.
 MAX_CHAIN = 4

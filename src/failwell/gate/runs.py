@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from failwell.core import kinds
+from failwell.core.delegating import handed
 from failwell.core.errors import InputError, Refused
 from failwell.core.records import Draft
 from failwell.gate.judging import MAX_CHAIN, lets_hand_over
@@ -70,7 +71,8 @@ def open_run(
         actor = f"agent:{agent}" if host is None else f"host:{host}"
         if parent is not None:
             body, secret = _handed_over(turn, body, agent, parent, principal, request)
-        drafts = [Draft(body=body, actor=actor, agent=agent, run=turn.seq, secret=secret)]
+        refs = () if parent is None else (parent,)
+        drafts = [Draft(body=body, actor=actor, agent=agent, run=turn.seq, refs=refs, secret=secret)]
         if own is not None:
             declared_now = msgspec.structs.replace(NOTHING, **declared._asdict())
             posture = wanted_posture(turn, agent, evaluator, declared_now)
@@ -99,8 +101,8 @@ def _handed_over(
         raise Refused(f"work is handed over at most {MAX_CHAIN} times, and never back to an agent that handed it over")
     return (
         msgspec.structs.replace(
-            body, principal=row.principal, principal_provenance=row.principal_provenance,
-            principal_kind=row.principal_kind, request_provenance=row.request, chain=chain, parent=parent,
+            body, principal=row.principal, principal_provenance=handed(row.principal_provenance),
+            principal_kind=row.principal_kind, request_provenance=handed(row.request), chain=chain, parent=parent,
         ),
         None,
     )  # fmt: skip

@@ -15,12 +15,11 @@ from failwell.core.contract.document import Node
 from failwell.core.contract.duration import LONGEST_US
 from failwell.core.contract.fields import Fields, called
 from failwell.core.contract.judge import Compiled, day_us
-from failwell.core.contract.judgment import Judgment, Looked, Proposal, Situation, Use, Verdict
+from failwell.core.contract.judgment import Judgment, Looked, Proposal, Situation, Standing, Use, Verdict
 from failwell.core.contract.model import Contract, Limit
 from failwell.core.contract.notes import Notes
 from failwell.core.errors import InputError
 
-Standing = Literal["absent", "asserted", "verified"]
 Baseline = Literal["absent", "learning", "locked"]
 Authority = Literal["ACTIVE", "RESTRICTED", "PROBATION", "SUSPENDED", "OBSERVED", "REGISTERED", "RETIRED"]
 
@@ -202,7 +201,8 @@ def _situation(
     def acts_for(wanted: str) -> bool:
         return principal is not None and (principal == wanted or principal.partition(":")[0] == wanted)
 
-    standing: Standing = "absent" if principal is None else "verified" if example.request == "verified" else "asserted"
+    proven = example.request if example.request in ("derived", "verified") else "asserted"
+    standing: Standing = "absent" if principal is None else proven
     return Situation(
         authority=example.authority, now_us=now_us, request=example.request, novel=example.novel,
         baseline=example.baseline, acting_for=standing, acts_for=acts_for, principal=principal, run=run, looked=looked,

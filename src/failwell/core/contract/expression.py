@@ -22,7 +22,7 @@ from failwell.core.contract.argument import Choice, Type
 from failwell.core.errors import InputError
 
 #: What a clause may read besides the arguments, with every value that it can have.
-REQUEST_WORDS = frozenset({"absent", "asserted", "verified"})
+REQUEST_WORDS = frozenset({"absent", "asserted", "derived", "verified"})
 BASELINE_WORDS = frozenset({"absent", "learning", "locked"})
 CONTEXT_TYPES = {"baseline": "String", "novel": "Set<String>", "principal": "String", "request": "String"}
 

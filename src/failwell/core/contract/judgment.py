@@ -18,6 +18,9 @@ from failwell.core.contract.model import Limit, Severity, Then
 
 Verdict = Literal["ALLOW", "DENY", "ESCALATE"]
 
+#: Where principal and request of a run come from. `derived`: from a run whose host proved them, by being handed over.
+Standing = Literal["absent", "asserted", "derived", "verified"]
+
 #: How far a limit is used for these key values before this action: how many in its window, or how much.
 Usage = Callable[[Limit, tuple[str, ...]], int]
 
@@ -81,11 +84,11 @@ class Situation(msgspec.Struct, frozen=True, kw_only=True):
 
     authority: str
     now_us: int
-    request: Literal["absent", "asserted", "verified"]
+    request: Standing
     usage: Usage
     novel: tuple[str, ...] = ()
     baseline: Literal["absent", "learning", "locked"] = "absent"
-    acting_for: Literal["absent", "asserted", "verified"] = "absent"
+    acting_for: Standing = "absent"
     acts_for: Callable[[str], bool] = lambda principal: False
     principal: str | None = None
     run: int | None = None

@@ -190,7 +190,7 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "arguments": Field("Its arguments; a text is taken as the JSON text.", {"type": ["object", "string"]}),
         "principal": Field("On whose behalf: nobody's unless said.", _TEXT),
         "request": Field("Where the run's request comes from: asserted unless said.",
-                         {"enum": ["absent", "asserted", "verified"]}),
+                         {"enum": ["absent", "asserted", "derived", "verified"]}),
         "facts": Field("What trusted sources answer; one that is left out does not answer.", _named(_ANYTHING)),
         "authority": Field("The agent's authority: ACTIVE unless said.", _TEXT),
         "novel": Field("What was never seen before: names of arguments, tool, target.", _TEXTS),

@@ -35,10 +35,14 @@ _SIGNS = {"add": "+", "sub": "-", "mul": "x"}
 _STATED = {
     ("request", "absent"): ("no request is on record", "a request is on record"),
     ("request", "asserted"): ("the request is asserted only", "the request is not merely asserted"),
+    ("request", "derived"): ("the request was handed over", "the request was not handed over"),
     ("request", "verified"): ("the request is verified", "the request is not verified"),
     ("principal", "absent"): ("nobody is named on whose behalf it is", "it is named on whose behalf it is"),
     ("principal", "asserted"): (
         "on whose behalf it is, is asserted only", "on whose behalf it is, is not merely asserted",
+    ),
+    ("principal", "derived"): (
+        "on whose behalf it is, was handed over", "on whose behalf it is, was not handed over",
     ),
     ("principal", "verified"): (
         "on whose behalf it is, is verified", "on whose behalf it is, is not verified",

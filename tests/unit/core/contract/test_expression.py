@@ -63,7 +63,7 @@ def test_what_can_be_proved_may_stand_in_a_contract(when: str) -> None:
         ("context.args.o == 5", "opaque, never a fact"),
         ("context.facts.paid > 5", "the tool asks for no fact paid. Its facts are: none"),
         ('context.requst == "absent"', "Did you mean context.request?"),
-        ('context.request == "abesnt"', "Its words are: absent, asserted, verified"),
+        ('context.request == "abesnt"', "Its words are: absent, asserted, derived, verified"),
         ('context.args.p == "hihg"', "Its words are: high, low"),
         ('context.novel.contains("amuont")', "Did you mean amount?"),
         ('context.args.s2 == "x"', "Ask first: context.args has NAME"),

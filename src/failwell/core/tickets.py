@@ -61,8 +61,10 @@ def used(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int
         return
     row = _step(state, entry, body.ticket, "used")
     run = None if entry.run is None else state.run.get(entry.run)
-    same = (row.agent, row.tool, row.principal, row.principal_provenance, row.chain) == (
-        entry.agent, body.tool, body.principal, body.principal_provenance, () if run is None else run.chain,
+    # The decision commits to its arguments under the ticket's own salt: the same digest is the same arguments.
+    same = (row.agent, row.tool, row.arguments, row.principal, row.principal_provenance, row.chain) == (
+        entry.agent, body.tool, body.arguments, body.principal, body.principal_provenance,
+        () if run is None else run.chain,
     )  # fmt: skip
     if not same or body.verdict != "ALLOW" or at_us >= row.expires_us:
         raise Corrupt(f"entry {entry.seq} uses ticket {body.ticket}, which is not good for it")

@@ -295,6 +295,10 @@ def _decision(
 ) -> tuple[kinds.Decision2, dict[str, Any]]:  # fmt: skip
     """The decision's body, and what of it lies in the blob: arguments, reason, facts that are not public."""
     salt = turn.entropy(_SALT_BYTES)
+    if ticket is not None:
+        # Under the salt of the ticket the same arguments have the same digest: the record alone shows that what ran is
+        # what a person saw.
+        salt = bytes.fromhex((turn.secret(ticket) or {})["salt"])
     judgment = ruling.judgment
     text = judgment.arguments
     reason = None if proposal.reason is None else cut_reason(proposal.reason)

@@ -21,6 +21,7 @@ from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
+from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
 #: What folding or reacting to an entry that nobody of ours wrote may raise.
@@ -50,6 +51,7 @@ class Conduct:
         self._reacting = False
         self._last_at = ""
         self._owed = Owed(findings)
+        self._words = Words()
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""
@@ -222,6 +224,7 @@ class Conduct:
             wrong.append(("decision.governed", unlike))
         if body.verdict == "ALLOW" and state.failed:
             wrong.append(("decision.health", f"an ALLOW while {', '.join(state.failed)} had failed"))
+        wrong += [("decision.clause", each) for each in self._words.faults(entry, body, state)]
         return wrong + [("decision.limit", each) for each in wrong_by_rules(state, entry, body)]
 
 

@@ -18,7 +18,7 @@ from failwell.core.errors import FailwellError
 from failwell.core.machines import RESTRICTING
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
-from failwell.verify import credentials, observed, standing
+from failwell.verify import credentials, observed, standing, tickets
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -142,6 +142,8 @@ class Powers:
             wrong = credentials.key_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
+        if isinstance(body, kinds.TicketDecided) and (amiss := tickets.answer_fault(entry, body, given[0], state)):
+            self._say(entry, amiss)
         if (unlike := observed.observation_fault(entry, body, given, state)) is not None:
             self._say(entry, unlike)
 
@@ -165,7 +167,10 @@ class Powers:
                 self._say(entry, "it is not another person's approval of the release that was proposed")
 
     def _authority(self, entry: Entry[Any], body: kinds.AuthorityChanged, state: State) -> None:
-        """Authority is given by adopting the first contract, and given back by releasing, never otherwise."""
+        """Authority is given by adopting the first contract, and given back by releasing, never otherwise.
+
+        Except to an agent that only its owner's leaving restricted: another one answers for it by the next contract.
+        """
         if body.now == "OBSERVED" or (body.was == "OBSERVED" and body.now not in RESTRICTING):
             wrong = observed.change_fault(entry, body, self._commit, state)
             if wrong is not None:
@@ -175,6 +180,8 @@ class Powers:
             return
         powers = {order.order for order in self._commit}
         needed = "contract.adopt" if body.now == "ACTIVE" else "release.approve"
+        if body.now == "ACTIVE" and body.was != "REGISTERED" and not standing.answered(entry.agent, state):
+            self._say(entry, "a contract's adoption does not undo what people have to release")
         if needed not in powers and not (body.now == "ACTIVE" and state.mode == "backtest"):
             self._say(entry, f"no order {needed} stands before it")
 

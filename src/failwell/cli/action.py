@@ -133,6 +133,7 @@ def _answer(
     fields: dict[str, Any] = {
         "agent": agent, "tool": tool, "run": run_id, "verdict": verdict["verdict"], "clauses": verdict["clauses"],
         "because": verdict["because"], "hint": verdict["hint"], "ticket": verdict["ticket"], "entry": verdict["entry"],
+        "governed": verdict["governed"],
     }  # fmt: skip
     if result is None:
         return _not_run(fields, verdict)
@@ -182,7 +183,8 @@ def _show_completed(fields: dict[str, Any], output: bytes) -> None:
     """The result on standard output, what the record says of it on standard error."""
     _show_output(output)
     cut = ", the result was cut at the limit" if fields["truncated"] else ""
-    tell(f"{fields['verdict']} [entry {fields['entry']}], completed [entry {fields['outcome_entry']}]{cut}")
+    loose = "" if fields["governed"] else "NOT GOVERNED, it ran all the same: "
+    tell(f"{loose}{fields['verdict']} [entry {fields['entry']}], completed [entry {fields['outcome_entry']}]{cut}")
 
 
 def _show_error(error: dict[str, Any], output: bytes) -> None:

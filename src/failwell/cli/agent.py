@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import options, session, stopping
-from failwell.cli.lookup import contract_in_force, find_agent
+from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
 
@@ -49,6 +49,9 @@ def register(
     agents: Annotated[
         str | None, typer.Option(metavar="A,B", help="With --host: the agents it may open runs for.")
     ] = None,
+    detect_only: Annotated[
+        bool, typer.Option("--detect-only", help="No gate stands before it: its vendor's log is the witness.")
+    ] = False,
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
@@ -75,12 +78,23 @@ def register(
 
     name = parse_agent(agent)
     about = [f"{name.short} becomes an agent; {owner} is accountable for it"]
+    if detect_only:
+        about.append("NOTHING it does is governed: it is detect-only, and what it asks of the gate is denied")
     with session.take_hand(place, person, yes=yes, about=about) as hand:
         key = _made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
         public = base64.b64encode(key.public).decode()
-        entry = hand.give("agent.register", orders.AgentRegister(agent=name.full, key=public, owner=owner))
+        entry = hand.give("agent.register", orders.AgentRegister(
+            agent=name.full, key=public, owner=owner, detect_only=detect_only
+        ))  # fmt: skip
 
     def show(screen: Screen) -> None:
+        if detect_only:
+            screen.lead(
+                f"{name.short} is registered as detect-only, owned by {owner} (entry {entry}). It is NOT GOVERNED.",
+                f"Its vendor's log is its witness, and what takes its access away is [revocation.{name.short}]: both "
+                "in failwell.toml, then failwell config apply.",
+            )
+            return
         screen.lead(
             f"{name.short} is registered, owned by {owner} (entry {entry}). It may do nothing yet.",
             "Next: a contract, signed by its owner and adopted by another person.",
@@ -88,7 +102,10 @@ def register(
         screen.command(f"failwell contract sign FILE --as {owner}")
         screen.command("failwell contract adopt FILE --as APPROVER")
 
-    fields = {"agent": name.full, "name": name.short, "owner": owner, "key": public, "entry": entry}
+    fields = {
+        "agent": name.full, "name": name.short, "owner": owner, "key": public, "entry": entry,
+        "detect_only": detect_only,
+    }  # fmt: skip
     return Answer(fields=fields, show=show)
 
 
@@ -147,18 +164,26 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
                     "agent": full, "name": row["name"], "owner": row["owner"], "authority": row["authority"],
                     "contract": None if contract is None else f"{contract.contract}@{contract.version}",
                     "incident": row["incident"], "suspended_by": row["suspended_by"], "entry": row["registered"],
+                    "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
                 }
             )  # fmt: skip
+    stands = {each["agent"]: standing(rows[str(each["agent"])]) for each in found}
+    loose = [str(each["name"]) for each in found if not each["governed"]]
     stopped = [str(each["name"]) for each in found if each["authority"] == "SUSPENDED"]
 
     def show(screen: Screen) -> None:
         asked = "One of them: failwell agent show NAME"
         if stopped:
             asked = f"Suspended: {', '.join(stopped)}. Why: failwell incident list"
-        screen.lead(f"{plural(len(found), 'agent')}, {len(stopped)} suspended.", asked, bad=bool(stopped))
+        told = f", {len(loose)} NOT GOVERNED" if loose else ""
+        bad = bool(stopped or loose)
+        screen.lead(f"{plural(len(found), 'agent')}, {len(stopped)} suspended{told}.", asked, bad=bad)
         screen.table(
             ("agent", "authority", "owner", "contract", "incident"),
-            [(each["name"], each["authority"], each["owner"], each["contract"], each["incident"]) for each in found],
+            [
+                (each["name"], stands[each["agent"]], each["owner"], each["contract"], each["incident"])
+                for each in found
+            ],
             right=("incident",),
         )
         if hosts:
@@ -188,8 +213,9 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
 
     def show(screen: Screen) -> None:
         asked = f"Its incident: failwell incident show {incident}" if incident else f"Owner: {row['owner']}"
-        screen.lead(f"{row['name']} is {authority}: it may do {AUTHORITIES.get(authority, '?')}.", asked,
-                    bad=authority in ("SUSPENDED", "OBSERVED"))  # fmt: skip
+        may = "nothing here, and what it likes elsewhere" if row["detect_only"] else AUTHORITIES.get(authority, "?")
+        bad = authority == "SUSPENDED" or not governed(row)
+        screen.lead(f"{row['name']} is {standing(row)}: it may do {may}.", asked, bad=bad)
         screen.table(("", ""), _facts(full, row, contract, running))
         if contract is not None:
             screen.say()
@@ -199,6 +225,7 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
     fields = {
         "agent": full, "name": row["name"], "owner": row["owner"], "authority": authority, "epoch": row["epoch"],
         "incident": incident, "suspended_by": row["suspended_by"], "entry": row["registered"],
+        "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
         "contract": None if contract is None else {"id": contract.contract, "version": contract.version},
         "tools": tools, "running": running,
     }  # fmt: skip

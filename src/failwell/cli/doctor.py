@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from failwell.cli import options, session
+from failwell.cli import adoption, options, session
+from failwell.cli.lookup import governed
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError
 
@@ -345,6 +346,9 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
     for full, row in sorted(seen.agents.items(), key=lambda item: str(item[1]["name"])):
         contract = seen.contracts.get(full)
         part = f"agent {row['name']}"
+        if not governed(row):
+            yield Check(part, *adoption.ungoverned(full, row, settings.settings_from_text(seen.force["text"])))
+            continue
         if contract is None:
             yield Check(part, KNOWN, "no contract is adopted: everything is denied", "failwell contract sign, adopt")
             continue

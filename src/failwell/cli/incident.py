@@ -122,6 +122,10 @@ def show_incident(
 def _show_first(screen: Screen, told: dict[str, Any]) -> None:
     unproven = [stop for stop in told["stops"] if stop["state"] == "interrupted_unconfirmed"]
     done = _CONTAINED.get(told["authority"], f"Its authority now: {told['authority']}.")
+    if told["access"] is not None:
+        done += f" No gate stands before it. Its access: {told['access']}."
+    elif not told["governed"]:
+        done += " It is NOT GOVERNED."
     if unproven:
         done += f" {plural(len(unproven), 'running tool')} NOT CONFIRMED as stopped."
     elif told["stops"]:
@@ -192,7 +196,9 @@ def _show_escaped(screen: Screen, told: dict[str, Any], *, customers: bool) -> N
         f"{escaped['before_detection']} before it was detected, {escaped['while_stopping']} while it was being "
         f"stopped, {escaped['after_fence']} after the fence. Counted from {', '.join(escaped['counted_from'])}."
     )
-    if escaped["without_verdict"]:
+    if escaped["without_verdict"] and told["access"] is not None:
+        screen.say(f"{escaped['without_verdict']} of them under no verdict: nobody governs a detect-only agent.", "red")
+    elif escaped["without_verdict"]:
         screen.say(f"{escaped['without_verdict']} of them pair with no verdict: they went round the gate.", "red")
     harmed = told["customers"]
     reached = f"{plural(len(harmed), 'customer')} reached"

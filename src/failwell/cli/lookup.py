@@ -20,6 +20,30 @@ def find_agent(wire: Wire, name: str) -> tuple[str, dict[str, Any]]:
     raise NotFound(f"no agent {name} is registered here", hint="failwell agent list")
 
 
+def governed(row: dict[str, Any]) -> bool:
+    """Whether what an agent asks for is decided by its contract. Not so: OBSERVED, and agents no gate stands before."""
+    return row["authority"] != "OBSERVED" and not row["detect_only"]
+
+
+def standing(row: dict[str, Any]) -> str:
+    """An agent's authority in words that hide nothing."""
+    from failwell.core.instants import format_at
+
+    if row["authority"] == "OBSERVED":
+        until = format_at(row["observed_until_us"])
+        return f"OBSERVED, NOT GOVERNED, until {until[:10]} {until[11:19]}"
+    if row["detect_only"]:
+        return f"{row['authority']}, detect-only: NOT GOVERNED"
+    return str(row["authority"])
+
+
+def ends(row: dict[str, Any]) -> str | None:
+    """When an OBSERVED agent's observation ends (RFC 3339 UTC), None for all others."""
+    from failwell.core.instants import format_at
+
+    return format_at(row["observed_until_us"]) if row["authority"] == "OBSERVED" else None
+
+
 def contract_in_force(wire: Wire, agent: str) -> Contract | None:
     """The contract that is adopted for an agent, None while there is none."""
     from failwell.core.contract import from_canonical

@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from failwell.cli import (
     action,
+    adoption,
     agent,
     continuity,
     contract,
@@ -98,6 +99,7 @@ workspace.register(app)
 action.register(app)
 doctor.register(app)
 continuity.register(ledger.app)
+adoption.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("ticket", ticket),
                      ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip

@@ -84,6 +84,9 @@ class Questions:
                 "entries": state.size,
                 "agents": len(state.agent),
                 "suspended": sorted(row.name for row in state.agent.values() if row.authority == "SUSPENDED"),
+                "not_governed": sorted(
+                    row.name for row in state.agent.values() if row.authority == "OBSERVED" or row.detect_only
+                ),
                 "incidents_open": [
                     number
                     for number, row in state.incident.items()

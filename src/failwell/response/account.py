@@ -64,7 +64,10 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `incident show` tells."""
+    """Everything `incident show` tells. `governed` false: no contract binds the agent now, whatever else is told.
+
+    `access` is how a detect-only agent's access stands since its suspension; None for an agent behind a gate.
+    """
 
     incident: int
     title: str
@@ -75,6 +78,8 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     name: str
     owner: str
     authority: str
+    governed: bool
+    access: str | None
     onset: tuple[int, int]
     times: dict[str, Moment | None]
     bound: dict[str, Any]
@@ -97,7 +102,7 @@ def account(
     `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
     the customer's id (or back into the token where it was erased).
     """
-    own = _Own(number, row.onset_first, entries)
+    own = _Own(number, row.onset_first, entries, detect_only=agent.detect_only)
     stops = _stops(own, entries)
     measured = [stop.measured_ms for stop in stops if stop.measured_ms is not None]
     bound = {
@@ -108,7 +113,9 @@ def account(
     effects = _effects(own, entries)
     return Account(
         incident=number, title=row.title, kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
-        name=agent.name, owner=agent.owner, authority=agent.authority, onset=(row.onset_first, row.onset_last),
+        name=agent.name, owner=agent.owner, authority=agent.authority,
+        governed=agent.authority != "OBSERVED" and not agent.detect_only, access=own.access,
+        onset=(row.onset_first, row.onset_last),
         times=_times(own), bound=bound, stops=stops, escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries)), signals=row.signals,
         asked=_asked(number, row, agent),
@@ -118,7 +125,9 @@ def account(
 class _Own:
     """The incident's own moments: for each the first entry that makes it."""
 
-    def __init__(self, number: int, onset: int, entries: Iterable[Entry[Any]]) -> None:
+    def __init__(self, number: int, onset: int, entries: Iterable[Entry[Any]], *, detect_only: bool = False) -> None:
+        #: What its vendor said of a detect-only agent's access: nothing that we order stops it.
+        self.access: str | None = "nobody has been asked yet to take it away" if detect_only else None
         self.moments: dict[str, Entry[Any]] = {}
         #: Actions that were to be stopped, each with the entry that ordered it first.
         self.actions: dict[int, Entry[Any]] = {}
@@ -151,9 +160,13 @@ class _Own:
             self._first(named, entry)
         if isinstance(body, kinds.PageQueued):
             self._pages.add(body.page)
+        elif isinstance(body, kinds.AccessRevoked):
+            self.access = f"{body.state}: {body.detail} (try {body.tries}, entry {entry.seq})"
+            if body.state == "confirmed":
+                self._first("stopped", entry)
         elif isinstance(body, kinds.InterruptOrdered):
             self.actions = {**dict.fromkeys(body.actions, entry), **self.actions}
-            if not self.actions:
+            if not self.actions and self.access is None:
                 self._first("stopped", entry)
 
 
@@ -288,6 +301,9 @@ def _escaped(effects: _Effects, own: _Own) -> Escaped:
 def _ended_us(own: _Own) -> int | None:
     """Ledger time at which the last process was gone; the order's own time when nothing ran; None while unproven."""
     ordered = own.moments.get("ordered")
+    if own.access is not None:
+        stopped = own.moments.get("stopped")
+        return None if stopped is None else parse_at(stopped.at)
     if ordered is None or not own.actions.keys() <= own.ends.keys():
         return None
     ends = [end for end in own.ends.values() if isinstance(end.body, kinds.InterruptConfirmed)]
@@ -330,7 +346,8 @@ def _tell(body: Any) -> tuple[str, str] | None:
 
 def _tell_decision(body: kinds.Decision) -> tuple[str, str] | None:
     decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
-    return (body.verdict, f"{body.tool}: {decided}") if decided else None
+    verdict = body.verdict if getattr(body, "governed", True) else f"{body.verdict}, NOT GOVERNED: it ran"
+    return (verdict, f"{body.tool}: {decided}") if decided else None
 
 
 def _tell_order(body: kinds.InterruptOrdered) -> tuple[str, str]:
@@ -347,6 +364,9 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,
+    kinds.AccessRevoked: lambda body: (
+        "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE", body.detail,
+    ),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
     kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
@@ -363,7 +383,9 @@ def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...
     asked = []
     if "ACKNOWLEDGED" not in row.marks:
         asked.append(f"Somebody takes it: failwell incident acknowledge {number}")
-    if "CONTAINMENT_FAILED" in row.marks:
+    if agent.detect_only and agent.incident == number and "STOPPED" not in row.marks:
+        asked.append("Its vendor has not confirmed that its access is gone: take it away at its own side.")
+    elif "CONTAINMENT_FAILED" in row.marks and not agent.detect_only:
         asked.append("A tool could not be shown to be stopped: look at the stops above and stop it at its own side.")
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")

@@ -35,6 +35,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "ticket list", "ticket show", "ticket approve", "ticket deny",
         "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
+        "agent observe", "agent govern", "agent inventory", "ledger enforcement",
     }  # fmt: skip
 
 

@@ -1,0 +1,1 @@
+"""Which agents are there: traces of agents in files, held against those that are registered (R32)."""

@@ -31,6 +31,11 @@ def _folds(kind: type) -> Callable[[_Fold], _Fold]:
     return enter
 
 
+def returns(row: rows.Agent) -> bool:
+    """Whether an agent acts in full again once another owner stands for it: only its owner's leaving restricted it."""
+    return row.authority == "RESTRICTED" and row.orphaned and row.incident is None
+
+
 def note_order(state: Projections, order: orders.Order[Any]) -> None:
     """What an order itself says of people: the address of who is enrolled by it, and one more try at a code."""
     details = order.details

@@ -26,7 +26,7 @@ class Postures:
         own = None if run is None else turn.state.run[run].posture
         newest = row.posture if own is None else own
         declared = _posture(turn, newest)
-        governs = row.contract, turn.state.configuration, self._evaluator, _floors(turn, agent)
+        governs = row.contract, turn.state.configuration, self._evaluator, floors_digest(turn, agent)
         if governs == (declared.contract_digest, declared.configuration, declared.evaluator, declared.floors):
             return (), newest
         wanted = wanted_posture(turn, agent, self._evaluator, declared)
@@ -61,12 +61,12 @@ def wanted_posture(turn: Turn, agent: str, evaluator: str, declared: kinds.Postu
         contract_digest=row.contract,
         configuration=state.configuration,
         evaluator=evaluator,
-        floors=_floors(turn, agent),
+        floors=floors_digest(turn, agent),
         response=row.contract,
     )
 
 
-def _floors(turn: Turn, agent: str) -> str | None:
+def floors_digest(turn: Turn, agent: str) -> str | None:
     """SHA-256 over the digests of the floors that bind `agent`, by name; None where there are none."""
     floors = turn.state.floors_of(agent)
     return sha256("".join(map(contracts.floor_digest, floors)).encode()).hexdigest() if floors else None

@@ -10,8 +10,11 @@ from failwell.core import kinds
 from failwell.core.errors import Refused
 from failwell.core.machines import AUTHORITY, step
 from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
+from failwell.core.people import returns
 from failwell.core.records import Draft
+from failwell.gate.floors import check_contract
 from failwell.gate.people import need_owner
+from failwell.gate.postures import floors_digest
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, admit, need_role
 from failwell.ledger.vault import commitment
@@ -133,6 +136,7 @@ def adopt_contract(
             raise Refused(f"the contract must be signed by the agent's owner, {state.agent[agent].owner}")
         need_role(turn, by_approver.person, "approver", "adopting a contract")
         _same_contract(contract, by_owner.details)
+        check_contract(state, agent, contract)
         drafts = (
             owner_draft,
             approver_draft,
@@ -176,7 +180,7 @@ def adopt_for_backtest(document: bytes, evaluator: str) -> Job[str]:
 def _put_in_force(
     turn: Turn, agent: str, contract: contracts.Contract, approver: str, mode: str, evaluator: str
 ) -> tuple[Draft, ...]:  # fmt: skip
-    """Contract, posture and, where the agent had no authority yet, ACTIVE."""
+    """Contract, posture and, where the agent had no authority yet or waited for its new owner, ACTIVE."""
     digest = contracts.digest(contract)
     row = turn.state.agent.get(agent)
     known = turn.state.contract.get(row.contract) if row is not None and row.contract else None
@@ -192,16 +196,19 @@ def _put_in_force(
     )  # fmt: skip
     posture = kinds.Posture(
         contract=f"{contract.contract}@{contract.version}", contract_digest=digest,
-        configuration=turn.state.configuration, baseline="absent", evaluator=evaluator, floors=None,
+        configuration=turn.state.configuration, baseline="absent", evaluator=evaluator,
+        floors=None if row is None else floors_digest(turn, agent),
         response=digest, model=None, prompt=None, tool_schemas=None,
     )  # fmt: skip
     drafts = [
         Draft(body=adopted, actor=actor, agent=agent, refs=(turn.seq,) if mode == "live" else ()),
         Draft(body=posture, actor="gate", agent=agent),
     ]
-    if row is None or row.authority == "REGISTERED":
+    was = "REGISTERED" if row is None else row.authority
+    if was == "REGISTERED" or (row is not None and returns(row)):
         active = kinds.AuthorityChanged(
-            was="REGISTERED", now=step(AUTHORITY, "REGISTERED", "ACTIVE"), epoch=1, why="contract adopted",
+            was=was, now=step(AUTHORITY, was, "ACTIVE"), epoch=1 if row is None else row.epoch + 1,
+            why="contract adopted" if was == "REGISTERED" else f"{contract.owner} answers for it now",
             incident=None, by=approver,
         )  # fmt: skip
         drafts.append(Draft(body=active, actor=actor, agent=agent))

@@ -16,7 +16,7 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
-from failwell.gate import adoption, credentials, people, registry, tickets
+from failwell.gate import adoption, credentials, floors, people, registry, tickets
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
@@ -55,6 +55,10 @@ class GivenOrders:
         if order.order == "contract.adopt" and request.document is not None:
             # What two people signed without looking is still not put in force: off the loop, since a judge is compiled.
             await asyncio.to_thread(_check_contract, request.document.encode())
+        if order.order == "floor.adopt" and request.document is not None:
+            scope = contracts.floor_from_canonical(request.document.encode()).scope
+            bound = await self._node.questions.look(lambda state: floors.affected(state, scope))
+            await asyncio.to_thread(floors.warm, request.document, bound)
         if order.order == "contact.ask":
             return await self._contacts.ask(signed[-1])
         job = self._job_for(order.order, signed, request)
@@ -87,6 +91,8 @@ class GivenOrders:
             "ticket.deny": lambda: tickets.deny_ticket(last, verify_order),
             "person.leave": lambda: people.leave(last, verify_order),
             "contact.verify": lambda: people.verify_contact(last, request.code, verify_order),
+            "agent.group": lambda: floors.join_group(last, verify_order),
+            "floor.adopt": lambda: self._adopt_floor(signed, request),
             "agent.assign": lambda: people.assign_agent(last, verify_order),
             "person.enrol": lambda: self._enrol(last, request),
             "agent.rekey": lambda: credentials.rekey(last, verify_order),
@@ -116,6 +122,11 @@ class GivenOrders:
         if len(signed) != 2 or request.document is None:
             raise InputError("a contract is adopted with two orders, the owner's and the approver's, and its text")
         return registry.adopt_contract(signed[0], signed[1], request.document.encode(), verify_order, EVALUATOR)
+
+    def _adopt_floor(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+        if len(signed) != 2 or request.document is None:
+            raise InputError("a floor is adopted with two orders, of two persons, and its text")
+        return floors.adopt_floor(signed[0], signed[1], request.document.encode(), verify_order)
 
     def _configure(self, signed: SignedOrder) -> Any:
         text = settings.settings_text(settings.read_settings(self._node.workspace.path))

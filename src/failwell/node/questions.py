@@ -40,6 +40,7 @@ class Questions:
             "agents": lambda key: self._rows("agent"),
             "persons": lambda key: self._rows("person"),
             "hosts": lambda key: self._rows("host"),
+            "floors": lambda key: self._rows("floor"),
             "holds": lambda key: self._rows("hold"),
             "incidents": lambda key: self._rows("incident"),
             "pages": lambda key: self._rows("page"),

@@ -13,7 +13,7 @@ from typing import Any
 from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
-from failwell.core.people import MAX_TRIES
+from failwell.core.people import MAX_TRIES, returns
 from failwell.core.records import Entry
 from failwell.core.state import State
 
@@ -46,6 +46,12 @@ def fault(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], stat
         about = state.agent_named(given[0].details.agent)
         return None if about == entry.agent else "it is about another agent than the order"
     return _floor(body, given, state) if isinstance(body, kinds.FloorAdopted) else None
+
+
+def answered(agent: str | None, state: State) -> bool:
+    """Whether an agent was restricted by its owner's leaving alone, and has another one now."""
+    row = state.agent.get(str(agent))
+    return row is not None and returns(row) and state.present(row.owner)
 
 
 def _contact(entry: Entry[Any], body: Any, order: orders.Order[Any], state: State) -> str | None:

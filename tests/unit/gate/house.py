@@ -254,15 +254,15 @@ class House:
         bodies = registered, kinds.AgentKey(key=key, status="active")
         self.write(*(Draft(body=body, actor="person:olga", agent=agent) for body in bodies))
 
-    def adopt(self, text: str) -> None:
+    def adopt(self, text: str, owner: str = "olga", approver: str = "piet") -> None:
         """Owner signs, approver adopts."""
         loaded = contracts.load(text, name="contract.yaml")
         named: dict[str, Any] = {
             "contract": loaded.contract, "version": loaded.version, "digest": contracts.digest(loaded),
         }  # fmt: skip
-        signed = self.sign("olga", "contract.sign", orders.ContractSign(**named))
+        signed = self.sign(owner, "contract.sign", orders.ContractSign(**named))
         first = orders.order_digest(orders.parse_order(signed.order))
-        second = self.sign("piet", "contract.adopt", orders.ContractAdopt(**named, signed=first))
+        second = self.sign(approver, "contract.adopt", orders.ContractAdopt(**named, signed=first))
         document = contracts.to_canonical(loaded)
         self.do(registry.adopt_contract(signed, second, document, persons.verify_order, "test/1"))
 

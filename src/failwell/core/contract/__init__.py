@@ -19,6 +19,7 @@ from failwell.core.contract.examples import Example, Tried, try_all
 from failwell.core.contract.finding import BrokenContract, Finding
 from failwell.core.contract.floor import Floor, floor_digest, floor_from_canonical, floor_to_canonical, under
 from failwell.core.contract.floor_checks import floor_findings
+from failwell.core.contract.floor_diff import floor_diff
 from failwell.core.contract.floor_reader import check_floor, is_floor, lint_floor, load_floor
 from failwell.core.contract.judge import Compiled, compile, strictest
 from failwell.core.contract.judgment import (
@@ -90,6 +91,7 @@ __all__ = [
     "check_floor",
     "compile",
     "digest",
+    "floor_diff",
     "floor_digest",
     "floor_findings",
     "floor_from_canonical",

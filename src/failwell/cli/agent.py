@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from failwell.cli import agent_identity, options, session, stopping
+from failwell.cli.lookup import contract_in_force, find_agent
 from failwell.cli import options, session, stopping
 from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Agents: register, look, stop, release by two persons.")
 release = typer.Typer(help="Give authority back: one person proposes, another approves.")
 app.add_typer(release, name="release")
+agent_identity.register(app)
 
 #: What each authority lets an agent do, in words.
 AUTHORITIES = {
@@ -227,7 +230,7 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         "incident": incident, "suspended_by": row["suspended_by"], "entry": row["registered"],
         "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
         "contract": None if contract is None else {"id": contract.contract, "version": contract.version},
-        "tools": tools, "running": running,
+        "tools": tools, "running": running, "identity": agent_identity.credentials(row),
     }  # fmt: skip
     return Answer(fields=fields, show=show)
 
@@ -240,6 +243,7 @@ def _facts(full: str, row: dict[str, Any], contract: Contract | None, running: l
     facts = [("id", full), ("owner", row["owner"]), ("contract", bound)]
     if row["suspended_by"]:
         facts.append(("suspended by", row["suspended_by"]))
+    facts += agent_identity.credential_facts(row)
     facts.append(("running now", ", ".join(f"action {item['action']}" for item in running) or "nothing"))
     return facts
 

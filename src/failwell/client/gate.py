@@ -15,6 +15,7 @@ import functools
 import json
 import math
 import os
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -23,6 +24,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from failwell.client import proofs
 from failwell.client.answers import (
     Denied,
     Escalated,
@@ -33,12 +35,11 @@ from failwell.client.answers import (
     read_ticket,
     read_verdict,
 )
-from failwell.client.wire import Wire, hello, reach
+from failwell.client.wire import Wire, reach
 from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, NotFound, Refused
 from failwell.execute.function import ORIGINAL, import_path, importable, make_command
-from failwell.identity import agents, names
-from failwell.identity.keys import SigningKey
+from failwell.identity import names
 from failwell.node.workspace import find_workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -63,7 +64,8 @@ class Gate:
         self.wire = wire
         self._workspace = workspace
         self._config = config
-        self._proved: dict[str, str] = {}
+        self._proved: dict[str, proofs.Proof] = {}
+        self._proving = threading.Lock()
         self._tools: dict[str, Callable[..., Any]] = {}
         self._acting: dict[int, Acting] = {}
         wire.on_push = self._pushed
@@ -100,19 +102,33 @@ class Gate:
         return Run(self, agent, principal, request, host, resume)
 
     def prove(self, role: str, name: str) -> str:
-        """Prove an identity with the key that its registration left in the configuration directory; its full name."""
-        if name not in self._proved:
-            self._proved[name] = hello(self.wire, role, name, self._key(role, name))
-        return self._proved[name]
+        """Prove an identity with what lies in the configuration directory; its full name.
 
-    def _key(self, role: str, name: str) -> SigningKey:
-        """The key of an identity, also one that was made before the record was continued under another name."""
-        load = agents.load_host_key if role == "host" else agents.load_agent_key
-        origins = self.wire.greeting["origins"]
-        for origin in origins[:-1]:
-            with contextlib.suppress(NotFound):
-                return load(self._config, origin, name)
-        return load(self._config, origins[-1], name)
+        An agent's certificate, where one lies there and holds, else the key that its registration left.
+        """
+        with self._proving:
+            if name not in self._proved or self._proved[name].due:
+                self._proved[name] = proofs.prove(self.wire, self._config, role, name)
+            return self._proved[name].full
+
+    def keep(self, agent: str) -> None:
+        """Prove an agent anew where half the time of what it was proved by is over; nothing otherwise."""
+        proof = self._proved.get(agent)
+        if proof is not None and proof.due:
+            self.prove("agent", agent)
+
+    def present(
+        self, agent: str, *, token: str | None = None, svid: Path | None = None, svid_key: Path | None = None
+    ) -> str:  # fmt: skip
+        """Prove an agent by a token of a trusted provider, or by an X.509-SVID of a trusted domain; its full name.
+
+        `svid` holds the certificate chain (PEM), `svid_key` its key, where that is not in the same file. What was
+        presented lapses: present again then, on this or another connection.
+        """
+        with self._proving:
+            proof = proofs.present(self.wire, agent, token=token, svid=svid, svid_key=svid_key)
+            self._proved[agent] = self._proved[proof.full] = proof
+            return proof.full
 
     def ticket(self, number: int | str) -> Ticket:
         """How a ticket stands: open, approved, used, denied or expired. NotFound where there is none."""
@@ -275,6 +291,7 @@ class Run:
             text = json.dumps(arguments)
         except (TypeError, ValueError, RecursionError) as error:
             raise InputError(f"arguments travel as JSON: {error}", hint="Give text, numbers, lists, dicts.") from error
+        self._gate.keep(self._agent)
         target = self._gate.target(tool) if how == "execute" else None
         return self._gate.wire.ask(
             "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,

@@ -29,6 +29,9 @@ from failwell.notify.message import check_address
 #: A node that is silent this long does not delay a stop (D2).
 SUSPEND_WAIT_S = 1.0
 
+#: What an order that restricts does to its agent, in a word.
+_DONE = {"agent.suspend": "suspended", "agent.revoke": "revoked"}
+
 Confirm = Callable[[dict[str, Any]], bool]
 
 
@@ -170,10 +173,22 @@ def suspend(
     the signed order is written durably into `orders/`, and the supervisors of the agent's running tools are told to
     stop by signal. Raises Unhealthy when even the order could not be left.
     """
-    origin = workspace.origin()
-    details = o.AgentSuspend(agent=agent, reason=reason)
-    order = make_order("agent.suspend", origin, signer.person, o.shown_digest(reason.encode()), details)
-    signed = sign_order(signer, order)
+    return _restrict(workspace, signer, "agent.suspend", o.AgentSuspend(agent=agent, reason=reason), wait_s)
+
+
+def revoke(
+    workspace: Workspace, signer: Signer, agent: str, reason: str, *, wait_s: float = SUSPEND_WAIT_S
+) -> Suspended:
+    """Take an agent's key and certificates out of force, with or without the node's answer; as `suspend`."""
+    return _restrict(workspace, signer, "agent.revoke", o.AgentRevoke(agent=agent, reason=reason), wait_s)
+
+
+def _restrict(
+    workspace: Workspace, signer: Signer, kind: str, details: o.AgentSuspend | o.AgentRevoke, wait_s: float
+) -> Suspended:  # fmt: skip
+    agent = details.agent
+    shown = o.shown_digest(details.reason.encode())
+    signed = sign_order(signer, make_order(kind, workspace.origin(), signer.person, shown, details))
     try:
         wire = Wire(workspace.socket, timeout_s=wait_s)
     except Unreachable as error:
@@ -199,8 +214,8 @@ def _without_node(workspace: Workspace, signed: o.SignedOrder, agent: str, why: 
     if unwritten is not None:
         told = sum(item.sent for item in sent)
         raise Unhealthy(
-            f"{agent} is NOT suspended: {why}, and the order could not be left in the workspace: {unwritten.strerror}; "
-            f"{told} of {len(sent)} running tools were told to stop",
+            f"{agent} is NOT {_DONE[o.parse_order(signed.order).order]}: {why}, and the order could not be left in the "
+            f"workspace: {unwritten.strerror}; {told} of {len(sent)} running tools were told to stop",
             hint="Make room or make the workspace writable, and give the order again.",
         )
     return Suspended(False, None, sent, why)

@@ -113,6 +113,11 @@ def agent_key_path(config: Path, origin: str, agent: str) -> Path:
     return config / "agents" / origin_short(origin) / f"{parse_agent(agent).short}.key"
 
 
+def agent_credential_path(config: Path, origin: str, agent: str) -> Path:
+    """`agents/ORIGIN/NAME.svid.pem`: an agent's certificate with its key; raises InputError for no agent's name."""
+    return config / "agents" / origin_short(origin) / f"{parse_agent(agent).short}.svid.pem"
+
+
 def host_key_path(config: Path, origin: str, host: str) -> Path:
     """`hosts/ORIGIN/NAME.key` in the configuration directory; raises InputError for what is no name."""
     return config / "hosts" / origin_short(origin) / f"{check_name(host, 'host')}.key"

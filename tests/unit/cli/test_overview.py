@@ -26,7 +26,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
     found = {" ".join(path) for path, _ in commands(typer.main.get_command(app))}
     assert found == {
         "demo", "init", "serve", "doctor", "run", "backtest", "config show", "config apply", "person add", "person key",
-        "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
+        "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend", "agent certify", "agent revoke", "agent rekey",
         "agent release propose",
         "agent release approve", "contract lint", "contract schema", "contract explain", "contract diff", "contract test", "contract sign",
         "contract adopt",

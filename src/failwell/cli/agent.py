@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import agent_identity, options, session, stopping
-from failwell.cli.lookup import contract_in_force, find_agent
-from failwell.cli import options, session, stopping
 from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound

@@ -41,7 +41,10 @@ class LimitChecks(Scope):
 
     def _keys(self, path: Path, what: str, limit: Limit, tool: Tool) -> None:
         types = self.types.get(tool.tool, {})
+        declared = {argument.name for argument in tool.arguments}
         for key in limit.keys:
+            if key in declared and key not in types:
+                continue  # its type is wrong, which is told at its own place
             if key not in types:
                 mend = meant(key, types) or "Name a declared argument."
                 self.error((*path, "keys"), f"{what} is kept per {key}.", f"{tool.tool} has no such argument.", mend)
@@ -63,6 +66,8 @@ class LimitChecks(Scope):
             name = None if tool.affects is None else tool.affects.amount
         types = self.types.get(tool.tool, {})
         problem = f"{what} adds up {name or 'amounts'}."
+        if name not in types and name in {argument.name for argument in tool.arguments}:
+            return  # its type is wrong, which is told at its own place
         if name is None or name not in types:
             lacking = "says no affects.amount" if limit.kind == "blast" else "has no such argument"
             mend = meant(name or "", types) or "Name a declared argument."

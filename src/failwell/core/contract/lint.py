@@ -65,6 +65,6 @@ def _read(text: str, name: str, today: str | None) -> tuple[Contract | None, tup
 
 def _note_over(contract: Contract, notes: Notes, today: str | None) -> None:
     until = None if contract.valid is None else contract.valid.until
-    if today is not None and until is not None and until <= today:
+    if today is not None and until is not None and until <= today and not errors_of(notes.findings):
         reason = f"It ended at the start of {until} (UTC): everything is denied."
         notes.add("warning", notes.place("valid", "until"), "The contract is over.", reason, "Write a later day.")

@@ -13,10 +13,14 @@ from failwell.core import release
 
 __version__ = release.VERSION
 
-__all__ = ["Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Ticket", "Verdict", "connect"]
+__all__ = [
+    "Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Ticket", "Verdict", "connect",
+    "digest_of",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Ticket, Verdict, connect
+    from failwell.client import digest_of as digest_of
 
 
 def __getattr__(name: str) -> Any:

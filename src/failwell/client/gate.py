@@ -13,7 +13,6 @@ import contextlib
 import contextvars
 import functools
 import json
-import math
 import os
 import threading
 import time
@@ -25,16 +24,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from failwell.client import proofs
-from failwell.client.answers import (
-    Denied,
-    Escalated,
-    Interrupted,
-    Outcome,
-    Ticket,
-    Verdict,
-    read_ticket,
-    read_verdict,
-)
+from failwell.client.answers import Outcome, Ticket, Verdict, read_ticket, read_verdict
+from failwell.client.calls import pauses, read_output, result, runnable, taken
+from failwell.client.declared import declared
 from failwell.client.wire import Wire, reach
 from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, NotFound, Refused
@@ -93,13 +85,18 @@ class Gate:
 
     def run(
         self, agent: str, *, principal: str | None = None, request: str | None = None, host: str | None = None,
-        resume: int | None = None,
+        resume: int | None = None, parent: Run | AsyncRun | None = None, model: str | None = None,
+        prompt: str | None = None, tool_schemas: str | None = None,
     ) -> Run:  # fmt: skip
         """One task of `agent`: on behalf of `principal`, because of `request`. Use it in `with` or `async with`.
 
         `host` names the application whose own key opens the run; `resume` goes on with an open run of that number.
+        `parent` is the run whose agent hands this work over: principal and request are then that run's. `model`,
+        `prompt` and `tool_schemas` are digests (`digest_of`) of what the agent works with; they are sealed with each
+        decision, as the agent's own word.
         """
-        return Run(self, agent, principal, request, host, resume)
+        opening = {"principal": principal, "request": request, "parent": None if parent is None else parent.id}
+        return Run(self, agent, opening | declared(model, prompt, tool_schemas), host, resume)
 
     def prove(self, role: str, name: str) -> str:
         """Prove an identity with what lies in the configuration directory; its full name.
@@ -177,11 +174,11 @@ class Run:
     """One task. `call` executes, `decide` only asks; both say who decided and why."""
 
     def __init__(
-        self, gate: Gate, agent: str, principal: str | None, request: str | None, host: str | None, resume: int | None
+        self, gate: Gate, agent: str, opening: dict[str, Any], host: str | None, resume: int | None
     ) -> None:  # fmt: skip
         self._gate = gate
         self._agent = agent
-        self._opening: dict[str, Any] = {"principal": principal, "request": request}
+        self._opening = opening
         self._host = host
         self.id: int | None = resume
         self._token: contextvars.Token[Run | None] | None = None
@@ -219,6 +216,20 @@ class Run:
         self._token = None
         await asyncio.to_thread(self.__exit__, kind)
 
+    def hand_over(self, agent: str, **works_with: str | None) -> int:
+        """Open a run of another agent under this one, for its own process to go on with (`resume`); its number.
+
+        `works_with`: model, prompt and tool_schemas, as in `Gate.run`.
+        """
+        agents = self._gate.wire.call("ask", about="agents", key=None)
+        full = next((known for known, row in agents.items() if row["name"] == agent), agent)
+        opening: dict[str, Any] = {"agent": full, "parent": self.id, **declared(**works_with)}
+        return int(self._gate.wire.call("run.open", **opening))
+
+    def explain(self, entry: int, reason: str) -> int:
+        """Say afterwards why the agent did what was decided at `entry`; recorded as given in hindsight."""
+        return int(self._gate.wire.call("explain", agent=self._agent, action=entry, reason=reason))
+
     # -- acting ------------------------------------------------------------------------------------------------
 
     def decide(
@@ -244,15 +255,16 @@ class Run:
             with self.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
                 acting.result = function(**given)
             return acting.result
-        return _result(self._outcome(self._propose(tool, given, reason, call_id, "execute", ticket).result()))
+        return result(self._outcome(self._propose(tool, given, reason, call_id, "execute", ticket).result()))
 
     def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
         """How a ticket stands once somebody has answered it or its time is over; after `timeout_s`, as it stands then.
 
         It asks the node now and then. An action that waits for hours is better told to come back later.
         """
-        pauses = _pauses(timeout_s)
-        while (found := self._gate.ticket(ticket)).state == "open" and (pause_s := next(pauses, None)) is not None:
+        waits = pauses(timeout_s)
+        found: Ticket
+        while (found := self._gate.ticket(ticket)).state == "open" and (pause_s := next(waits, None)) is not None:
             time.sleep(pause_s)
         return found
 
@@ -263,7 +275,7 @@ class Run:
     ) -> Iterator[Acting]:  # fmt: skip
         """Execute an allowed action in this `with` block (cooperative). Set `result` on what it gives."""
         raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin", ticket).result()
-        acting = Acting(_runnable(read_verdict(raw["verdict"])))
+        acting = Acting(runnable(read_verdict(raw["verdict"])))
         action = acting.verdict.entry
         self._gate._acting[action] = acting
         state, why = "failed", None
@@ -304,11 +316,11 @@ class Run:
 
     @staticmethod
     def _outcome(raw: dict[str, Any]) -> Outcome:
-        verdict = _runnable(read_verdict(raw["verdict"]))
+        verdict = runnable(read_verdict(raw["verdict"]))
         result = raw["result"]
         output = base64.b64decode(result["output"])
         return Outcome(
-            state=result["state"], result=_read_output(output), entry=result["entry"], verdict=verdict,
+            state=result["state"], result=read_output(output), entry=result["entry"], verdict=verdict,
             exit_code=result["exit_code"], why=result["why"],
         )  # fmt: skip
 
@@ -322,13 +334,13 @@ class AsyncRun:
 
     async def decide(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Verdict:
         """See `Run.decide`."""
-        reason, call_id, ticket, given = _taken(arguments, more)
+        reason, call_id, ticket, given = taken(arguments, more)
         raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "decide", ticket))
         return read_verdict(raw)
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
         """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process."""
-        reason, call_id, ticket, given = _taken(arguments, more)
+        reason, call_id, ticket, given = taken(arguments, more)
         function = self._run._gate.function(tool)
         if function is not None and self._run._gate.target(tool) is None:
             with self._run.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
@@ -336,62 +348,24 @@ class AsyncRun:
                 acting.result = await made if asyncio.iscoroutine(made) else made
             return acting.result
         raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute", ticket))
-        return _result(Run._outcome(raw))
+        return result(Run._outcome(raw))
+
+    async def hand_over(self, agent: str, **works_with: str | None) -> int:
+        """See `Run.hand_over`."""
+        return await asyncio.to_thread(functools.partial(self._run.hand_over, agent, **works_with))
+
+    async def explain(self, entry: int, reason: str) -> int:
+        """See `Run.explain`."""
+        return await asyncio.to_thread(self._run.explain, entry, reason)
 
     async def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
         """See `Run.wait`."""
-        pauses = _pauses(timeout_s)
+        waits = pauses(timeout_s)
         while True:
             found = read_ticket(await asyncio.wrap_future(self._run._gate.wire.ask("ask", about="ticket", key=ticket)))
-            if found.state != "open" or (pause_s := next(pauses, None)) is None:
+            if found.state != "open" or (pause_s := next(waits, None)) is None:
                 return found
             await asyncio.sleep(pause_s)
-
-
-def _pauses(timeout_s: float | None) -> Iterator[float]:
-    """Pauses between questions, from a fraction of a second to a few; none beyond `timeout_s` from now."""
-    until_s = math.inf if timeout_s is None else time.monotonic() + timeout_s
-    pause_s = 0.2
-    while (left_s := until_s - time.monotonic()) > 0:
-        yield min(pause_s, left_s)
-        pause_s = min(pause_s * 1.5, 5.0)
-
-
-def _taken(
-    arguments: dict[str, Any] | None, more: dict[str, Any]
-) -> tuple[str | None, str | None, int | str | None, dict[str, Any]]:
-    """(reason, call id, ticket, arguments) from what a call was given."""
-    reason, call_id, ticket = (more.pop(name, None) for name in ("reason", "call_id", "ticket"))
-    return reason, call_id, ticket, {**(arguments or {}), **more}
-
-
-def _runnable(verdict: Verdict) -> Verdict:
-    """The verdict, if it lets the action run now; Denied, Escalated or Error otherwise."""
-    if not verdict.may_start:
-        raise Escalated(verdict) if verdict.verdict == "ESCALATE" else Denied(verdict)
-    if verdict.repeated:
-        raise Error(
-            f"this call was decided before (entry {verdict.entry}) and is {verdict.state}: it does not run again",
-            hint="Use a new call id for a new action.", code="repeated",
-        )  # fmt: skip
-    return verdict
-
-
-def _result(outcome: Outcome) -> Any:
-    if outcome.state == "completed":
-        return outcome.result
-    if outcome.state == "failed":
-        raise Error(f"the tool failed: {outcome.why} [entry {outcome.entry}]", code="tool-failed")
-    raise Interrupted(outcome)
-
-
-def _read_output(output: bytes) -> Any:
-    """A tool's output: the JSON value it is, else its text."""
-    text = output.decode("utf-8", "replace")
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
 
 
 __all__ = ["Gate", "NotFound", "Run", "connect"]

@@ -1,4 +1,4 @@
-"""Tickets forged by whoever writes the record: each change is one that only what people signed, or the rules, can tell."""
+"""Tickets forged by whoever writes the record: each change is one that only signatures or the rules can tell."""
 
 from __future__ import annotations
 

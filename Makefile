@@ -5,6 +5,7 @@
 #   make test           every test, under ten minutes            (ARGS="-k name" for some of them)
 #   make check          format, lint, types, floors, documents that run, a seeded sample of mutants
 #   make bench          figures, as ratios to a probe of this disk   (ARGS="..." for some of them)
+#   make peers          install the peers that figures are held against, in .venv-peers
 #   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
 #   make campaign       every mutant against the tests that must catch it, 100,000 verdicts against Cedar alone, then
 #                       power cuts, deaths and honest histories by the thousand (needs strace)
@@ -23,7 +24,7 @@ JSON ?=
 SEED ?=
 ARGS ?=
 
-.PHONY: help setup run dev demo test check bench requirements campaign lock clean
+.PHONY: help setup run dev demo test check bench peers requirements campaign lock clean
 
 help:
 	@sed -n 's/^#   //p' $(firstword $(MAKEFILE_LIST))
@@ -56,6 +57,12 @@ check: dev
 bench: dev
 	@$(BIN)/python -m bench $(ARGS)
 
+# They force other versions of what both use: an environment of their own, talked to by subprocess.
+peers:
+	@test -x .venv-peers/bin/python || $(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -qq --disable-pip-version-check --require-hashes --only-binary=:all: \
+	  -r requirements/peers.txt >&2
+
 requirements: dev
 	@$(BIN)/python -m tests.claims requirements --only "$(ONLY)" $(if $(JSON),--json)
 
@@ -71,7 +78,8 @@ lock:
 	compile="$$uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
 	  --no-annotate --no-emit-index-url --no-emit-find-links"; \
 	$$compile pyproject.toml requirements/build.in --extra demo -o requirements/run.txt; \
-	$$compile requirements/dev.in -c requirements/run.txt -o requirements/dev.txt
+	$$compile requirements/dev.in -c requirements/run.txt -o requirements/dev.txt; \
+	$$compile requirements/peers.in -o requirements/peers.txt
 
 clean:
-	rm -rf .venv build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

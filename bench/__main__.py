@@ -11,9 +11,12 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, decisions, orders, probe, reopen, verifying
+from bench import appends, decisions, evaluation, orders, probe, reopen, verifying
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
+    "evaluation": ("1,000 clauses over 100 tools: p50 of judging <= 1.3 x 100 over 100", evaluation.by_clauses),
+    "peer": ("judging in memory: p50 <= a governed call of AGT in the same run", evaluation.judged),
+    "peer-record": ("a decision on record in memory: p50 <= a governed call of AGT", evaluation.decided),
     "one-caller": ("durable decision, one caller: p50 <= 2 fdatasync + 0.6 ms", decisions.one_caller),
     "many-callers": ("64 callers: >= 6,000 decisions/s on a quiet disk", decisions.many_callers),
     "slow-disk": ("5 ms a sync: 64 callers >= 20 x one caller", decisions.slow),

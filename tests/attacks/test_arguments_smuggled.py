@@ -37,7 +37,7 @@ CEILING = one_tool('{amount: "money(2, 0..10000)", note?: string}', clauses=clau
 def denied(text: str | bytes, contract: str = CEILING) -> contracts.Judgment:
     judgment = judge(contract, proposal(text=text))
     assert judgment.verdict == "DENY"
-    assert judgment.reserve == ()
+    assert not any(use.taken(judgment.verdict) for use in judgment.uses)
     return judgment
 
 
@@ -370,7 +370,7 @@ def test_the_same_action_spelled_otherwise_meets_the_same_limit() -> None:
         '{"amount":5.00,"to":"A@X.example"}',
         '{"amount":"5.0","to":"a@x.exampl\\u0065"}',
     ]
-    keys = {judge(text, proposal(text=spelling)).reserve for spelling in spellings}
+    keys = {judge(text, proposal(text=spelling)).uses for spelling in spellings}
     assert len(keys) == 1
 
 

@@ -1,14 +1,17 @@
 """The clauses of one tool as one Cedar policy set with its schema, and their evaluation (D22).
 
 Every clause is a `forbid`; which of them fired, and whether they deny or escalate, is read from the policy
-ids that Cedar returns, so that one evaluation per action is enough. Cedar skips a policy that errors:
-INVARIANT: any diagnostic error, any decision but Allow or Deny, any unknown reason is an EvaluationError,
-which means DENY. It keeps no state and judges no limits.
+ids that Cedar returns. Most actions set off none, and each policy costs by itself: so several clauses are first
+asked together, as the one `forbid` of a disjunction, and one by one only where it denies. (A
+disjunction is false only if each part is, without error: so a clean Allow says that of every clause.)
+Cedar skips a policy that errors: INVARIANT: any diagnostic error, any decision but Allow or Deny, any unknown
+reason is an EvaluationError, which means DENY. It keeps no state and judges no limits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import cedarpy
 import msgspec
@@ -21,6 +24,8 @@ from failwell.core.contract.model import Clause
 from failwell.core.errors import FailwellError
 
 _LISTED = "tool.listed"
+#: The id of all clauses together; no clause can have it.
+_ANY = "clause.any"
 _CALL = pst.EntityUid(pst.EntityType("Action"), "call")
 _NO_ENTITIES = cedarpy.Entities.from_json_str("[]")
 _ENCODE = msgspec.json.Encoder().encode
@@ -36,12 +41,13 @@ class EvaluationError(FailwellError):
 class Policy:
     """Compiled clauses of one tool. Immutable; evaluation is pure."""
 
-    __slots__ = ("_context", "_ids", "_looked", "_policies", "_request", "_schema", "arguments")
+    __slots__ = ("_context", "_ids", "_looked", "_policies", "_request", "_schema", "_together", "arguments")
 
     def __init__(
         self, *, agent: str, tool: str, expressions: Mapping[str, pst.Expr], schema: Schema, reads: Reads
     ) -> None:
         self._policies = PolicySet.from_pst(_policy_set(tool, expressions))
+        self._together = _together(tool, expressions)
         self._schema = schema
         self._ids = frozenset(expressions)
         self._context = reads.context
@@ -62,13 +68,18 @@ class Policy:
             handed["args"] = {name: facts[name] for name in self.arguments if name in facts}
         if self._looked:
             handed["facts"] = {name: facts[known] for name, known in self._looked if known in facts}
+        request: dict[str, Any] = {**self._request, "context": _ENCODE(handed).decode()}
+        if self._together is not None and not self._asked(request, self._together, frozenset({_ANY})):
+            return frozenset()
+        fired = self._asked(request, self._policies, self._ids)
+        if self._together is not None and not fired:
+            raise EvaluationError("no clean decision: the clauses together and one by one say different things")
+        return fired
+
+    def _asked(self, request: dict[str, Any], policies: PolicySet, ids: frozenset[str]) -> frozenset[str]:
+        """The ids of the policies that fired."""
         try:
-            result = cedarpy.is_authorized(
-                {**self._request, "context": _ENCODE(handed).decode()},
-                self._policies,
-                _NO_ENTITIES,
-                self._schema,
-            )
+            result = cedarpy.is_authorized(request, policies, _NO_ENTITIES, self._schema)
         except ValueError as error:
             raise EvaluationError(_shown(str(error))) from error
         diagnostics = result.diagnostics
@@ -77,7 +88,7 @@ class Policy:
         reasons = frozenset(diagnostics.reasons)
         if result.decision is cedarpy.Decision.Allow and reasons == {_LISTED}:
             return frozenset()
-        if result.decision is cedarpy.Decision.Deny and reasons and reasons <= self._ids:
+        if result.decision is cedarpy.Decision.Deny and reasons and reasons <= ids:
             return reasons
         raise EvaluationError(f"no clean decision: {result.decision.name} with {len(reasons)} reasons")
 
@@ -131,6 +142,24 @@ def _policy_set(tool: str, expressions: Mapping[str, pst.Expr]) -> pst.PolicySet
     policies = {key: template(key, "forbid", (pst.When(expr),)) for key, expr in expressions.items()}
     policies[_LISTED] = template(_LISTED, "permit", ())
     return pst.PolicySet(templates={}, static_policies=policies, template_links=())
+
+
+def _together(tool: str, expressions: Mapping[str, pst.Expr]) -> PolicySet | None:
+    """All clauses as one; None where there is one only, or where together they are deeper than Cedar builds."""
+    if len(expressions) < 2:
+        return None
+    try:
+        return PolicySet.from_pst(_policy_set(tool, {_ANY: _disjunction(list(expressions.values()))}))
+    except ValueError:
+        return None
+
+
+def _disjunction(parts: list[pst.Expr]) -> pst.Expr:
+    """Balanced, so that its depth grows with the logarithm of their number."""
+    if len(parts) == 1:
+        return parts[0]
+    middle = len(parts) // 2
+    return pst.BinaryOp("or", _disjunction(parts[:middle]), _disjunction(parts[middle:]))
 
 
 def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]], looked: Mapping[str, Type]) -> Schema:

@@ -320,3 +320,20 @@ def test_judging_changes_nothing() -> None:
     verdicts = [bounded.judge(refund(), situation()) for _ in range(3)]
     assert verdicts[0] == verdicts[1] == verdicts[2]
     assert contracts.to_canonical(bounded.contract) == before
+
+
+def test_of_many_clauses_those_that_hold_are_named_and_no_others() -> None:
+    """Several are asked together first: what they say together and one by one must be the same."""
+    text = one_tool("{n: int}", clauses="".join(clause(f"context.args.n == {n % 10}", name=f"r{n}") for n in range(12)))
+    ready = compiled(text)
+    for n in range(11):
+        expected = [(f"r{m}", "deny") for m in range(12) if m % 10 == n]
+        assert decided(ready.judge(proposal(n=n), situation())) == expected
+
+
+def test_clauses_too_deep_to_be_asked_together_are_asked_one_by_one() -> None:
+    deep = " || ".join(["context.args.n == 1"] * 28)
+    text = one_tool("{n: int}", clauses="".join(clause(deep, name=f"r{n}") for n in range(40)))
+    ready = compiled(text)
+    assert len(decided(ready.judge(proposal(n=1), situation()))) == 40
+    assert ready.judge(proposal(n=2), situation()).verdict == "ALLOW"

@@ -28,11 +28,11 @@ rules:
 """
 
 
-def refund(action, customer_id, order_id, amount):
+def refund(action: str, customer_id: str, order_id: str, amount: float) -> str:
     return order_id
 
 
-def main(rounds):
+def main(rounds: int) -> None:
     governed = govern(refund, policy=POLICY, agent_id="bench-0")
     took = []
     for number in range(rounds):

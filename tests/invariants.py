@@ -15,6 +15,7 @@ import sqlite3
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 Json = dict[str, Any]
 GOVERNED = {"ACTIVE", "RESTRICTED", "PROBATION"}
 AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
+
+
+#: What refuses an agent that is not governed, too.
+KEPT = {"health.failed", "run.unknown", "call.reused", "authority.observed"}
+
+
+def _ungoverned(body: Json) -> bool:
+    return body.get("governed") is False
+
+
+def _may_run(body: Json) -> bool:
+    return body["verdict"] == "ALLOW" or _ungoverned(body)
+
+
+def _us(at: str) -> int:
+    """Microseconds of an RFC 3339 time."""
+    return round(datetime.fromisoformat(at).timestamp() * 1_000_000)
 
 
 @dataclass
@@ -43,6 +61,8 @@ class Agent:
     authority: str = "UNREGISTERED"
     epoch: int = 0
     contract: str | None = None
+    owner: str | None = None
+    observed_until: int | None = None
     suspended_at: int | None = None
     suspended_mono: int | None = None
     suspended_by: str | None = None
@@ -287,6 +307,7 @@ class _Story:
     def _agent_registered(self, entry: Json, body: Json) -> None:
         self._cited_order(entry, {"agent.register"})
         self._agent(entry).authority = "REGISTERED"
+        self._agent(entry).owner = body["owner"]
 
     def _contract_adopted(self, entry: Json, body: Json) -> None:
         self._cited_order(entry, {"contract.sign", "contract.adopt"})
@@ -296,6 +317,8 @@ class _Story:
 
     def _authority_changed(self, entry: Json, body: Json) -> None:
         agent = self._agent(entry)
+        if "OBSERVED" in (body["was"], body["now"]):
+            self._observed(entry, body, agent)
         if agent.authority != body["was"] or body["epoch"] <= agent.epoch:
             self._say("I2", entry, f"goes from {body['was']}, it was {agent.authority}; epoch {agent.epoch}")
         if body["now"] == "SUSPENDED":
@@ -307,6 +330,24 @@ class _Story:
             agent.suspended_at = agent.suspended_mono = None
         agent.authority, agent.epoch = body["now"], body["epoch"]
         self._due = [due for due in self._due if due[1] != entry["agent"]]
+
+    def _observation(self, entry: Json, body: Json) -> None:
+        agent, cited = self._agent(entry), self._cited_order(entry, {"agent.observe"})
+        if agent.observed_until is not None or agent.authority != "REGISTERED":
+            self._say("I2", entry, f"observes an agent that is {agent.authority}, or was observed before")
+        if cited is not None and cited["person"] != agent.owner:
+            self._say("I7", entry, f"is by {cited['person']}, not by the owner {agent.owner}")
+        agent.observed_until = body["until_us"]
+
+    def _observed(self, entry: Json, body: Json, agent: Agent) -> None:
+        """OBSERVED begins with an order alone, and ends with one, on its date, or with a suspension."""
+        if body["now"] == "OBSERVED":
+            self._cited_order(entry, {"agent.observe"})
+        elif body["by"] == "node":
+            if _us(entry["at"]) < (agent.observed_until or 0):
+                self._say("I2", entry, "ends an observation before its date")
+        elif body["now"] not in ("SUSPENDED", "RESTRICTED", "RETIRED"):
+            self._cited_order(entry, {"agent.govern"})
 
     def _released(self, entry: Json, body: Json, agent: Agent) -> None:
         approved = self._cited_order(entry, {"release.approve"})
@@ -330,15 +371,27 @@ class _Story:
             if key in self._calls:
                 self._say("I2", entry, f"decides call {body['call']} a second time, after {self._calls[key]}")
             self._calls[key] = entry["seq"]
+        self._governed(entry, body, agent)
         if body["verdict"] == "ALLOW":
             self._allowed(entry, body, agent)
         elif agent.authority != "UNREGISTERED" and body["clauses"]:
             self._unsignaled[entry["seq"]] = len(body["clauses"])
 
+    def _governed(self, entry: Json, body: Json, agent: Agent) -> None:
+        """Only an OBSERVED agent before its date is not governed, and only where Failwell has nothing against it."""
+        loose = agent.authority == "OBSERVED" and _us(entry["at"]) < (agent.observed_until or 0)
+        kept = any(clause["id"] in KEPT for clause in body["clauses"])
+        handed = any(name.startswith("agent:") and name != f"agent:{entry['agent']}" for name in body["chain"])
+        if _ungoverned(body) and (not loose or kept):
+            self._say("I2", entry, f"is not governed; the agent is {agent.authority}")
+        if loose and not kept and not handed and not _ungoverned(body):
+            self._say("I2", entry, "counts as governed of an agent that is observed")
+
     def _allowed(self, entry: Json, body: Json, agent: Agent) -> None:
         if body["errors"]:
             self._say("I4", entry, f"allows with errors: {body['errors']}")
-        if agent.authority not in GOVERNED or body["authority"] != agent.authority:
+        acting = GOVERNED | {"OBSERVED"}  # whether that may be is looked at above
+        if agent.authority not in acting or body["authority"] != agent.authority:
             self._say("I3", entry, f"allows an agent that is {agent.authority}")
         if body["epoch"] != agent.epoch:
             self._say("I3", entry, f"allows at epoch {body['epoch']}, it is {agent.epoch}")
@@ -349,7 +402,7 @@ class _Story:
 
     def _must_be_allowed(self, entry: Json, decision: int) -> Json | None:
         found = self.decisions.get(decision)
-        if found is None or found["body"]["verdict"] != "ALLOW" or found["agent"] != entry["agent"]:
+        if found is None or not _may_run(found["body"]) or found["agent"] != entry["agent"]:
             self._say("I2", entry, f"is of {decision}, which is no earlier ALLOW of {entry['agent']}")
             return None
         return found
@@ -420,6 +473,7 @@ def _projections(report: Report, story: _Story, tables: dict[str, dict[Any, Json
     for seq, entry in story.decisions.items():
         row = tables["action"].get(seq)
         settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(entry["body"]["verdict"], "open")
+        settled = "open" if _ungoverned(entry["body"]) else settled
         wanted = story.outcomes[seq]["body"]["state"] if seq in story.outcomes else settled
         if row is None or row["state"] != wanted:
             report.findings.append(f"I6: the row of action {seq} is {row and row['state']}, the entries say {wanted}")
@@ -434,7 +488,7 @@ def _witness(report: Report, story: _Story, runs: Sequence[Json]) -> None:
         marker = line["action"]
         began[marker] = began.get(marker, 0) + 1
         entry = story.decisions.get(int(marker.rsplit("/", 1)[1]))
-        if entry is None or entry["body"]["verdict"] != "ALLOW":
+        if entry is None or not _may_run(entry["body"]):
             report.findings.append(f"I2: the tool ran as {marker}, which is no ALLOW")
         elif entry["mono_us"] > line["boottime_us"]:
             report.findings.append(f"I2: the tool ran as {marker} before its decision")

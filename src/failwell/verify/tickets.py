@@ -80,17 +80,19 @@ class Words:
     def _in_force(self, entry: Entry[Any], state: State) -> dict[str, str]:
         """Rule -> its word, of the agent's own contract and those of the agents that handed the work over."""
         run = None if entry.run is None else state.run.get(entry.run)
-        found: dict[str, str] = {}
-        for agent in (str(entry.agent), *(() if run is None else run.chain)):
+        found = self._of(str(entry.agent), state)
+        for agent in () if run is None else run.chain:
             row = state.agent.get(agent)
             if row is not None:
-                prefix = "" if agent == entry.agent else f"{row.name}/"
-                found |= {f"{prefix}{rule}": then for rule, then in self._of(agent, state).items()}
+                found = found | {f"{row.name}/{rule}": then for rule, then in self._of(agent, state).items()}
         return found
 
     def _of(self, agent: str, state: State) -> dict[str, str]:
-        floors = state.floors_of(agent)
-        place = (str(state.agent[agent].contract), *(contracts.floor_digest(floor) for floor in floors))
+        row = state.agent.get(agent)
+        if row is None or row.contract is None:
+            return {}
+        # Versions of a floor only grow, so that its name and version stand for its text.
+        place = (row.contract, *(f"{floor.floor}@{floor.version}" for floor in state.floors_of(agent)))
         if place not in self._words:
             self._words[place] = _words(state, agent)
         return self._words[place]

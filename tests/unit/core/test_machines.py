@@ -14,12 +14,13 @@ from failwell.core.machines import (
     NEEDED_FOR_RELEASE,
     RESTRICTING,
     SEVERITIES,
+    TICKET,
     missing_for_release,
     step,
     worse,
 )
 
-MACHINES = {"authority": (AUTHORITY, "REGISTERED"), "incident": (INCIDENT, "OPEN")}
+MACHINES = {"authority": (AUTHORITY, "REGISTERED"), "incident": (INCIDENT, "OPEN"), "ticket": (TICKET, "open")}
 #: Steps that give authority back; each takes people.
 PERMITTING = {(was, now) for was, steps in AUTHORITY.items() for now in steps - RESTRICTING}
 

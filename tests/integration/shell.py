@@ -24,7 +24,7 @@ PASSPHRASE = "correct horse battery staple"
 COMMAND_LIMIT_S = 50.0
 #: Anything but line feeds that a terminal would obey.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-GROUPS = ("agent", "config", "contract", "guard", "incident", "ledger", "person", "release", "ticket")
+GROUPS = ("agent", "config", "contract", "floor", "guard", "incident", "ledger", "person", "release", "ticket")
 
 
 class Done(NamedTuple):

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import agent_identity, options, session, stopping
+from failwell.cli import agent_identity, agent_owner, options, session, stopping
+from failwell.cli.floor import binds
 from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
@@ -20,6 +21,7 @@ app = typer.Typer(help="Agents: register, look, stop, release by two persons.")
 release = typer.Typer(help="Give authority back: one person proposes, another approves.")
 app.add_typer(release, name="release")
 agent_identity.register(app)
+agent_owner.register(app)
 
 #: What each authority lets an agent do, in words.
 AUTHORITIES = {
@@ -49,6 +51,9 @@ def register(
     ] = None,
     agents: Annotated[
         str | None, typer.Option(metavar="A,B", help="With --host: the agents it may open runs for.")
+    ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", metavar="A,B", help="The groups whose floors bind it.")
     ] = None,
     detect_only: Annotated[
         bool, typer.Option("--detect-only", help="No gate stands before it: its vendor's log is the witness.")
@@ -85,7 +90,7 @@ def register(
         key = _made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
         public = base64.b64encode(key.public).decode()
         entry = hand.give("agent.register", orders.AgentRegister(
-            agent=name.full, key=public, owner=owner, detect_only=detect_only
+            agent=name.full, key=public, owner=owner, detect_only=detect_only, groups=_groups(group)
         ))  # fmt: skip
 
     def show(screen: Screen) -> None:
@@ -108,6 +113,10 @@ def register(
         "detect_only": detect_only,
     }  # fmt: skip
     return Answer(fields=fields, show=show)
+
+
+def _groups(listed: str | None) -> tuple[str, ...]:
+    return tuple(sorted({name.strip() for name in (listed or "").split(",") if name.strip()}))
 
 
 def _register_host(place: Any, host: str, listed: str, person: str | None, *, yes: bool) -> Answer:
@@ -209,6 +218,7 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         full, row = find_agent(wire, name)
         contract = contract_in_force(wire, full)
         running = [item for item in wire.call("ask", about="running") if item["agent"] == full]
+        under = {floor: each for floor, each in wire.call("ask", about="floors").items() if binds(each["scope"], row)}
     authority, incident = row["authority"], row["incident"]
     tools = [] if contract is None else [_tool(tool) for tool in contract.tools]
 
@@ -217,7 +227,7 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         may = "nothing here, and what it likes elsewhere" if row["detect_only"] else AUTHORITIES.get(authority, "?")
         bad = authority == "SUSPENDED" or not governed(row)
         screen.lead(f"{row['name']} is {standing(row)}: it may do {may}.", asked, bad=bad)
-        screen.table(("", ""), _facts(full, row, contract, running))
+        screen.table(("", ""), [*_facts(full, row, contract, running), ("floors", _floors(under))])
         if contract is not None:
             screen.say()
             columns = ("tool", "effect", "stopped how", "custody", "deadline", "witness")
@@ -228,6 +238,8 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         "incident": incident, "suspended_by": row["suspended_by"], "entry": row["registered"],
         "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
         "contract": None if contract is None else {"id": contract.contract, "version": contract.version},
+        "groups": row["groups"], "orphaned": row["orphaned"],
+        "floors": [{"floor": floor, "version": each["version"]} for floor, each in sorted(under.items())],
         "tools": tools, "running": running, "identity": agent_identity.credentials(row),
     }  # fmt: skip
     return Answer(fields=fields, show=show)
@@ -238,12 +250,19 @@ def _facts(full: str, row: dict[str, Any], contract: Contract | None, running: l
     if contract is not None:
         clauses, limits = plural(len(contract.clauses), "clause"), plural(len(contract.limits), "limit")
         bound = f"{contract.contract} v{contract.version}: {contract.purpose} ({clauses}, {limits})"
-    facts = [("id", full), ("owner", row["owner"]), ("contract", bound)]
+    owner = f"{row['owner']}, who has left: failwell agent assign" if row["orphaned"] else row["owner"]
+    facts = [("id", full), ("owner", owner), ("contract", bound)]
+    if row["groups"]:
+        facts.append(("groups", ", ".join(row["groups"])))
     if row["suspended_by"]:
         facts.append(("suspended by", row["suspended_by"]))
     facts += agent_identity.credential_facts(row)
     facts.append(("running now", ", ".join(f"action {item['action']}" for item in running) or "nothing"))
     return facts
+
+
+def _floors(under: dict[str, Any]) -> str:
+    return ", ".join(f"{name} v{row['version']} ({row['scope']})" for name, row in sorted(under.items())) or "none"
 
 
 def _tool(tool: Any) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from failwell.cli import options, session
+from failwell.cli import floor, options, session
 from failwell.cli.contract_file import File, load_file, read_file
 from failwell.cli.contract_read import changes_since
 from failwell.cli.contract_schema import schema
@@ -41,6 +41,8 @@ def lint(file: File, as_json: options.AsJson = False) -> Answer:
 
     from failwell.core import contract as contracts
 
+    if floor.is_floor(file):
+        return floor.lint(file)
     text = read_file(file)
     findings = contracts.lint(text, name=str(file), today=datetime.now(UTC).date().isoformat())
     errors = [finding for finding in findings if finding.level == "error"]
@@ -87,6 +89,8 @@ def sign(
     Example:
       failwell contract sign contracts/refund-bot.yaml --as anna
     """
+    if floor.is_floor(file):
+        return floor.sign(file, session.open_workspace(workspace), person, yes=yes)
     contract = load_file(file)
     place = session.open_workspace(workspace)
     with session.take_hand(place, person, yes=yes, about=_about(contract, place)) as hand:
@@ -124,6 +128,8 @@ def adopt(
     Example:
       failwell contract adopt contracts/refund-bot.yaml --as bert
     """
+    if floor.is_floor(file):
+        return floor.adopt(file, session.open_workspace(workspace), person, yes=yes)
     contract = load_file(file)
     place = session.open_workspace(workspace)
     signed = _signature(place, contract, file)

@@ -84,7 +84,7 @@ class Stage:
         public = base64.b64encode(approver.key.public).decode()
         proof = prove_enrolment(approver, begun.origin)
         hand.enrol(approver, public, proof, ("approver",), story.APPROVER_MAIL)
-        Hand(self.wire, approver).verify_contact(story.OWNER, None)  # they know each other; a mailed code is read by hand
+        Hand(self.wire, approver).verify_contact(story.OWNER, None)  # a mailed code would be read by hand
         key = agents.create_agent_key(self._config, begun.origin, story.AGENT)
         details = o.AgentRegister(agent=story.AGENT, key=base64.b64encode(key.public).decode(), owner=story.OWNER)
         hand.give("agent.register", details)

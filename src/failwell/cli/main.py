@@ -21,6 +21,7 @@ from failwell.cli import (
     contract,
     contract_read,
     doctor,
+    floor,
     guard,
     incident,
     ledger,
@@ -41,8 +42,8 @@ LATER = {
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "run", "ticket", "incident", "backtest", "ledger", "guard",
-             "serve", "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "ticket", "incident", "backtest", "ledger",
+             "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -101,7 +102,7 @@ doctor.register(app)
 continuity.register(ledger.app)
 adoption.register(agent.app, ledger.app)
 contract_read.register(contract.app)
-for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("ticket", ticket),
+for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("ticket", ticket),
                      ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 

@@ -185,7 +185,7 @@ def leave(
     def show(screen: Screen) -> None:
         screen.lead(
             f"{name} has left (entry {entry}): their key orders nothing any more.",
-            f"{plural(len(owned), 'agent')} without an owner; {successor} is told of each." if owned else "They owned no agent.",
+            f"{plural(len(owned), 'agent')} without an owner: {successor} is told of each.",
         )
         if owned:
             screen.table(("agent", "authority"), [(row["name"], row["authority"]) for row in owned])

@@ -101,6 +101,21 @@ class Hand:
             o.ContractSign(contract=contract.contract, version=contract.version, digest=contracts.digest(contract)),
         )
 
+    def sign_floor(self, floor: contracts.Floor) -> o.SignedOrder:
+        """One person stands for a floor."""
+        digest = contracts.floor_digest(floor)
+        return self.sign("floor.sign", o.FloorSign(floor=floor.floor, version=floor.version, digest=digest))
+
+    def adopt_floor(self, floor: contracts.Floor, signed: o.SignedOrder) -> Any:
+        """Another person puts it in force, over the first one's signature."""
+        details = o.FloorAdopt(
+            floor=floor.floor, version=floor.version, digest=contracts.floor_digest(floor),
+            signed=o.order_digest(o.parse_order(signed.order)),
+        )  # fmt: skip
+        adopted = self.sign("floor.adopt", details)
+        document = contracts.floor_to_canonical(floor).decode()
+        return self._wire.call("order", orders=[as_fields(signed), as_fields(adopted)], document=document)
+
     def adopt_contract(self, contract: contracts.Contract, signed: o.SignedOrder) -> Any:
         """The approver puts a contract in force, over the owner's signature."""
         details = o.ContractAdopt(

@@ -133,7 +133,6 @@ def _unfit(what: str, unfit: list[tuple[str, str]]) -> Refused:
     return Refused(
         f"{what} does not fit the contracts in force for {named}{more}; {unfit[0][0]}: {unfit[0][1]}",
         hint="Adopt contracts first that stand on it, then it.",
-        code="floor",
     )
 
 
@@ -145,7 +144,6 @@ def check_contract(state: State, agent: str, contract: contracts.Contract) -> No
         raise Refused(
             f"contract {contract.contract} cannot stand on the floors of {state.agent[agent].name}: {wrong[0]}",
             hint="A contract can only tighten what a floor asks. failwell floor list",
-            code="floor",
         )
 
 

@@ -36,7 +36,6 @@ def need_owner(turn: Turn, person: str) -> None:
         raise Refused(
             f"nobody knows yet that {person} can be reached: the owner of an agent has a verified contact",
             hint=VERIFY_HINT.replace("NAME", person),
-            code="contact",
         )
 
 
@@ -101,7 +100,7 @@ def _person(turn: Turn, name: str) -> rows.Person:
     if row is None:
         raise NotFound(f"{name} is not enrolled here", hint="failwell person list")
     if row.left is not None:
-        raise Refused(f"{name} has left (entry {row.left})", code="person-left")
+        raise Refused(f"{name} has left (entry {row.left})")
     return row
 
 
@@ -135,7 +134,7 @@ def _wrong_code(turn: Turn, by: str, person: str, row: rows.Person, code: str) -
     if commitment(bytes.fromhex(secret["salt"]), code.encode()) == asked.body.code:
         return None
     left = MAX_TRIES - row.tries - 1
-    return Refused(f"this is not the code that was sent to {person}; {left} more tries", code="code")
+    return Refused(f"this is not the code that was sent to {person}; {left} more tries")
 
 
 # ---- accountable, and gone ---------------------------------------------------------------------------------------

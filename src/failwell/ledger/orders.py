@@ -45,9 +45,7 @@ def admit(
         )
     if person.left is not None:
         # Attack: a leaver's key, kept or copied, that goes on ordering. Not even a stop: it is nobody's word any more.
-        raise Refused(
-            f"{claimed.person} has left (entry {person.left}): their key orders nothing any more", code="person-left"
-        )
+        raise Refused(f"{claimed.person} has left (entry {person.left}): their key orders nothing any more")
     order = verify(signed, base64.b64decode(person.key))
     shown = None if order.power.restricts else sight_digest(turn.state, order.order, order.details)
     # A stop that was ordered before the log went on under another name still stops (I8).

@@ -181,7 +181,7 @@ def clauses(rng: Random, known: list[dict[str, Any]], most: int) -> list[dict[st
 
 
 def limits(rng: Random, known: list[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    drawn = [_limit(rng, known, f"l{place}") for place in range(rng.randint(0, most))]
+    drawn = [_limit(rng, known, f"l{place}") for place in range(rng.randint(most // 2, most))]
     return [each for each in drawn if each is not None]
 
 
@@ -190,7 +190,7 @@ def _limit(rng: Random, known: list[dict[str, Any]], name: str) -> dict[str, Any
     about = rng.sample(known, rng.randint(1, len(known)) if kind == "count" else 1)
     limit: dict[str, Any] = {
         "id": name, "kind": kind, "tools": [tool["tool"] for tool in about], "at_most": rng.randint(1, 4), "per": None,
-        "then": rng.choice(("deny", "deny", "escalate", "record")), "keys": [], "sums": None, "needs": None, "each": [],
+        "then": rng.choice(("deny", "escalate", "record", "record")), "keys": [], "sums": None, "needs": None, "each": [],
     }  # fmt: skip
     if kind in ("once_per", "cooldown", "sequence"):
         limit["at_most"] = 1
@@ -212,11 +212,11 @@ def _special(rng: Random, known: list[Any], about: list[Any], limit: dict[str, A
         limit["needs"] = rng.choice(others)["tool"]
         return [about[0], *(tool for tool in others if tool["tool"] == limit["needs"])]
     if limit["kind"] == "sum":
-        numbers = [each.name for each in about[0]["arguments"] if each.kind in NUMBERS and each.low == 0]
-        numbers = [name for name in numbers if not any(a.name == name and a.optional for a in about[0]["arguments"])]
-        if not numbers:
+        known = [each for each in about[0]["arguments"] if each.kind in NUMBERS and each.low == 0 and not each.optional]
+        if not known:
             return []
-        limit["sums"], limit["at_most"] = rng.choice(numbers), rng.choice((10, 1500, 4000))
+        added = rng.choice(known)
+        limit["sums"], limit["at_most"] = added.name, 10**added.places * added.high * rng.randint(1, 4) // 2 or 1
     if limit["kind"] == "blast":
         about = [tool for tool in known if tool["effect"] == "irreversible"]
         limit["tools"] = []
@@ -237,10 +237,11 @@ def _apart(rng: Random, about: list[dict[str, Any]], limit: dict[str, Any]) -> N
 
 def contract(rng: Random, agent: str, known: list[dict[str, Any]], **more: Any) -> dict[str, Any]:
     """A contract of `agent` over some of the tools."""
-    listed = rng.sample(known, rng.randint(max(1, len(known) - 1), len(known)))
+    listed = rng.sample(known, max(1, len(known) - (rng.random() < 0.25)))
     return {
         "agent": agent, "version": 1, "tools": listed, "clauses": clauses(rng, listed, 4),
-        "limits": limits(rng, listed, 4), "principals": rng.choice(([], [], [], ["customer"], ["customer:1"])),
+        "limits": limits(rng, listed, 5),
+        "principals": rng.choice(([], [], [], [], [], ["customer"], ["customer:1", "clerk"])),
         "until": None, "delegates": [], "irreversible": rng.choice(("escalate", "deny", "allow", "allow")),
         "halves": rng.random() < 0.7, **more,
     }  # fmt: skip
@@ -354,3 +355,22 @@ def call(rng: Random, known: list[dict[str, Any]]) -> tuple[str, bytes]:
     if roll > 0.98:
         written = rng.choice((written[:-1], b"[]", b'{"amount": 1, "amount": 2}', b'{"amount": NaN}', b"\xff", b""))
     return (rng.choice((tool["tool"].upper(), f"{tool['tool']} ")) if 0.04 < roll < 0.05 else tool["tool"]), written
+
+
+def floor(rng: Random, known: list[dict[str, Any]], version: int) -> dict[str, Any]:
+    """What every contract is to stand on, over tools that it may or may not list."""
+    names = [tool["tool"] for tool in known]
+    free = [("==", ("context", "request"), ("str", rng.choice(REQUESTS))), ("novel", "tool"), None]
+    wide = {"id": "wide", "then": "escalate", "tools": [rng.choice(("p*", "*", "P*"))], "when": rng.choice(free)}
+    return {
+        "floor": "house-floor", "version": version, "never": rng.sample(names, 1) if rng.random() < 0.15 else [],
+        "clauses": [*clauses(rng, known, 1), *([wide] if rng.random() < 0.3 else [])], "limits": limits(rng, known, 2),
+        "irreversible": rng.choice(("allow", "allow", "escalate", "deny")), "halves": rng.random() < 0.3,
+    }  # fmt: skip
+
+
+def floor_of(drawn: dict[str, Any]) -> str:
+    """The floor as its owner would write it."""
+    head = f"floor: {drawn['floor']}\nversion: {drawn['version']}\nscope: organisation\npurpose: Whatever was drawn.\n"
+    never = f"never: {_words(drawn['never'])}\n" if drawn["never"] else ""
+    return head + never + rules_text(drawn)

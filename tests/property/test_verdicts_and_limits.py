@@ -158,7 +158,7 @@ limits:
         start.wait(10)
         for proposal, what in zip(proposals, plan, strict=True):
             if what == "ask":
-                verdict = writer.submit(house.gate.decide(proposal)).result(20)
+                verdict: Any = writer.submit(house.gate.decide(proposal)).result(20)
                 mine += [verdict.entry] if verdict.verdict == "ALLOW" else []
             elif mine:
                 state = "blocked" if what == "block" else "completed"

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.contract import Contract, Limit, Tool
+from failwell.core.contract import UNHEALTHY, Contract, Limit, Tool
 from failwell.core.contract.judgment import RESERVED
 from failwell.core.contract.measure import bound, concerns, measured_as
 from failwell.core.folds import own_limit
@@ -20,10 +20,15 @@ from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 from failwell.core.state import State
 
-#: Clauses by which an action is denied before its limits are looked at. Those that are not among them speak beside.
-_BARRING = (frozenset(RESERVED) - {"authority.restricted", "ticket"}) | {
-    "agent.detect-only", "agent.unknown", "call.reused", "contract.absent", "run.unknown",
-}  # fmt: skip
+#: Clauses by which an action is denied before any contract is asked.
+_OUTRIGHT = frozenset(
+    {
+        UNHEALTHY, "agent.detect-only", "agent.unknown", "call.reused", "contract.absent", "evaluation.error",
+        "run.unknown",
+    }
+)  # fmt: skip
+#: Those by which one contract denies before its limits are looked at. What is not among them speaks beside limits.
+_BARRING = (frozenset(RESERVED) - {"authority.restricted", "ticket"}) | _OUTRIGHT
 _TIGHTENED = frozenset({"RESTRICTED", "PROBATION"})
 
 
@@ -54,6 +59,8 @@ def _over(use: kinds.Use) -> bool:
 
 def wrong_by_rules(state: State, entry: Entry[Any], body: kinds.Decision) -> Iterator[str]:
     """What a decision says of limits that does not follow from the contracts, floors and entries before it."""
+    if body.verdict == "DENY" and not body.uses and len(body.clauses) == 1 and body.clauses[0].id in _OUTRIGHT:
+        return
     working = str(entry.agent)
     run = None if entry.run is None else state.run.get(entry.run)
     chain = () if run is None or run.agent != working else run.chain
@@ -148,6 +155,6 @@ def _said(state: State, body: kinds.Decision, clause: kinds.Decided, limit: Limi
     # An action that was denied all the same cites no ticket: nothing was used up.
     number = getattr(body, "ticket", None)
     ticket = None if number is None else state.ticket.get(number)
-    answered = body.verdict != "ALLOW" or (ticket is not None and clause.id in ticket.clauses)
+    answered = body.verdict == "DENY" or (ticket is not None and clause.id in ticket.clauses)
     if (limit.then, clause.then) != ("escalate", "record") or not answered:
         yield f"limit {clause.id} says {clause.then}, its contract says {limit.then}"

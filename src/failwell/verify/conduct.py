@@ -21,6 +21,7 @@ from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
+from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
@@ -166,6 +167,8 @@ class Conduct:
         if isinstance(body, kinds.Decision):
             self.decided += 1
             self._decision(entry, body)
+        elif isinstance(body, kinds.RunOpened) and (fault := run_fault(entry, self.state)) is not None:
+            self._findings.add(VERDICTS, "run.standing", f"entry {entry.seq}: {fault}", entry=entry.seq)
         elif isinstance(body, kinds.Started | kinds.Outcome):
             self._act(entry, body.decision, f"{entry.kind} of")
         elif isinstance(body, kinds.InterruptAttempted | kinds.InterruptConfirmed | kinds.InterruptUnconfirmed):
@@ -211,13 +214,12 @@ class Conduct:
         contract = None if row is None or row.contract is None else state.contract[row.contract]
         run = None if entry.run is None else state.run.get(entry.run)
         wrong: list[tuple[str, str]] = []
-        in_force = ("UNREGISTERED", 0, None) if row is None else (row.authority, row.epoch, row.posture)
-        if (body.authority, body.epoch, body.posture) != in_force:
-            wrong.append(("decision.authority", "authority, epoch or posture are not those in force"))
+        in_force = ("UNREGISTERED", 0) if row is None else (row.authority, row.epoch)
+        if (body.authority, body.epoch) != in_force:
+            wrong.append(("decision.authority", "authority or epoch are not those in force"))
         if body.contract != (None if contract is None else f"{contract.id}@{contract.version}"):
             wrong.append(("decision.contract", f"{body.contract} is not the contract in force"))
-        if body.principal != (None if run is None else run.principal):
-            wrong.append(("decision.principal", "the principal is not that of the run"))
+        wrong += standing_faults(entry, state)
         if body.verdict == "ALLOW" and (contract is None or run is None or run.agent != agent):
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
         if (unlike := governed_fault(entry, body, state)) is not None:

@@ -115,17 +115,19 @@ class Forger:
         """Change one entry and everything that can be made to fit it."""
         self.store([how(entry) if entry.seq == seq else entry for entry in self.entries()], resign=resign)
 
-    def append(self, body: Body, actor: str, agent: str | None = None, refs: tuple[int, ...] = ()) -> int:
-        """Write one more entry as the node would, a moment after the last, and sign; its number."""
+    def append(
+        self, body: Body, actor: str, agent: str | None = None, refs: tuple[int, ...] = (), *, later_us: int = 1
+    ) -> int:  # fmt: skip
+        """Write one more entry as the node would, `later_us` after the last, and sign; its number."""
         entries = self.entries()
         last, seq = entries[-1], len(entries)
         mine = [entry for entry in entries if entry.agent == agent] if agent is not None else []
         kind, v = kind_of(body)
         entry: Entry[Any] = Entry(
             actor=actor, agent=agent, aprev=mine[-1].seq if mine else None, aseq=None if agent is None else len(mine),
-            at=format_at(parse_at(last.at) + 1), blob=None, body=body, boot=last.boot, kind=kind,
-            mono_us=last.mono_us + 1, origin=last.origin, refs=tuple(Ref(last.origin, cited, "") for cited in refs),
-            run=None, seq=seq, tokens=(), v=v,
+            at=format_at(parse_at(last.at) + later_us), blob=None, body=body, boot=last.boot, kind=kind,
+            mono_us=last.mono_us + later_us, origin=last.origin, run=None, seq=seq, tokens=(), v=v,
+            refs=tuple(Ref(last.origin, cited, "") for cited in refs),
         )  # fmt: skip
         self.store([*entries, entry], resign=True)
         return seq

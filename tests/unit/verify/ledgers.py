@@ -16,7 +16,8 @@ from failwell.core import canonical, contract, kinds, orders
 from failwell.core.instants import format_at
 from failwell.core.records import Draft
 from failwell.core.sight import sight_digest
-from failwell.gate import outcomes, people, registry, runs
+from failwell.gate import floors, outcomes, people, registry, runs
+from failwell.gate.ensured import Seen, end_check
 from failwell.gate.verdicts import Gate, Proposal, Verdict
 from failwell.guard.sealing import LocalGuard
 from failwell.identity import keys, names, persons
@@ -41,7 +42,12 @@ agent: spiffe://shop.example/agent/refund-bot
 owner: olga
 purpose: Refund customers of the shop.
 tools:
-  - {tool: orders.read, effect: read, custody: broker, deadline: 10s, arguments: {order_id: "string(1..40)"}}
+  - tool: orders.read
+    effect: read
+    custody: broker
+    deadline: 10s
+    arguments: {order_id: "string(1..40)"}
+    ensure: {logged: {lookup: orders.logged, with: [order_id], type: bool, is: true, within: 30s, severity: minor}}
   - tool: payments.refund
     effect: irreversible
     executor: supervised
@@ -60,6 +66,18 @@ response:
   - {signal: "recorded(once) >= 3 in 1h", do: [interrupt, suspend, hold, notify]}
 escalation:
   - {notify: owner, by: [email]}
+"""
+
+
+FLOOR = """
+floor: house-rules
+version: 1
+scope: organisation
+purpose: What no agent of this shop may do.
+never: [orders.delete]
+clauses:
+  - {id: ceiling, deny: "payments.*", when: context.args.amount > 900000, severity: major}
+stoppable: true
 """
 
 
@@ -235,6 +253,7 @@ def begin(made: Made) -> None:
     _enrol(made, "piet", ("approver", "operator"))
     _enrol(made, "quan", ("reviewer",))
     vouch(made, "piet", "olga")
+    put_floor(made, FLOOR)
     register = orders.AgentRegister(
         agent=AGENT, key=base64.b64encode(keys.from_seed(b"a" * 32).public).decode(), owner="olga"
     )
@@ -269,6 +288,17 @@ def vouch(made: Made, by: str, person: str) -> int:
     return verified
 
 
+def put_floor(made: Made, text: str, signer: str = "olga") -> int:
+    """Two persons put a floor in force; its entry."""
+    floor = contract.load_floor(text, name="floor.yaml")
+    named: dict[str, Any] = {"floor": floor.floor, "version": floor.version, "digest": contract.floor_digest(floor)}
+    first = made.sign(signer, "floor.sign", orders.FloorSign(**named))
+    cited = orders.order_digest(orders.parse_order(first.order))
+    second = made.sign("piet", "floor.adopt", orders.FloorAdopt(**named, signed=cited))
+    put: int = made.do(floors.adopt_floor(first, second, contract.floor_to_canonical(floor), persons.verify_order))
+    return put
+
+
 def adopt(made: Made, text: str) -> None:
     """Owner signs, approver adopts."""
     loaded = contract.load(text, name="refund-bot.yaml")
@@ -284,7 +314,9 @@ def adopt(made: Made, text: str) -> None:
 def work(made: Made) -> int:
     """Honest work of every kind, up to a suspension by rule, its containment, acknowledgment and release."""
     run = made.run()
-    made.settle(made.ask(run, "c1", "orders.read", {"order_id": "A-1"}))
+    read = made.ask(run, "c1", "orders.read", {"order_id": "A-1"})
+    made.settle(read)
+    made.do(end_check(f"{read.entry}/logged", Seen(state="held", tries=1, saw=True, answered=True)))
     first = made.refund(run, "c2", "A-1", "49.90")
     made.do(outcomes.started(first.entry, "supervised", 4242, 77))
     made.settle(first)

@@ -248,7 +248,7 @@ def test_limits_that_were_not_used_as_the_verdict_says(image: Image) -> None:
     [
         ("authority", "PROBATION", "decision.authority"),
         ("epoch", 7, "decision.authority"),
-        ("posture", None, "decision.authority"),
+        ("posture", None, "decision.posture"),
         ("contract", "refund-bot@2", "decision.contract"),
         ("principal", "p-00", "decision.principal"),
     ],

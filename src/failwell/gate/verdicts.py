@@ -274,6 +274,8 @@ def _irreversible(state: State, agent: str, tool: str) -> bool:
 
 
 def _short(tool: str) -> str:
+    # Attack: a lone surrogate, which no entry can hold either. No contract lists a name with a backslash.
+    tool = tool.encode("utf-8", "backslashreplace").decode()
     return tool if len(tool) <= MAX_TOOL_NAME else f"{tool[:MAX_TOOL_NAME]}... ({len(tool)} characters)"
 
 

@@ -139,6 +139,18 @@ def check_signature(leaf: x509.Certificate, message: bytes, signature: bytes) ->
     return False
 
 
+def raw_key(leaf: x509.Certificate) -> str | None:
+    """The certificate's key in base64 as the record spells it; None for one of another kind than Ed25519."""
+    try:
+        public = leaf.public_key()
+    except BROKEN:
+        return None
+    if not isinstance(public, Ed25519PublicKey):
+        return None
+    raw = public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    return base64.b64encode(raw).decode()
+
+
 def uris(certificate: x509.Certificate) -> list[str]:
     """The URI names of a certificate."""
     names = _extension(certificate, x509.SubjectAlternativeName)

@@ -235,9 +235,9 @@ class Proving:
         wanted = issuers.spiffe_id(known.agent, issuers.trust_domain(self._node.origin))
         way = "certificate"
         if self._issued_here(known, chain):
-            # Attack: a certificate that was made with the authority's key and is on nobody's record, or is void.
-            serial = issuers.serial_text(leaf.serial_number)
-            if serial not in {held.serial for held in known.row.certificates}:
+            # Attack: a certificate that was made with the authority's stolen key and is on nobody's record, or is void.
+            made = issuers.serial_text(leaf.serial_number), svids.raw_key(leaf)
+            if made not in {(held.serial, held.key) for held in known.row.certificates}:
                 raise Refused("the certificate is not on record, or is void since the agent's key changed")
         else:
             way = "svid"

@@ -84,11 +84,22 @@ def documented() -> list[str]:
 
 
 def test_every_contract_that_we_have_fits_it() -> None:
-    texts = [path.read_text() for path in EXAMPLES] + [REFUND_BOT, one_tool(clauses=clause("true"))]
-    assert len(texts) == 7
+    shown = documented()
+    assert len(shown) == 2
+    texts = [path.read_text() for path in EXAMPLES] + [REFUND_BOT, one_tool(clauses=clause("true")), shown[0]]
+    assert len(texts) == 8
     for text in texts:
         assert found(text) == []
-    assert found(COMPANY, "floor") == []
+    for text in (COMPANY, shown[1]):
+        assert found(text, "floor") == []
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_the_documents_say_every_field_in_the_same_words(part: str) -> None:
+    text = DOCUMENTED.read_text()
+    for name, field in PARTS[part].items():
+        cell = f"**`{name}`**" if field.required else f"`{name}`"
+        assert f"| {cell} | {field.says} |\n" in text
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from failwell.core import kinds
 from failwell.core.projections import KEPT_DONE, MOST_USED
 from failwell.core.windows import Window
 from failwell.gate import runs
-from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, MINUTE_US, House, open_house
+from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, MINUTE_US, SECOND_US, House, open_house
 
 SUM = "{id: budget, sum: payments.refund.amount, at_most: 1000, per: 1h, then: deny}"
 RATE = "{id: asked, rate: payments.refund, at_most: 3, per: 1m, then: deny}"
@@ -122,6 +123,7 @@ def timed(what: Any) -> float:
 # ---- rate ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R2.11")
 def test_a_rate_counts_what_was_asked_for_whatever_was_said_and_whatever_came_of_it() -> None:
     house = limited(RATE, more=CEILING)
     run = house.run()
@@ -140,6 +142,7 @@ def test_a_rate_counts_what_was_asked_for_whatever_was_said_and_whatever_came_of
 # ---- concurrent ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R2.12")
 @pytest.mark.parametrize("state", [*RAN, "blocked"])
 def test_what_runs_at_a_time_makes_room_however_it_ends(state: str) -> None:
     house = limited(CONCURRENT)
@@ -206,6 +209,7 @@ def test_a_limit_is_kept_apart_for_what_it_names(each: str, second: str) -> None
 # ---- sequence ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R2.13")
 def test_an_action_stands_on_one_that_was_completed_before_it_in_its_run() -> None:
     house = limited(SEQUENCE)
     run, other = house.run(), house.run()
@@ -219,6 +223,7 @@ def test_an_action_stands_on_one_that_was_completed_before_it_in_its_run() -> No
     assert newest_use(house, "seen") == (1, 1, 1)
 
 
+@pytest.mark.requirement("R2.13")
 @pytest.mark.parametrize("state", [*RAN[1:], "blocked"])
 def test_what_was_not_completed_is_nothing_to_stand_on(state: str) -> None:
     house = limited(SEQUENCE)
@@ -281,6 +286,23 @@ def test_a_budget_of_what_cannot_be_undone_counts_over_all_such_tools() -> None:
 
 
 @pytest.mark.requirement("R2.10")
+@pytest.mark.parametrize("limit", [SUM, RATE, COOLDOWN])
+def test_a_wall_clock_set_forward_beside_a_running_node_frees_no_kind_of_window(limit: str) -> None:
+    """Attack: less than a minute each time, which a boot would be believed."""
+    house = limited(re.sub("per: [0-9]+[mh]", "per: 1m", limit))
+    run = house.run()
+    while refund(house, run, "5.00", order="a") == "ALLOW":
+        pass
+    for _ in range(3):
+        house.clock.wall += 50 * SECOND_US
+        draft = house.book.drift_draft()
+        assert draft is not None
+        house.write(draft)
+        assert refund(house, run, "5.00", order="a") == "DENY"
+    house.clock.skip(MINUTE_US)
+    assert refund(house, run, "5.00", order="a") == "ALLOW"
+
+
 @pytest.mark.parametrize("limit", [SUM, RATE, COOLDOWN])
 def test_a_wall_clock_set_forward_frees_no_kind_of_window(limit: str) -> None:
     house = limited(limit)

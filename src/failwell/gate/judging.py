@@ -15,6 +15,7 @@ from failwell.core import contract as contracts
 from failwell.core import kinds, rows
 from failwell.core.contract import Decided, Judgment, Looked, Question, Situation
 from failwell.ledger.jobs import Turn
+from failwell.ports.novelty import Novel, Novelty
 
 Provenance = Literal["absent", "asserted", "derived", "verified"]
 
@@ -115,7 +116,8 @@ class Ruling:
 class Judges:
     """The contracts in force, compiled once for each (contract, floors). Called only from the writer's thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, novelty: Novelty) -> None:
+        self._novelty = novelty
         self._compiled: dict[tuple[str, ...], contracts.Compiled] = {}
 
     def rule(
@@ -126,6 +128,7 @@ class Judges:
         Raises FailwellError for a contract that is missing or cannot be judged by.
         """
         proposed = contracts.Proposal(tool=proposal.tool, arguments=proposal.arguments, reason=proposal.reason)
+        novel = self._novelty.of(proposal.agent, proposal.run, proposal.tool, proposal.arguments)
         links = []
         for agent in (*run.chain, proposal.agent):
             row = turn.state.agent[agent]
@@ -138,7 +141,7 @@ class Judges:
                 links.append(_Link(agent, prefix, Ruling.denied(agent, "delegation", taken_back).judgment))
                 continue
             compiled = self._compile(turn, agent, row.contract)
-            situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers)
+            situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers, novel)
             links.append(_Link(agent, prefix, compiled.judge(proposed, situation)))
         return Ruling(tuple(links), tuple(_lookups(links, answers or {})))
 
@@ -152,7 +155,7 @@ class Judges:
 
     def _situation(
         self, turn: Turn, agent: str, row: rows.Agent, run: rows.Run, number: int | None, prefix: str,
-        passed: frozenset[str], answers: Mapping[str, Looked] | None,
+        passed: frozenset[str], answers: Mapping[str, Looked] | None, new: Novel,
     ) -> Situation:  # fmt: skip
         state = turn.state
         authority = row.authority
@@ -175,8 +178,8 @@ class Judges:
         if answers is not None and prefix:
             looked = {fact.removeprefix(prefix): item for fact, item in answers.items() if fact.startswith(prefix)}
         return Situation(
-            authority=authority, now_us=turn.now_us, request=cast("Provenance", run.request), novel=(),
-            baseline="absent", usage=usage, acting_for=cast("Provenance", run.principal_provenance),
+            authority=authority, now_us=turn.now_us, request=cast("Provenance", run.request), novel=new.novel,
+            baseline=new.baseline, usage=usage, acting_for=cast("Provenance", run.principal_provenance),
             acts_for=acts_for, principal=run.principal, run=number, looked=looked,
             passed=_behind(prefix, passed) if prefix else passed,
         )  # fmt: skip

@@ -21,10 +21,12 @@ from failwell.core.records import Draft, Entry
 from failwell.core.state import State
 from failwell.gate.adoption import observation_over
 from failwell.gate.judging import Judges, Ruling
+from failwell.gate.novelty import NoBaseline
 from failwell.gate.postures import Postures
 from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
+from failwell.ports.novelty import Novelty
 
 _SALT_BYTES = 16
 #: A text beyond this would not fit the entry's blob sensibly; it is cut and its digest kept.
@@ -103,9 +105,10 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 class Gate:
     """Judges by the adopted contracts, each compiled once. Called only from the writer's thread."""
 
-    def __init__(self, evaluator: str) -> None:
+    def __init__(self, evaluator: str, novelty: Novelty | None = None) -> None:
+        """`novelty`: who keeps the agents' baselines; None: nobody, and every verdict says so."""
         self.evaluator = evaluator
-        self._judges = Judges()
+        self._judges = Judges(novelty or NoBaseline())
         self._postures = Postures(evaluator)
 
     def decide(self, proposal: Proposal, asked: Asked | None = None) -> Job[Verdict | Unanswered]:

@@ -334,7 +334,9 @@ class House:
         return Proposal(**given)
 
     def ask(self, run: int | None, amount: str = FINE, **more: Any) -> Verdict:
-        return self.do(self.gate.decide(self.proposal(run, amount, **more)))
+        verdict = self.do(self.gate.decide(self.proposal(run, amount, **more)))
+        assert isinstance(verdict, Verdict), "its contract asks trusted sources, and there are none here"
+        return verdict
 
     def settle(self, decision: int, state: str = "completed", **more: Any) -> int:
         by = more.pop("by", "supervisor")

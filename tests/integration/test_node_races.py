@@ -44,7 +44,9 @@ class Inside:
             agent=self.agent, run=self.run, call=f"inside-{self._calls}", tool="note.write",
             arguments=json.dumps({"customer": "c1", "millis": 0, **arguments}).encode(), reason=None,
         )  # fmt: skip
-        return self.node.writer.submit(self.node.gate.decide(proposal)).result(10)
+        verdict = self.node.writer.submit(self.node.gate.decide(proposal)).result(10)
+        assert isinstance(verdict, Verdict)
+        return verdict
 
     def start(self, **arguments: Any) -> Future[Any]:
         verdict = self.decide(**arguments)

@@ -92,7 +92,7 @@ def test_a_check_holds_at_any_time_and_is_given_up_only_when_its_time_is_over(ho
     for early in (NOT_YET, SILENT):
         assert house.do(end_check(key, early)) is None
     house.clock.skip(2 * SECOND_US)
-    seq = house.do(end_check(key, HELD))
+    seq = house.do(end_check(key, HELD)) or 0
     body = house.entries(seq)[0].body
     assert isinstance(body, kinds.Ensured)
     assert (body.decision, body.check, body.state, body.source) == (decision, "booked", "held", "payments.booked")

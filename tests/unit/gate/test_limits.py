@@ -11,7 +11,7 @@ from failwell.core.instants import parse_at
 from failwell.gate import outcomes
 from failwell.gate.outcomes import Settlement
 from failwell.gate.verdicts import Verdict
-from tests.unit.gate.house import AGENT, DAY_US, FINE, HOUR_US, MINUTE_US, SMALL, House, open_house
+from tests.unit.gate.house import AGENT, DAY_US, FINE, HOUR_US, MINUTE_US, SMALL, House, decided, open_house
 
 THREE = """
 limits:
@@ -214,7 +214,7 @@ def test_callers_who_come_at_once_never_get_more_than_the_bound(callers: int) ->
         proposals = [house.proposal(run, FINE, call=f"{number}-{turn}", order="o", customer="c") for turn in range(8)]
         start.wait(10)
         for proposal in proposals:
-            verdict = writer.submit(house.gate.decide(proposal)).result(20)
+            verdict = decided(writer.submit(house.gate.decide(proposal)).result(20))
             verdicts.append(verdict)
             if verdict.verdict == "ALLOW" and number % 2:
                 done = Settlement(decision=verdict.entry, state="completed", by="supervisor")

@@ -88,7 +88,7 @@ def test_another_agent_s_run_is_neither_used_nor_entered(house: House) -> None:
     house.adopt(contract_text(agent=OTHER))
     theirs = house.run(principal="customer:8841", request="please")
     squatted = house.proposal(theirs, call="squatted", agent=OTHER)
-    verdict = house.do(house.gate.decide(squatted))
+    verdict = house.decide(squatted)
     body = denied_as(house, verdict, "run.unknown")
     assert body.principal is None
     assert house.entries(verdict.entry)[0].run is None
@@ -166,9 +166,9 @@ def test_a_tool_that_no_contract_lists_is_denied(house: House) -> None:
 def test_a_tool_s_name_that_no_entry_has_room_for_is_denied_on_record_all_the_same(house: House, tool: str) -> None:
     run = house.run()
     asked = house.proposal(run, tool=tool)
-    body = denied_as(house, house.do(house.gate.decide(asked)), "tool.unlisted")
+    body = denied_as(house, house.decide(asked), "tool.unlisted")
     assert len(body.tool) < MAX_TOOL_NAME + 50
-    assert house.do(house.gate.decide(asked)).repeated
+    assert house.decide(asked).repeated
 
 
 def test_clauses_and_limits_speak_in_their_own_words(house: House) -> None:
@@ -227,7 +227,7 @@ def house_draft(body: kinds.ContractAdopted) -> Draft:
 
 
 def again(house: House, asked: Proposal) -> Verdict:
-    return house.do(house.gate.decide(asked))
+    return house.decide(asked)
 
 
 @pytest.mark.parametrize("restarted", [False, True])

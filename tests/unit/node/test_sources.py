@@ -95,7 +95,7 @@ def test_a_source_that_nobody_declared_a_late_one_and_one_that_breaks(tmp_path: 
 def test_an_action_asks_all_its_sources_side_by_side_with_arguments_as_canonical_json(tmp_path: Path) -> None:
     slow = {name: Says(b"true", after_s=0.2) for name in ("one", "two", "three")}
     questions = tuple(Question(fact=name, source=name, arguments={"b": 1, "a": "\u00e9"}) for name in slow)
-    made = sources(tmp_path, **slow)
+    made = sources(tmp_path, 2000, **slow)
     began = time.monotonic()
     asked = asyncio.run(made.ask("a", Unanswered(questions=questions, contract="c")))
     assert time.monotonic() - began < 0.55

@@ -35,7 +35,7 @@ def shell(tmp_path: Path) -> Shell:
 def test_a_contract_is_explained_tool_by_tool_with_what_is_not_protected(shell: Shell) -> None:
     told = shell("contract", "explain", "v1.yaml").out
     assert "A person decides when seconds is more than 90 (very-long, minor)." in told
-    assert "At most 3 times in any 1m. Beyond it denied (per-minute, minor)." in told
+    assert "At most 3 times in any 1m. Otherwise denied (per-minute, minor)." in told
     assert "NOT PROTECTED: whoever runs the agent holds the credential" in told
     assert "It may act on anybody's behalf." in told
     parts = shell.json("contract", "explain", "v1.yaml")["parts"]

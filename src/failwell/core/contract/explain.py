@@ -33,7 +33,7 @@ _HELD = {
     "broker": "A broker holds its credential, so that it is not reached round the gate.",
     "network": "The network lets it be reached only through the gate.",
 }
-_THEN = {"deny": "Beyond it denied", "escalate": "Beyond it a person is asked", "record": "Beyond it noted"}
+_THEN = {"deny": "Otherwise denied", "escalate": "Otherwise a person is asked", "record": "Otherwise noted"}
 
 
 #: An amount in major units: it is written otherwise than it is told.
@@ -135,7 +135,7 @@ def _clause_says(clause: Clause, tool: Tool) -> str:
 
 def _limit_says(limit: Limit, tool: Tool | None) -> str:
     written = f" [at_most: {limit.at_most}]" if limit.sums is not None else ""
-    return f"{bound(limit, tool)}{written}"
+    return f"{bound(limit, tool).removesuffix('.')}{written}."
 
 
 def _ruled(contract: Contract, tool: Tool) -> Iterator[str]:
@@ -170,8 +170,9 @@ def _afterwards(tool: Tool) -> Iterator[str]:
     if tool.effect != "read":
         yield f"Stopping: {_STOPPED[tool.executor]}"
         if tool.deadline_us is not None:
-            word = "stopped" if tool.executor in ("supervised", "transactional") else "waited for no longer"
-            yield f"It is {word} after {format_duration(tool.deadline_us)}."
+            after = format_duration(tool.deadline_us)
+            stoppable = tool.executor in ("supervised", "transactional")
+            yield f"After {after} it is {'stopped' if stoppable else 'waited for no longer'}."
     if tool.idempotent:
         yield "After a crash it may be run again."
     if tool.custody != "none":

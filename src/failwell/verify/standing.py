@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from hashlib import sha256
 from typing import Any
 
+from failwell.core import contract as contracts
 from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
@@ -36,16 +37,24 @@ def fault(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], stat
         details = given[0].details
         same = (details.person, details.successor, details.reason) == (body.person, body.successor, body.why)
         return None if same else "the person, successor or reason is not that of the order"
-    if isinstance(body, kinds.AgentRegistered2):
-        return None if state.present(body.owner) else f"its owner {body.owner} was never reached, or left"
     if isinstance(body, kinds.AgentRegistered):
+        return _registered(body, given[0].details, state)
+    if isinstance(body, kinds.AgentAssigned | kinds.AgentGrouped):
+        details = given[0].details
+        about = state.agent_named(details.agent), getattr(details, "group", None)
+        same = about == (entry.agent, getattr(body, "group", None))
+        return None if same else "it is about another agent or group than the order"
+    return _floor(body, given, state) if isinstance(body, kinds.FloorAdopted) else None
+
+
+def _registered(body: kinds.AgentRegistered, details: Any, state: State) -> str | None:
+    if not isinstance(body, kinds.AgentRegistered2):
         # Attack: a later registration in the words of an earlier release, which asked nobody for an address.
         reached = any(row.verified is not None for row in state.person.values())
         return "it is of an earlier version than those before it" if reached else None
-    if isinstance(body, kinds.AgentAssigned | kinds.AgentGrouped):
-        about = state.agent_named(given[0].details.agent)
-        return None if about == entry.agent else "it is about another agent than the order"
-    return _floor(body, given, state) if isinstance(body, kinds.FloorAdopted) else None
+    if (tuple(sorted(set(details.groups))), details.detect_only) != (body.groups, body.detect_only):
+        return "its groups, or what it is, are not those of the order"
+    return None if state.present(body.owner) else f"its owner {body.owner} was never reached, or left"
 
 
 def answered(agent: str | None, state: State) -> bool:
@@ -89,4 +98,6 @@ def _floor(body: kinds.FloorAdopted, given: Sequence[orders.Order[Any]], state: 
         return f"{given[0].person}, who signed it, is neither an operator nor an owner"
     if sha256(body.document.encode()).hexdigest() != body.digest:
         return "the floor is not the one that was signed"
-    return None
+    floor = contracts.floor_from_canonical(body.document.encode())
+    same = (floor.floor, floor.version, floor.scope) == (body.floor, body.version, body.scope)
+    return None if same else "its name, version or scope are not those of its text"

@@ -107,5 +107,5 @@ def test_an_older_memory_of_the_guard_put_back_alone(tmp_path: Path) -> None:
         kept = made.sealed()
     shutil.rmtree(guard)
     shutil.copytree(tmp_path / "older", guard)
-    assert "of which its guard remembers 21" in refused(path).message
+    assert "of which its guard remembers 24" in refused(path).message
     fair(audit.verify_workspace(path, checkpoints=[kept]))  # nothing is wrong with the record

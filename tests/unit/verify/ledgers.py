@@ -235,7 +235,7 @@ def begin(made: Made) -> None:
     """The first person's order and enrolment, settings, a second person, an agent and its adopted contract."""
     text = canonical.encode({"mail": "none"}).decode()
     details = orders.Init(
-        key=made.public("olga"), roles=("operator",), contact=_contact("olga"), settings=commitment(b"", text.encode())
+        key=made.public("olga"), roles=("operator",), contact=contact("olga"), settings=commitment(b"", text.encode())
     )
     signed = made.sign("olga", "init", details, shown="0" * 64)
     order = kinds.Order(
@@ -267,23 +267,23 @@ def begin(made: Made) -> None:
 def _enrol(made: Made, person: str, roles: tuple[str, ...]) -> None:
     proof = persons.prove_enrolment(made.signers[person], made.origin)
     details = orders.PersonEnrol(
-        person=person, key=made.public(person), proof=proof, roles=roles, contact=_contact(person)
+        person=person, key=made.public(person), proof=proof, roles=roles, contact=contact(person)
     )
-    contact = registry.Contact(f"{person}@shop.example", SALT)
+    reached = registry.Contact(f"{person}@shop.example", SALT)
     made.do(
         registry.enrol_person(
-            made.sign("olga", "person.enrol", details), contact, persons.verify_order, persons.check_enrolment
+            made.sign("olga", "person.enrol", details), reached, persons.verify_order, persons.check_enrolment
         )
     )
 
 
-def _contact(person: str) -> str:
+def contact(person: str) -> str:
     return commitment(SALT, f"{person}@shop.example".encode())
 
 
 def vouch(made: Made, by: str, person: str) -> int:
     """Another person says that `person` was reached at their address."""
-    details = orders.ContactVerify(person=person, contact=_contact(person), how="vouched")
+    details = orders.ContactVerify(person=person, contact=contact(person), how="vouched")
     verified: int = made.do(people.verify_contact(made.sign(by, "contact.verify", details), None, persons.verify_order))
     return verified
 

@@ -213,7 +213,7 @@ def _held(agent: str, body: kinds.Decision, *, may_run: bool) -> tuple[rows.Held
     if not isinstance(body, kinds.Decision2):
         return tuple(rows.Held(agent, use.limit, use.key, 1, "count") for use in body.uses if use.reserved)
     return tuple(
-        rows.Held(use.agent, own_limit(use, agent), use.key, use.adds, use.measure)
+        rows.Held(use.agent, use.limit if use.agent == agent else own_limit(use, agent), use.key, use.adds, use.measure)
         for use in body.uses
         if use.reserved or (may_run and use.measure == "gives")
     )

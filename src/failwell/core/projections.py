@@ -182,15 +182,14 @@ class Projections:
 
     def measured(self, agent: str, limit: Limit, key: str | None, now_us: int, run: int | None) -> int:
         """How far a limit of `agent` is used for `key` at limit time `now_us`, before an action in `run`."""
-        if limit.sums is not None:
-            window = self._asked(agent, limit.id, key, now_us, limit.per_us)
-            return min(window.total(now_us, limit.per_us), MOST_USED)
-        if limit.kind == "concurrent":
+        kind, per_us = limit.kind, limit.per_us
+        if kind == "concurrent":
             return self.going.get((agent, limit.id, key), 0)
-        if limit.kind == "sequence":
+        if kind == "sequence":
             row = None if run is None else self.run.get(run)
             return 0 if row is None else int(done_word(agent, limit.id, key) in row.done)
-        return self.used(agent, limit.id, key, now_us, limit.per_us)
+        window = self._asked(agent, limit.id, key, now_us, per_us)
+        return window.used(now_us, per_us) if limit.sums is None else min(window.total(now_us, per_us), MOST_USED)
 
     def floors_of(self, agent: str) -> tuple[contracts.Floor, ...]:
         """The floors that bind `agent`: its organisation's and those of its groups, by name; each parsed once."""
@@ -292,7 +291,7 @@ class Projections:
     def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...], *, blocked: bool = False) -> None:
         """Count what the action `seq` took at limit time `at_us`; a blocked one keeps what no proof gives back."""
         for item in held:
-            if item.measure not in _NO_WINDOW and not (blocked and given_back(item)):
+            if not (item.measure in _NO_WINDOW or (blocked and given_back(item))):
                 self._window(self.windows, (item.agent, item.limit, item.key)).reserve(at_us, seq, item.adds)
 
     def release(self, row: rows.Action, seq: int, by: int) -> None:

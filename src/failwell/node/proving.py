@@ -126,7 +126,7 @@ class Proving:
             return ()
         why, self._void = self._void, None
         self._issuer = self._make()
-        return (_issuer_draft(self._issuer, why),)
+        return (issuer_draft(self._issuer, why),)
 
     # -- observers of the writer (its thread) ------------------------------------------------------------------
 
@@ -310,12 +310,12 @@ class Proving:
         async with self._making:
             if self._issuer is None:
                 made = await asyncio.to_thread(self._make)
-                draft = _issuer_draft(made, "the first certificate was asked for")
+                draft = issuer_draft(made, "the first certificate was asked for")
                 await self._node.writer.submit_async(lambda turn: Plan((draft,), lambda _: None))
                 self._issuer = made
             issuer = self._issuer
-        certify = _certify(agent, public, issuer, minutes, lambda: agent in connection.agents)
-        answer: dict[str, Any] = await self._node.writer.submit_async(certify)
+        job = make_out(agent, public, issuer, minutes, lambda: agent in connection.agents)
+        answer: dict[str, Any] = await self._node.writer.submit_async(job)
         return answer
 
     def _make(self) -> Issuer:
@@ -324,7 +324,7 @@ class Proving:
         return issuers.make_issuer(node.workspace.keys, node.origin, node.clock.wall_us(), serial)
 
 
-def _certify(
+def make_out(
     agent: str, public: bytes, issuer: Issuer, minutes: int, proved: Callable[[], bool]
 ) -> Job[dict[str, Any]]:
     """The job that makes a certificate out and records it; Refused for a key that is anybody's already."""
@@ -369,7 +369,8 @@ def _taken(state: State, agent: str) -> set[str]:
     }  # fmt: skip
 
 
-def _issuer_draft(issuer: Issuer, why: str) -> Draft:
+def issuer_draft(issuer: Issuer, why: str) -> Draft:
+    """The entry by which an authority comes into force."""
     certificate = base64.b64encode(issuer.certificate).decode()
     return Draft(body=kinds.IdentityIssuer(certificate=certificate, digest=issuer.digest, why=why), actor="node")
 

@@ -134,6 +134,8 @@ class _Whole(Scope):
                 self.error((*path, number), f"Nobody has the role {role}.", "Nobody would answer.", mend)
         if len(set(oversight.reviewers)) != len(oversight.reviewers):
             self.error(path, "reviewers holds a name twice.", "Once is enough.", "Name each once.")
+        if not oversight.reviewers:
+            self.error(path, "reviewers names nobody.", "Nobody would answer.", "Name persons, or role:reviewer.")
         if oversight.reviewers == (self.contract.owner,):
             self.warn(
                 path,

@@ -97,7 +97,13 @@ def _under_one(contract: Contract, floor: Floor) -> Contract:
         *(msgspec.structs.replace(c, id=f"{floor.floor}/{c.id}", tools=of(c.tools)) for c in floor.clauses),
     ]  # fmt: skip
     limits = [
-        msgspec.structs.replace(limit, id=f"{floor.floor}/{limit.id}", tools=of(limit.tools)) for limit in floor.limits
+        msgspec.structs.replace(
+            limit,
+            id=f"{floor.floor}/{limit.id}",
+            # What a sequence begins with does not wait for itself: `"*"` after a tool means every other one.
+            tools=tuple(tool for tool in of(limit.tools) if tool != limit.needs),
+        )
+        for limit in floor.limits
     ]
     return msgspec.structs.replace(
         contract,

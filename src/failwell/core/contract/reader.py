@@ -13,6 +13,8 @@ from failwell.core.contract.finding import errors_of
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.rule_reader import read_clause, read_limit, read_restricted, read_rule
 
+#: Who answers where a contract says how long they have and names nobody.
+_REVIEWERS = ("role:reviewer",)
 #: How long a ticket is open where a contract names reviewers and no time.
 DECIDE_WITHIN_US = 86_400_000_000
 
@@ -51,7 +53,7 @@ def _oversight(fields: Fields | None) -> model.Oversight | None:
         return None
     within_us = fields.duration_us("decide_within")
     return model.Oversight(
-        reviewers=fields.texts("reviewers"),
+        reviewers=_REVIEWERS if fields.node.get("reviewers") is None else fields.texts("reviewers"),
         decide_within_us=DECIDE_WITHIN_US if within_us is None else within_us,
     )
 

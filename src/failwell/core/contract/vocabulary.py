@@ -133,7 +133,7 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "until": Field("The first day on which it is over (UTC).", _DAY),
     },
     "oversight": {
-        "reviewers": Field("Persons, or `role:ROLE`. Empty: everybody with the role reviewer.", _TEXTS),
+        "reviewers": Field("Persons, or `role:ROLE`; everybody with the role reviewer unless said.", _TEXTS),
         "decide_within": Field("After this long without an answer it is a denial: 24h unless said.", _DURATION),
     },
     "tool": {

@@ -169,3 +169,16 @@ def test_bytes_of_a_floor_that_makes_no_sense_are_found_without_its_text() -> No
         replace(floor, custody=("nobody",)),
     ):
         assert [finding.level for finding in contracts.check_floor(broken)] != []
+
+
+def test_every_tool_after_one_does_not_make_that_one_wait_for_itself() -> None:
+    floor = COMPANY.split("never:", maxsplit=1)[0] + (
+        'limits:\n  - {id: read-first, sequence: "*", after: orders.read, then: deny}\n'
+    )
+    compiled = contracts.compile(contracts.load(REFUND_BOT, name="c"), [contracts.load_floor(floor, name="f")])
+    read = proposal("orders.read", order_id="A-1")
+    assert compiled.judge(read, situation()).verdict == "ALLOW"
+    amount = {"customer_id": "8", "order_id": "A", "amount": 5, "iban": "GB82WEST12345698765432"}
+    assert decided(compiled.judge(proposal("payments.refund", None, **amount), situation())) == [
+        ("company/read-first", "deny")
+    ]

@@ -87,6 +87,8 @@ def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
     told = _account(place, name)
     stops = [] if told is None else told["stops"]
     open_stops = [stop for stop in stops if stop["state"] == "interrupted_unconfirmed"]
+    access = None if told is None else told["access"]
+    kept = access is not None and not access.startswith("confirmed")
     incident = None if told is None else told["incident"]
 
     def show(screen: Screen) -> None:
@@ -95,7 +97,9 @@ def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
         if open_stops:
             ran = f"{len(open_stops)} of {plural(len(stops), 'running tool')} NOT CONFIRMED as stopped"
         asked = "Nothing more is asked." if incident is None else f"Take it: failwell incident acknowledge {incident}"
-        screen.lead(f"{name} is suspended{where}: nothing of it starts any more, {ran}.", asked, bad=bool(open_stops))
+        now = f"nothing of it starts any more, {ran}" if access is None else f"access at its vendor {access}"
+        loose = "; IT MAY STILL ACT" if kept else ""
+        screen.lead(f"{name} is suspended{where}: {now}{loose}.", asked, bad=bool(open_stops) or kept)
         if stops:
             screen.table(
                 ("action", "tool", "how it ended", "after", "proven by"),
@@ -110,8 +114,11 @@ def _confirmed(place: Workspace, name: str, done: Suspended) -> Answer:
                 right=("action", "after"),
             )  # fmt: skip
 
-    fields = {"agent": name, "confirmed": True, "entry": done.entry, "incident": incident, "stops": stops, "told": []}
-    return Answer(fields=fields, show=show, finding=bool(open_stops))
+    fields = {
+        "agent": name, "confirmed": True, "entry": done.entry, "incident": incident, "stops": stops, "told": [],
+        "access": access,
+    }  # fmt: skip
+    return Answer(fields=fields, show=show, finding=bool(open_stops) or kept)
 
 
 def _account(place: Workspace, name: str) -> dict[str, Any] | None:
@@ -126,6 +133,7 @@ def _account(place: Workspace, name: str) -> dict[str, Any] | None:
                 number = find_agent(wire, name)[1]["incident"]
                 told = None if number is None else wire.call("ask", about="incident", key=number, timeout_s=LOOK_S)
                 ended = told is not None and all(stop["state"] != "interrupted_unconfirmed" for stop in told["stops"])
+                ended = ended and (told is None or told["access"] is None or "(try " in told["access"])  # asked once
                 if ended or time.monotonic() > until:
                     return told
                 time.sleep(EVERY_S)

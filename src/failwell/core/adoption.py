@@ -31,6 +31,10 @@ def _observation(state: Projections, entry: Entry[Any], body: kinds.Observation,
 def _revoked(state: Projections, entry: Entry[Any], body: kinds.AccessRevoked, at_us: int) -> None:
     """Confirmed by its vendor the agent is stopped; anything else is a containment that failed so far."""
     row = state.incident.get(-1 if body.incident is None else body.incident)
+    agent = state.agent.get(str(entry.agent))
+    # Attack: what a gate stands before is declared stopped by a vendor that it does not have.
+    if agent is None or not agent.detect_only or (row is not None and row.agent != entry.agent):
+        raise Corrupt(f"entry {entry.seq} takes away an access that {entry.agent} does not have")
     mark = "STOPPED" if body.state == "confirmed" else "CONTAINMENT_FAILED"
     if row is not None and mark not in row.marks:
         state.change("incident", body.incident, marks={**row.marks, mark: entry.seq})

@@ -37,6 +37,9 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
     }.get(told.authority, f"Its authority now: {told.authority}.")
     if unproven:
         done += " NOT ALL OF IT IS CONFIRMED AS STOPPED."
+    if told.access is not None:  # what no gate stands before is stopped by its vendor or not at all
+        gone = told.access.startswith("confirmed")
+        done = f"{'' if gone else 'IT MAY STILL ACT. '}The record is locked. Its access at its vendor: {told.access}."
     story = [
         f"{told.title}. {done}",
         f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",

@@ -21,7 +21,7 @@ from cedarpy import PolicySet
 
 from failwell.core import contract as contracts
 from tests.property import drawn
-from tests.property.reference import Facts, NotTyped, facts_of, fired, parsed, strictest
+from tests.property.reference import Facts, NotTyped, facts_of, fired, looked_up, parsed, strictest
 
 CALLS_PER_CONTRACT = 25
 AGENT = "spiffe://shop.example/agent/drawn-bot"
@@ -49,10 +49,13 @@ def by_cedar(
     policies: PolicySet, names: list[tuple[str, str]], tool: str, facts: Facts, context: dict[str, Any]
 ) -> list[tuple[str, str]] | None:  # fmt: skip
     """(id, then) of the clauses that speak; None where the tool is not listed."""
+    looked = {name.partition(".")[2] for name in facts if name in drawn.ASKED}
     kinds = {value: {"__extn": {"fn": "datetime", "arg": value}} for value in drawn.DATES}
     typed = {name: sorted(value) if isinstance(value, frozenset) else value for name, value in facts.items()}
     dated = {name: kinds[str(value)] if name in context["dates"] else value for name, value in typed.items()}
-    given = {**{name: context[name] for name in ("novel", "baseline", "request", "principal")}, "args": dated}
+    given = {name: context[name] for name in ("novel", "baseline", "request", "principal")}
+    given["args"] = {name: value for name, value in dated.items() if name not in drawn.ASKED}
+    given["facts"] = {name: dated[f"facts.{name}"] for name in looked}
     request = {
         "principal": {"type": "Agent", "id": AGENT}, "action": {"type": "Action", "id": "call"},
         "resource": {"type": "Tool", "id": tool}, "context": json.dumps(given),
@@ -66,13 +69,22 @@ def by_cedar(
     return spoke or None
 
 
+def looked_of(answers: dict[str, tuple[str, Any]]) -> dict[str, contracts.Looked]:
+    """The same answers as the judge gets them."""
+    short = {name.partition(".")[2]: answer for name, answer in answers.items()}
+    return {
+        name: contracts.Looked(source=drawn.source_of(name), state=state, elapsed_us=5, value=value)  # type: ignore[arg-type]
+        for name, (state, value) in short.items()
+    }
+
+
 class Counted(Counter[str]):
     """How many pairs ended how."""
 
 
 def compare(rng: Random, counted: Counted) -> None:
     """Draw one contract, and hold some calls of it against each judge."""
-    known = drawn.tools(rng)
+    known = drawn.tools(rng, asking=True)
     contract = drawn.contract(rng, AGENT, known, limits=[], principals=[], irreversible="allow")
     try:
         judge = contracts.compile(contracts.load(drawn.yaml_of(contract), name="drawn.yaml"))
@@ -91,12 +103,13 @@ def compare(rng: Random, counted: Counted) -> None:
             "request": rng.choice(drawn.REQUESTS), "principal": rng.choice(drawn.REQUESTS),
         }  # fmt: skip
         listed = next((each for each in contract["tools"] if each["tool"] == tool), None)
+        context["answers"] = drawn.answers(rng, [] if listed is None else listed["asked"])
         wanted = expected(policies, names, contract, listed, tool, raw, context)
         judgment = judge.judge(
             contracts.Proposal(tool=tool, arguments=raw),
             contracts.Situation(
                 authority="ACTIVE", now_us=1_796_126_400_000_000, request=context["request"], usage=lambda *_: 0,
-                novel=tuple(context["novel"]), acting_for=context["principal"],
+                novel=tuple(context["novel"]), acting_for=context["principal"], looked=looked_of(context["answers"]),
             ),
         )  # fmt: skip
         found = judgment.verdict, sorted((each.id, each.then) for each in judgment.clauses)
@@ -104,6 +117,7 @@ def compare(rng: Random, counted: Counted) -> None:
             raise Disagreement(f"{found} is not {wanted}: {tool} {raw!r} {context}\n{drawn.yaml_of(contract)}")
         counted["pairs"] += 1
         counted[judgment.verdict] += 1
+        counted["unanswered"] += any(each.id == "facts" for each in judgment.clauses)
         counted["untyped"] += any(each.id == "arguments" for each in judgment.clauses)
 
 
@@ -125,9 +139,13 @@ def expected(
         said.append(("tool.unlisted", "deny"))
         if by_cedar(policies, names, tool, {}, {**context, "dates": ()}) is not None:
             raise Disagreement(f"the whole permits {tool}, which is not listed")
-    if said:
+    if said or listed is None:
         return "DENY", sorted(said)
-    dates = {each.name for each in listed["arguments"] if each.kind == "date"} if listed else set()
+    try:
+        facts |= looked_up(context["answers"], listed["asked"])
+    except NotTyped:
+        return "DENY", [("facts", "deny")]
+    dates = {each.name for each in (*listed["arguments"], *listed["asked"]) if each.kind == "date"}
     odd = {name for name in dates & facts.keys() if facts[name] not in drawn.DATES}
     if odd:
         raise Disagreement(f"a date was drawn that is none of those known: {odd}")
@@ -162,7 +180,10 @@ def main() -> int:
     except Disagreement as wrong:
         sys.stdout.write(f"cedar-whole FAILED: {wrong}\n")
         return 1
-    told = ", ".join(f"{counted[name]} {name}" for name in ("ALLOW", "DENY", "ESCALATE", "untyped", "contracts"))
+    told = ", ".join(
+        f"{counted[name]} {name}"
+        for name in ("ALLOW", "DENY", "ESCALATE", "untyped", "unanswered", "refused", "contracts")
+    )
     sys.stdout.write(
         f"cedar-whole: {counted['pairs']} pairs agree ({told}); seed {seed}, {time.monotonic() - began:.0f} s\n"
     )

@@ -48,8 +48,12 @@ def _argument(rng: Random, name: str) -> Argument:
     return Argument(name, kind, low, high, rng.random() < 0.3)
 
 
-def tools(rng: Random) -> list[dict[str, Any]]:
-    """The tools there are; `looks` is a fact that a trusted source is asked for."""
+#: What a trusted source may be asked for: named as a clause reads it, under `context`.
+ASKED = ("facts.paid", "facts.novel", "facts.args")
+
+
+def tools(rng: Random, *, asking: bool = False) -> list[dict[str, Any]]:
+    """The tools there are; where they are `asking`, some want facts of a trusted source."""
     drawn = []
     for name in rng.sample(("pay", "send", "look", "Pay"), rng.randint(1, 4)):
         arguments = [_argument(rng, each) for each in rng.sample(NAMES, rng.randint(1, 4))]
@@ -60,9 +64,15 @@ def tools(rng: Random) -> list[dict[str, Any]]:
             {
                 "tool": name, "effect": effect, "arguments": arguments,
                 "amount": rng.choice(amounts) if amounts else None, "customer": rng.choice(people) if people else None,
+                "asked": _asked(rng) if asking and rng.random() < 0.5 else [],
             }
         )  # fmt: skip
     return drawn
+
+
+def _asked(rng: Random) -> list[Argument]:
+    drawn = (_argument(rng, name) for name in rng.sample(ASKED, rng.randint(1, 2)))
+    return [each._replace(optional=False) for each in drawn if each.kind != "any"]
 
 
 # ---- expressions -----------------------------------------------------------------------------------------------------
@@ -102,12 +112,13 @@ def truth(rng: Random, arguments: list[Argument], depth: int = 2) -> Expr:
 
 def _leaf(rng: Random, arguments: list[Argument]) -> Expr:
     kinds = {each.kind: each.name for each in arguments}
+    own = [each.name for each in arguments if "." not in each.name]
     choices: list[Expr] = [
         (rng.choice(("<", "<=", ">", ">=", "==", "!=")), number(rng, arguments), number(rng, arguments)),
         (rng.choice(("==", "!=")), text(rng, arguments), text(rng, arguments)),
         ("==", ("context", rng.choice(("request", "principal"))), ("str", rng.choice(REQUESTS))),
-        ("novel", rng.choice([each.name for each in arguments] + ["tool", "target"])),
-        ("has", rng.choice(arguments).name) if all(each.kind != "any" for each in arguments) else ("novel", "tool"),
+        ("novel", rng.choice([*own, "tool", "target"])),
+        ("has", rng.choice(own)) if own else ("novel", "tool"),
     ]
     if "bool" in kinds:
         choices += [("arg", kinds["bool"])] * 2
@@ -141,7 +152,8 @@ def cedar(expr: Expr) -> str:
     """The expression as Cedar text."""
     op, *rest = expr
     if op in ("arg", "has"):
-        return f"context.args.{rest[0]}" if op == "arg" else f"(context.args has {rest[0]})"
+        place = "context" if rest[0] in ASKED else "context.args"
+        return f"{place}.{rest[0]}" if op == "arg" else f"({place} has {rest[0]})"
     if op == "int":
         return str(rest[0]) if rest[0] >= 0 else f"({rest[0]})"
     if op == "str":
@@ -169,8 +181,8 @@ def clauses(rng: Random, known: list[dict[str, Any]], most: int) -> list[dict[st
     drawn = []
     for place in range(rng.randint(0, most)):
         about = rng.choice(known)
-        arguments = [each for each in about["arguments"] if each.kind != "any"]
-        when = guarded(truth(rng, arguments or about["arguments"]), arguments) if arguments else None
+        arguments = [each for each in about["arguments"] if each.kind != "any"] + about["asked"]
+        when = guarded(truth(rng, arguments), arguments) if arguments else None
         drawn.append(
             {
                 "id": f"c{place}", "then": rng.choice(("deny", "escalate")), "tools": [about["tool"]],
@@ -190,7 +202,8 @@ def _limit(rng: Random, known: list[dict[str, Any]], name: str) -> dict[str, Any
     about = rng.sample(known, rng.randint(1, len(known)) if kind == "count" else 1)
     limit: dict[str, Any] = {
         "id": name, "kind": kind, "tools": [tool["tool"] for tool in about], "at_most": rng.randint(1, 4), "per": None,
-        "then": rng.choice(("deny", "escalate", "record", "record")), "keys": [], "sums": None, "needs": None, "each": [],
+        "then": rng.choice(("deny", "escalate", "record", "record")), "keys": [], "sums": None, "needs": None,
+        "each": [],
     }  # fmt: skip
     if kind in ("once_per", "cooldown", "sequence"):
         limit["at_most"] = 1
@@ -212,10 +225,11 @@ def _special(rng: Random, known: list[Any], about: list[Any], limit: dict[str, A
         limit["needs"] = rng.choice(others)["tool"]
         return [about[0], *(tool for tool in others if tool["tool"] == limit["needs"])]
     if limit["kind"] == "sum":
-        known = [each for each in about[0]["arguments"] if each.kind in NUMBERS and each.low == 0 and not each.optional]
-        if not known:
+        numbers = [each for each in about[0]["arguments"] if each.kind in NUMBERS and each.low == 0]
+        always = [each for each in numbers if not each.optional]
+        if not always:
             return []
-        added = rng.choice(known)
+        added = rng.choice(always)
         limit["sums"], limit["at_most"] = added.name, 10**added.places * added.high * rng.randint(1, 4) // 2 or 1
     if limit["kind"] == "blast":
         about = [tool for tool in known if tool["effect"] == "irreversible"]
@@ -245,6 +259,11 @@ def contract(rng: Random, agent: str, known: list[dict[str, Any]], **more: Any) 
         "until": None, "delegates": [], "irreversible": rng.choice(("escalate", "deny", "allow", "allow")),
         "halves": rng.random() < 0.7, **more,
     }  # fmt: skip
+
+
+def source_of(fact: str) -> str:
+    """The source that is asked for a fact."""
+    return f"books.{fact}"
 
 
 def _flow(fields: dict[str, Any]) -> str:
@@ -296,6 +315,11 @@ def yaml_of(drawn: dict[str, Any]) -> str:
     for tool in drawn["tools"]:
         said += [f"  - tool: {tool['tool']}", f"    effect: {tool['effect']}", "    custody: none", "    arguments:"]
         said += [f'      {each.name}{"?" if each.optional else ""}: "{each.type}"' for each in tool["arguments"]]
+        if tool["asked"]:
+            said.append("    facts:")
+        for each in tool["asked"]:
+            short = each.name.partition(".")[2]
+            said.append(f'      {short}: {{lookup: {source_of(short)}, with: [], type: "{each.type}"}}')
         affects = {"customer": tool["customer"], "amount": tool["amount"]}
         if any(affects.values()):
             said.append(f"    affects: {_flow(affects)}")
@@ -334,6 +358,16 @@ ODD: tuple[Any, ...] = (
     None, True, 0, -6, 31, 10**30, 0.001, 1.5, 1e300, "1e2", "0x1", "", "NaN", "1.005", "01", "+1", "٣", "R\u0435d",
     "RED", [], ["A-1", ""], {"$ref": 1}, "2026-02-30", "x" * 40, "a\u0000",
 )  # fmt: skip
+
+
+def answers(rng: Random, asked: list[Argument]) -> dict[str, tuple[str, Any]]:
+    """How the sources answer, by fact: (state, value); sometimes not at all, or what is of another type."""
+    states = ("answered",) * 30 + ("late", "failed", "wrong")
+    return {
+        each.name: (rng.choice(states), rng.choice(ODD) if rng.random() < 0.04 else _right(rng, each))
+        for each in asked
+        if rng.random() < 0.99
+    }
 
 
 def call(rng: Random, known: list[dict[str, Any]]) -> tuple[str, bytes]:

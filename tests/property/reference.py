@@ -69,6 +69,13 @@ def facts_of(raw: bytes, arguments: list[Argument]) -> Facts:
     return facts
 
 
+def looked_up(answers: dict[str, tuple[str, Any]], asked: list[Argument]) -> Facts:
+    """What trusted sources say; NotTyped where one gave no answer, or none of the type that is declared."""
+    if any(answers.get(each.name, ("",))[0] != "answered" for each in asked):
+        raise NotTyped
+    return {each.name: _typed(answers[each.name][1], each) for each in asked}
+
+
 def _typed(value: Any, of: Argument) -> Any:
     if of.kind in ("int", "money", "decimal"):
         return _number(value, of)

@@ -14,6 +14,7 @@ def test_verdicts_are_those_of_cedar_on_the_uncompiled_whole(seed: int) -> None:
     # What agrees must be worth something: every verdict, and most arguments as declared.
     assert min(counted["ALLOW"], counted["DENY"], counted["ESCALATE"]) > 100, counted
     assert counted["untyped"] < counted["pairs"] // 2, counted
+    assert 0 < counted["unanswered"] < counted["pairs"] // 4, counted
 
 
 def test_the_comparison_would_notice_a_clause_that_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:

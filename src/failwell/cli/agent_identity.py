@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import options, session
+from failwell.cli import options, session, stopping
 from failwell.cli.lookup import find_agent
 from failwell.cli.screen import Answer, Screen, clock, door, plural
 from failwell.core.errors import NotFound
@@ -88,12 +88,16 @@ def revoke(
 
     place = session.open_workspace(workspace)
     signer = session.unlock(session.pick_person(person))
+    before = stopping.waiting(place)
     done = powers.revoke(place, signer, name, reason)
+    left = sorted(stopping.waiting(place) - before)
+    confirmed = done.confirmed or stopping.carried_out_by_a_new_node(place, left)
 
     def show(screen: Screen) -> None:
-        if done.confirmed:
+        if confirmed:
+            where = "" if done.entry is None else f" (entry {done.entry})"
             screen.lead(
-                f"The key and certificates of {name} are void (entry {done.entry}): nobody proves to be it.",
+                f"The key and certificates of {name} are void{where}: nobody proves to be it.",
                 f"To let it act again: failwell agent rekey {name}",
                 bad=True,
             )
@@ -107,8 +111,8 @@ def revoke(
         )
 
     sent = [{"action": item.action, "pid": item.pid, "sent": item.sent} for item in done.sent]
-    fields = {"agent": name, "confirmed": done.confirmed, "entry": done.entry, "why": done.why, "told": sent}
-    return Answer(fields=fields, show=show, finding=not done.confirmed)
+    fields = {"agent": name, "confirmed": confirmed, "entry": done.entry, "why": done.why, "told": sent}
+    return Answer(fields=fields, show=show, finding=not confirmed)
 
 
 @door("agent-rekey")

@@ -24,24 +24,25 @@ def suspend(place: Workspace, signer: Signer, name: str, reason: str) -> Answer:
     """Order the stop first, then look what came of it."""
     from failwell.client import powers
 
-    before = _waiting(place)
+    before = waiting(place)
     done = powers.suspend(place, signer, name, reason)
     if done.confirmed:
         return _confirmed(place, name, done)
     reports = _await_reports(place, done.sent)
-    left = sorted(_waiting(place) - before)
-    if _carried_out_by_a_new_node(place, left):
+    left = sorted(waiting(place) - before)
+    if carried_out_by_a_new_node(place, left):
         return _confirmed(place, name, done)
-    return _ordered(name, done, reports, waiting=bool(_waiting(place) - before))
+    return _ordered(name, done, reports, waiting=bool(waiting(place) - before))
 
 
-def _waiting(place: Workspace) -> set[str]:
+def waiting(place: Workspace) -> set[str]:
+    """Names of the orders that lie unread in the workspace."""
     from failwell.node.left_orders import SUFFIX
 
     return {path.name for path in place.orders.glob(f"*{SUFFIX}")}
 
 
-def _carried_out_by_a_new_node(place: Workspace, left: list[str]) -> bool:
+def carried_out_by_a_new_node(place: Workspace, left: list[str]) -> bool:
     """Where no node runs at all, start one: it reads the order before anything else, and records it."""
     from failwell.node.left_orders import TAKEN
     from failwell.node.workspace import lock_holder

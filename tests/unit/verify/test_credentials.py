@@ -196,8 +196,8 @@ def test_an_issuer_that_is_not_its_own(images: dict[str, Told], tmp_path: Path) 
     good = proving.issuer_draft(made, "lost").body
     other = certificate(image, image.issuer)
     wrong: list[tuple[Any, str, str]] = [
-        (replace(good, digest="0" * 64), "node", "not the one that its key signed"),  # type: ignore[type-var]
-        (replace(good, certificate="AAAA"), "node", "cannot be read"),  # type: ignore[type-var]
+        (replace(good, digest="0" * 64), "node", "not the one that its key signed"),
+        (replace(good, certificate="AAAA"), "node", "cannot be read"),
         (kinds.IdentityIssuer(certificate=other.certificate, digest="0" * 64, why=""), "node", "its key signed"),
         (good, "person:olga", "made by the node"),
     ]

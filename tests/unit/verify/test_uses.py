@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -77,10 +78,19 @@ def decisions(house: House) -> list[Entry[Any]]:
 
 
 def forge(house: House, seq: int, **changed: Any) -> list[tuple[str, Any, str]]:
-    """What is found where the fields of one decision were changed."""
-    entries = house.entries()
-    entries[seq] = replace(entries[seq], body=replace(entries[seq].body, **changed))
-    return found(house, entries)
+    """What is found up to a decision whose fields were changed."""
+    *before, entry = house.entries()[: seq + 1]
+    return found(house, [*before, replace(entry, body=replace(entry.body, **changed))])
+
+
+def telling(house: House) -> Iterator[tuple[Entry[Any], int, kinds.Use2]]:
+    """Each limit of each agent in a decision of each verdict (entry, place, use), once."""
+    met: set[tuple[str, str, str]] = set()
+    for entry in decisions(house):
+        for place, use in enumerate(entry.body.uses):
+            if (use.measure, use.limit, entry.body.verdict) not in met:
+                met.add((use.measure, use.limit, entry.body.verdict))
+                yield entry, place, use
 
 
 def test_what_was_measured_is_measured_again_and_found_right(house: House) -> None:
@@ -95,38 +105,31 @@ def test_what_was_measured_is_measured_again_and_found_right(house: House) -> No
 @pytest.mark.parametrize("field", ["used", "at_most", "adds", "reserved", "measure", "agent", "key", "limit"])
 def test_a_forged_word_about_any_limit_is_found_where_it_stands(house: House, field: str) -> None:
     """Attack: with all hashes made anew, one number of one limit is changed."""
-    met: set[tuple[str, str, str]] = set()
-    for entry in decisions(house):
-        for place, use in enumerate(entry.body.uses):
-            if (use.measure, use.limit, entry.body.verdict) in met:
-                continue
-            met.add((use.measure, use.limit, entry.body.verdict))
-            changed: Any = {
-                "used": use.used + 1, "at_most": use.at_most + 1, "adds": use.adds + 1, "reserved": not use.reserved,
-                "measure": "count" if use.measure != "count" else "rate",
-                "agent": OTHER if use.agent == AGENT else AGENT, "key": None if use.key else "l-" + "0" * 32,
-                "limit": "other" if use.limit == "count" else "count",
-            }[field]  # fmt: skip
-            uses = tuple(
-                replace(each, **{field: changed}) if at == place else each for at, each in enumerate(entry.body.uses)
-            )
-            codes = forge(house, entry.seq, uses=uses)
-            assert codes, (entry.seq, use.limit, field)
-            assert codes[0][0] in ("decision.limit", "decision.verdict"), codes[0]
-            assert codes[0][1] == entry.seq, codes[0]
+    for entry, place, use in telling(house):
+        changed: Any = {
+            "used": use.used + 1, "at_most": use.at_most + 1, "adds": use.adds + 1, "reserved": not use.reserved,
+            "measure": "count" if use.measure != "count" else "rate",
+            "agent": OTHER if use.agent == AGENT else AGENT, "key": None if use.key else "l-" + "0" * 32,
+            "limit": "other" if use.limit == "count" else "count",
+        }[field]  # fmt: skip
+        uses = list(entry.body.uses)
+        uses[place] = replace(use, **{field: changed})
+        codes = forge(house, entry.seq, uses=tuple(uses))
+        assert codes, (entry.seq, use.limit, field)
+        assert codes[0][0] in ("decision.limit", "decision.verdict"), codes[0]
+        assert codes[0][1] == entry.seq, codes[0]
 
 
 def test_a_limit_that_is_left_out_is_found(house: House) -> None:
     """Attack: the limit that spoke, and what it said, are gone from the decision that is now an ALLOW."""
-    for entry in decisions(house):
-        for use in entry.body.uses:
-            uses = tuple(each for each in entry.body.uses if each is not use)
-            clauses = tuple(clause for clause in entry.body.clauses if clause.id != use.limit)
-            words = {clause.then for clause in clauses}
-            verdict = "DENY" if "deny" in words else "ESCALATE" if "escalate" in words else "ALLOW"
-            uses = tuple(replace(each, reserved=taken(each, verdict)) for each in uses)
-            codes = forge(house, entry.seq, uses=uses, clauses=clauses, verdict=verdict)
-            assert ("decision.limit", entry.seq) in [code[:2] for code in codes], (entry.seq, use.limit)
+    for entry, _, use in telling(house):
+        uses = tuple(each for each in entry.body.uses if each is not use)
+        clauses = tuple(clause for clause in entry.body.clauses if clause.id != use.limit)
+        words = {clause.then for clause in clauses}
+        verdict = "DENY" if "deny" in words else "ESCALATE" if "escalate" in words else "ALLOW"
+        uses = tuple(replace(each, reserved=taken(each, verdict)) for each in uses)
+        codes = forge(house, entry.seq, uses=uses, clauses=clauses, verdict=verdict)
+        assert ("decision.limit", entry.seq) in [code[:2] for code in codes], (entry.seq, use.limit)
 
 
 def taken(use: kinds.Use2, verdict: str) -> bool:

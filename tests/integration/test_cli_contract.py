@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.shell import CONTRACT, Shell, open_shell, settle_in
+from tests.integration.shell import CONTRACT, Shell, open_shell, register
 
 EXAMPLES = """\
 examples:
@@ -70,14 +70,20 @@ def test_examples_are_tried_and_a_failed_one_says_what_happened_and_why(shell: S
 
 def test_what_is_signed_is_shown_against_the_version_in_force(tmp_path: Path) -> None:
     with open_shell(tmp_path) as shell:
-        settle_in(shell, "refund-bot")
+        shell("init", str(shell.workspace), "--person", "anna", "--email", "anna@shop.example")
+        mail = "bert@shop.example"
+        shell("person", "add", "bert", "--email", mail, "--role", "approver", "--as", "anna", "--yes")
+        shell("person", "verify", "anna", "--vouch", "--as", "bert", "--yes")
+        register(shell, "refund-bot")
         text = (tmp_path / "refund-bot.yaml").read_text()
         (tmp_path / "next.yaml").write_text(text.replace("version: 1", "version: 2").replace("> 90", "> 95"))
         first = shell("contract", "diff", "next.yaml", code=1)
         assert first.first.startswith("refund-bot v1 to refund-bot v2: LOOSER")
         assert "for a person to decide when seconds is more than 95." in first.out
+        shown = shell("contract", "sign", "next.yaml", "--as", "anna", code=2).err  # nobody is there to agree
+        assert "Against v1, which is in force: 1 change." in shown
+        assert shown.index("Looser: the newer version") < shown.index("nobody is there to agree")
         shell("serve", "--stop")
         assert shell("contract", "diff", "next.yaml", code=1).out == first.out  # from a copy: nothing is started
-        assert shell("contract", "diff", "refund-bot.yaml").first.endswith("nothing changes but the version.")
         (tmp_path / "other.yaml").write_text(CONTRACT.format(name="other-bot"))
         assert "no contract is in force" in shell("contract", "diff", "other.yaml", code=2).err

@@ -12,7 +12,7 @@ import typer
 
 from failwell.cli import floor, options, session
 from failwell.cli.contract_file import File, load_file, read_file
-from failwell.cli.contract_read import changes_since
+from failwell.cli.contract_read import show_changes_since
 from failwell.cli.contract_schema import schema
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import NotFound, Refused
@@ -93,7 +93,9 @@ def sign(
         return floor.sign(file, session.open_workspace(workspace), person, yes=yes)
     contract = load_file(file)
     place = session.open_workspace(workspace)
-    with session.take_hand(place, person, yes=yes, about=_about(contract, place)) as hand:
+    if not yes:
+        show_changes_since(place, contract)
+    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
         if hand.person != contract.owner:
             raise Refused(
                 f"{contract.contract} is owned by {contract.owner}: {hand.person} cannot stand for it",
@@ -133,7 +135,9 @@ def adopt(
     contract = load_file(file)
     place = session.open_workspace(workspace)
     signed = _signature(place, contract, file)
-    with session.take_hand(place, person, yes=yes, about=_about(contract, place)) as hand:
+    if not yes:
+        show_changes_since(place, contract)
+    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
         entry = hand.adopt_contract(contract, signed)
     agent = contract.agent.rsplit("/", 1)[-1]
 
@@ -189,8 +193,8 @@ def _signature(place: Workspace, contract: Contract, file: Path) -> SignedOrder:
 # ---- words ---------------------------------------------------------------------------------------------------
 
 
-def _about(contract: Contract, place: Workspace | None = None) -> list[str]:
-    """What a contract allows and how it answers, in a few lines, for whoever signs; in a workspace, what it changes."""
+def _about(contract: Contract) -> list[str]:
+    """What a contract allows and how it answers, in a few lines, for whoever signs."""
     from failwell.core.contract import format_duration
     from failwell.core.contract.explain import outline
 
@@ -204,7 +208,7 @@ def _about(contract: Contract, place: Workspace | None = None) -> list[str]:
     lines += outline(contract)
     for rule in contract.response:
         lines.append(f"on {rule.signal}: {', '.join(rule.do)}")
-    return lines if place is None else [*lines, *changes_since(place, contract)]
+    return lines
 
 
 def _show_finding(screen: Screen, finding: Finding) -> None:

@@ -1,6 +1,7 @@
 """`contract explain|diff|test`: read what a contract says, what a version changes, and try its examples.
 
-They start nothing and write nothing: what is in force is read beside the node, or from a copy.
+They start nothing and write nothing: what is in force is read beside the node, or from a copy. Whoever signs a version
+is shown the same (`show_changes_since`).
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import typer
 
 from failwell.cli import options, session
 from failwell.cli.contract_file import File, load_file, load_whole_file, read_file
+from failwell.cli.lookup import contract_in_force
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import FailwellError, NotFound
 
@@ -188,21 +190,25 @@ def in_force(place: Workspace, contract: Contract) -> Contract | None:
     return None if held is None else from_canonical(held.encode())
 
 
-def changes_since(place: Workspace, contract: Contract) -> list[str]:
-    """What a contract changes of the version in force, in lines for whoever signs it."""
+def show_changes_since(place: Workspace, contract: Contract) -> None:
+    """Show whoever is about to sign what a contract changes of the version in force, before the passphrase is asked."""
     from failwell.core.contract.diff import diff as told
 
+    screen = Screen(to_stderr=True)
     try:
-        old = in_force(place, contract)
+        with session.reach_node(place) as wire:
+            old = contract_in_force(wire, contract.agent)
     except FailwellError as error:
-        return [f"WHAT IT CHANGES IS NOT KNOWN: {error.message}"]
+        screen.say(f"What it changes of the version in force is not known: {error.message}", "bold red")
+        return
     if old is None:
-        return ["no contract is in force for this agent: everything in it is newly allowed"]
+        screen.say("No contract is in force for this agent: whatever this one allows is newly allowed.", "bold")
+        return
     changes = told(old, contract)
-    lines = [
-        f"against v{old.version}, which is in force: {len(changes) or 'no'} change{'' if len(changes) == 1 else 's'}"
-    ]
-    return lines + [f"{change.means.upper()}: {change.about}: {change.says}" for change in changes]
+    said = plural(len(changes), "change") if changes else "no change but the version"
+    screen.say(f"Against v{old.version}, which is in force: {said}.", "bold")
+    show_changes(screen, changes)
+    screen.say()
 
 
 def show_changes(screen: Screen, changes: tuple[Change, ...]) -> None:

@@ -220,10 +220,10 @@ def settle_in(shell: Shell, *names: str) -> None:
         register(shell, name)
 
 
-def register(shell: Shell, name: str) -> None:
+def register(shell: Shell, name: str, *, contract: str = CONTRACT) -> None:
     """An agent with an adopted contract."""
     file = f"{name}.yaml"
-    (shell.root / file).write_text(CONTRACT.format(name=name))
+    (shell.root / file).write_text(contract.format(name=name))
     shell("agent", "register", AGENT.format(name=name), "--owner", "anna", "--as", "anna", "--yes")
     shell("contract", "sign", file, "--as", "anna", "--yes")
     shell("contract", "adopt", file, "--as", "bert", "--yes")

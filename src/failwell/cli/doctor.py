@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import typer
 
 from failwell.cli import adoption, options, session
-from failwell.cli.lookup import governed
+from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError
 
@@ -342,18 +342,22 @@ def _orders(place: Workspace, seen: Seen | None) -> Check:
 def _of_contracts(seen: Seen) -> Iterator[Check]:
     from failwell.node import settings
 
-    declared = settings.settings_from_text(seen.force["text"]).witness
+    force = settings.settings_from_text(seen.force["text"])
+    declared = force.witness
     for full, row in sorted(seen.agents.items(), key=lambda item: str(item[1]["name"])):
         contract = seen.contracts.get(full)
         part = f"agent {row['name']}"
         if not governed(row):
-            yield Check(part, *adoption.ungoverned(full, row, settings.settings_from_text(seen.force["text"])))
+            yield Check(part, *adoption.ungoverned(full, row, force))
             continue
         if contract is None:
             yield Check(part, KNOWN, "no contract is adopted: everything is denied", "failwell contract sign, adopt")
             continue
         missing = [f"{tool.tool} ({tool.witness})" for tool in contract.tools
                    if tool.witness is not None and tool.witness not in declared]  # fmt: skip
+        if unasked := [f"{tool} ({name})" for tool, name in sources_of(contract) if name not in force.sources]:
+            yield Check(part, WANTED, f"its contract asks a source that no setting declares: {', '.join(unasked)}",
+                        'declare [sources."NAME"] in failwell.toml, then failwell config apply')  # fmt: skip
         if missing:
             yield Check(part, WANTED, f"its contract names a witness that no setting declares: {', '.join(missing)}",
                         "declare [witness.NAME] in failwell.toml, then failwell config apply")  # fmt: skip

@@ -53,3 +53,9 @@ def contract_in_force(wire: Wire, agent: str) -> Contract | None:
     except NotFound:
         return None
     return from_canonical(row["document"].encode())
+
+
+def sources_of(contract: Contract) -> list[tuple[str, str]]:
+    """(tool, source) of every fact and every check of the world that a contract asks for, each once."""
+    facts = {(tool.tool, fact.lookup) for tool in contract.tools for fact in tool.facts}
+    return sorted(facts | {(tool.tool, ensure.lookup) for tool in contract.tools for ensure in tool.ensure})

@@ -369,6 +369,7 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.AccessRevoked: lambda body: (
         "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE", body.detail,
     ),
+    kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
     kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),

@@ -93,30 +93,34 @@ def register(
             agent=name.full, key=public, owner=owner, detect_only=detect_only, groups=_groups(group)
         ))  # fmt: skip
 
-    def show(screen: Screen) -> None:
-        if detect_only:
-            screen.lead(
-                f"{name.short} is registered as detect-only, owned by {owner} (entry {entry}). It is NOT GOVERNED.",
-                f"Its vendor's log is its witness, and what takes its access away is [revocation.{name.short}]: both "
-                "in failwell.toml, then failwell config apply.",
-            )
-            return
-        screen.lead(
-            f"{name.short} is registered, owned by {owner} (entry {entry}). It may do nothing yet.",
-            "Next: a contract, signed by its owner and adopted by another person.",
-        )
-        screen.command(f"failwell contract sign FILE --as {owner}")
-        screen.command("failwell contract adopt FILE --as APPROVER")
-
     fields = {
         "agent": name.full, "name": name.short, "owner": owner, "key": public, "entry": entry,
         "detect_only": detect_only,
     }  # fmt: skip
-    return Answer(fields=fields, show=show)
+    return Answer(
+        fields=fields,
+        show=lambda screen: _show_registered(screen, name.short, owner, entry, detect_only=detect_only),
+    )
 
 
 def _groups(listed: str | None) -> tuple[str, ...]:
     return tuple(sorted({name.strip() for name in (listed or "").split(",") if name.strip()}))
+
+
+def _show_registered(screen: Screen, name: str, owner: str, entry: int, *, detect_only: bool) -> None:
+    if detect_only:
+        screen.lead(
+            f"{name} is registered as detect-only, owned by {owner} (entry {entry}). It is NOT GOVERNED.",
+            f"Its vendor's log is its witness, and what takes its access away is [revocation.{name}]: both in "
+            "failwell.toml, then failwell config apply.",
+        )
+        return
+    screen.lead(
+        f"{name} is registered, owned by {owner} (entry {entry}). It may do nothing yet.",
+        "Next: a contract, signed by its owner and adopted by another person.",
+    )
+    screen.command(f"failwell contract sign FILE --as {owner}")
+    screen.command("failwell contract adopt FILE --as APPROVER")
 
 
 def _register_host(place: Any, host: str, listed: str, person: str | None, *, yes: bool) -> Answer:

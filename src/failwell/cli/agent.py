@@ -78,6 +78,12 @@ def register(
         raise InputError(
             "say either SPIFFE-ID --owner PERSON, or --host NAME --agents A,B", hint="failwell agent register --help"
         )
+    return _register_agent(place, agent, owner, _groups(group), person, detect_only=detect_only, yes=yes)
+
+
+def _register_agent(
+    place: Any, agent: str, owner: str, groups: tuple[str, ...], person: str | None, *, detect_only: bool, yes: bool
+) -> Answer:  # fmt: skip
     from failwell.core import orders
     from failwell.identity import agents as identities
     from failwell.identity.names import parse_agent
@@ -90,12 +96,12 @@ def register(
         key = _made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
         public = base64.b64encode(key.public).decode()
         entry = hand.give("agent.register", orders.AgentRegister(
-            agent=name.full, key=public, owner=owner, detect_only=detect_only, groups=_groups(group)
+            agent=name.full, key=public, owner=owner, detect_only=detect_only, groups=groups
         ))  # fmt: skip
 
     fields = {
         "agent": name.full, "name": name.short, "owner": owner, "key": public, "entry": entry,
-        "detect_only": detect_only,
+        "detect_only": detect_only, "groups": list(groups),
     }  # fmt: skip
     return Answer(
         fields=fields,

@@ -105,19 +105,6 @@ def _order(state: Projections, entry: Entry[Any], body: kinds.Order, at_us: int)
     people.note_order(state, order)
 
 
-@_folds(kinds.AgentRegistered)
-@_folds(kinds.AgentRegistered2)
-def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, at_us: int) -> None:
-    row = rows.Agent(
-        name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
-        incident=None, registered=entry.seq, suspended_by=None, onsets={},
-        groups=getattr(body, "groups", ()), detect_only=getattr(body, "detect_only", False),
-        observed_until_us=None, orphaned=False, keyed=None, asked_us=None,
-    )  # fmt: skip
-    state.names[body.name] = str(entry.agent)
-    state.put("agent", entry.agent, row)
-
-
 @_folds(kinds.ContractAdopted)
 def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted, at_us: int) -> None:
     row = rows.ContractRow(

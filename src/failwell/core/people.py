@@ -86,6 +86,19 @@ def _host(state: Projections, entry: Entry[Any], body: kinds.HostRegistered, at_
     state.put("host", body.host, rows.Host(key=body.key, agents=body.agents, registered=entry.seq))
 
 
+@_folds(kinds.AgentRegistered)
+@_folds(kinds.AgentRegistered2)
+def _agent(state: Projections, entry: Entry[Any], body: kinds.AgentRegistered, at_us: int) -> None:
+    row = rows.Agent(
+        name=body.name, owner=body.owner, key=None, authority="REGISTERED", epoch=0, contract=None, posture=None,
+        incident=None, registered=entry.seq, suspended_by=None, onsets={},
+        groups=getattr(body, "groups", ()), detect_only=getattr(body, "detect_only", False),
+        observed_until_us=None, orphaned=False, keyed=None, asked_us=None,
+    )  # fmt: skip
+    state.names[body.name] = str(entry.agent)
+    state.put("agent", entry.agent, row)
+
+
 @_folds(kinds.AgentAssigned)
 def _assigned(state: Projections, entry: Entry[Any], body: kinds.AgentAssigned, at_us: int) -> None:
     row = state.agent.get(str(entry.agent))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import os
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -18,6 +19,10 @@ from failwell.identity import agents, keys, names
 
 if TYPE_CHECKING:
     from failwell.identity.credential import Credential
+
+
+#: A file as callers name it.
+File = str | os.PathLike[str]
 
 
 class Proof(NamedTuple):
@@ -70,7 +75,7 @@ def certify(wire: Wire, agent: str, path: Path, *, replace: bool) -> Certified:
 
 
 def present(
-    wire: Wire, name: str, *, token: str | None = None, svid: Path | None = None, svid_key: Path | None = None
+    wire: Wire, name: str, *, token: str | None = None, svid: File | None = None, svid_key: File | None = None
 ) -> Proof:  # fmt: skip
     """Prove an agent by what another authority says: a token, or an X.509-SVID with its key (PEM).
 
@@ -83,7 +88,7 @@ def present(
     from failwell.identity.credential import load_credential
 
     assert svid is not None
-    return Proof(_hello(wire, name, load_credential(svid, svid_key)))
+    return Proof(_hello(wire, name, load_credential(Path(svid), None if svid_key is None else Path(svid_key))))
 
 
 def _by_certificate(wire: Wire, path: Path, name: str) -> Proof:

@@ -23,6 +23,10 @@ from failwell.core.contract.model import (
 )
 from failwell.core.errors import ContractError, InputError
 
+#: Digests of floors by id; each with its floor, which lives as long as it stands here.
+_DIGESTS: dict[int, tuple[Floor, str]] = {}
+_MOST_DIGESTS = 256
+
 #: Of two words about irreversible tools the one that lets less through.
 _STRICTNESS = {"allow": 0, "escalate": 1, "deny": 2}
 
@@ -68,7 +72,15 @@ def floor_from_canonical(data: bytes) -> Floor:
 
 def floor_digest(floor: Floor) -> str:
     """The lower-case hex SHA-256 of the floor's canonical bytes."""
-    return sha256(floor_to_canonical(floor)).hexdigest()
+    # Every decision asks for it, and a floor never changes. Its id is its own as long as it is kept beside.
+    known = _DIGESTS.get(id(floor))
+    if known is not None:
+        return known[1]
+    found = sha256(floor_to_canonical(floor)).hexdigest()
+    if len(_DIGESTS) >= _MOST_DIGESTS:
+        _DIGESTS.clear()
+    _DIGESTS[id(floor)] = (floor, found)
+    return found
 
 
 def matches(pattern: str, tool: str) -> bool:

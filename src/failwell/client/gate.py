@@ -115,7 +115,8 @@ class Gate:
             self.prove("agent", agent)
 
     def present(
-        self, agent: str, *, token: str | None = None, svid: Path | None = None, svid_key: Path | None = None
+        self, agent: str, *, token: str | None = None, svid: proofs.File | None = None,
+        svid_key: proofs.File | None = None,
     ) -> str:  # fmt: skip
         """Prove an agent by a token of a trusted provider, or by an X.509-SVID of a trusted domain; its full name.
 

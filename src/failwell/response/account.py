@@ -15,6 +15,7 @@ from failwell.core import kinds, rows
 from failwell.core.errors import InputError
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
+from failwell.response.steps import tell
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -134,7 +135,7 @@ class _Own:
         #: Actions that were to be stopped, each with the entry that ordered it first.
         self.actions: dict[int, Entry[Any]] = {}
         self.ends: dict[int, Entry[Any]] = {}
-        self._pages: set[int] = set()
+        self.pages: set[int] = set()
         for entry in entries:
             if entry.seq == onset:
                 self._first("onset", entry)
@@ -144,7 +145,7 @@ class _Own:
         self.moments.setdefault(name, entry)
 
     def _take(self, number: int, entry: Entry[Any], body: Any) -> None:
-        if isinstance(body, kinds.PageAttempted) and body.accepted and body.page in self._pages:
+        if isinstance(body, kinds.PageAttempted) and body.accepted and body.page in self.pages:
             self._first("paged", entry)
         elif isinstance(body, kinds.InterruptConfirmed | kinds.InterruptUnconfirmed) and body.action in self.actions:
             self.ends[body.action] = entry
@@ -161,7 +162,7 @@ class _Own:
         if named is not None:
             self._first(named, entry)
         if isinstance(body, kinds.PageQueued):
-            self._pages.add(body.page)
+            self.pages.add(body.page)
         elif isinstance(body, kinds.AccessRevoked):
             self.access = f"{body.state}: {body.detail} (try {body.tries}, entry {entry.seq})"
             if body.state == "confirmed":
@@ -334,51 +335,12 @@ def _timeline(number: int, own: _Own, entries: Sequence[Entry[Any]]) -> Iterable
     for entry in entries:
         if released is not None and entry.seq > released.seq and getattr(entry.body, "incident", None) != number:
             continue  # what the agent did since then is another story
-        told = _tell(entry.body)
+        if isinstance(entry.body, kinds.PageAttempted) and entry.body.page not in own.pages:
+            continue  # a mail about a ticket of the agent, or about its next owner
+        told = tell(entry.body)
         if told is not None and (onset is None or entry.seq >= onset.seq):
             what, detail = told
             yield Line(entry=entry.seq, at=entry.at, what=what, detail=detail)
-
-
-def _tell(body: Any) -> tuple[str, str] | None:
-    """One entry in words, None for what is no step of the response."""
-    tell = _WORDS.get(type(body))
-    return None if tell is None else tell(body)
-
-
-def _tell_decision(body: kinds.Decision) -> tuple[str, str] | None:
-    decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
-    verdict = body.verdict if getattr(body, "governed", True) else f"{body.verdict}, NOT GOVERNED: it ran"
-    return (verdict, f"{body.tool}: {decided}") if decided else None
-
-
-def _tell_order(body: kinds.InterruptOrdered) -> tuple[str, str]:
-    return "interrupt ordered", f"{len(body.actions)} running" if body.actions else "nothing was running"
-
-
-def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
-    return "stopped", f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}"
-
-
-_WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
-    kinds.Decision: _tell_decision,
-    kinds.Decision2: _tell_decision,
-    kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
-    kinds.InterruptOrdered: _tell_order,
-    kinds.InterruptConfirmed: _tell_stop,
-    kinds.AccessRevoked: lambda body: (
-        "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE", body.detail,
-    ),
-    kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
-    kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
-    kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
-    kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
-    kinds.PageQueued: lambda body: ("page queued", f"{body.person} by {body.channel}"),
-    kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),
-    kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
-    kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
-    kinds.ReleaseApproved: lambda body: ("release approved", f"by {body.person}, into {body.authority}"),
-}
 
 
 def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...]:

@@ -1,0 +1,52 @@
+"""The steps of a response in words, one line an entry: what the timeline of an incident is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from failwell.core import kinds
+
+
+def tell(body: Any) -> tuple[str, str] | None:
+    """One entry in words, None for what is no step of the response."""
+    tell = _WORDS.get(type(body))
+    return None if tell is None else tell(body)
+
+
+def _tell_decision(body: kinds.Decision) -> tuple[str, str] | None:
+    decided = ", ".join(f"{clause.id} ({clause.then})" for clause in body.clauses)
+    verdict = body.verdict if getattr(body, "governed", True) else f"{body.verdict}, NOT GOVERNED: it ran"
+    return (verdict, f"{body.tool}: {decided}") if decided else None
+
+
+def _tell_order(body: kinds.InterruptOrdered) -> tuple[str, str]:
+    return "interrupt ordered", f"{len(body.actions)} running" if body.actions else "nothing was running"
+
+
+def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
+    return "stopped", f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}"
+
+
+_WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
+    kinds.Decision: _tell_decision,
+    kinds.Decision2: _tell_decision,
+    kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
+    kinds.InterruptOrdered: _tell_order,
+    kinds.InterruptConfirmed: _tell_stop,
+    kinds.AccessRevoked: lambda body: (
+        "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE", body.detail,
+    ),
+    kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
+    kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
+    kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
+    kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
+    kinds.PageQueued: lambda body: ("page queued", f"{body.person} by {body.channel}"),
+    kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),
+    kinds.TicketOpened: lambda body: ("person asked", f"ticket {body.ticket}: {', '.join(body.asked)}"),
+    kinds.TicketDecided: lambda body: (f"ticket {body.answer}", f"ticket {body.ticket}, by {body.person}"),
+    kinds.TicketExpired: lambda body: ("ticket expired", f"ticket {body.ticket}, was {body.was}"),
+    kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
+    kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
+    kinds.ReleaseApproved: lambda body: ("release approved", f"by {body.person}, into {body.authority}"),
+}

@@ -109,9 +109,8 @@ def account(
     bound = {
         "stated_ms": stated_ms,
         "measured_ms": max(measured) if measured and len(measured) == len(stops) else None,
-        "proven_by": "; ".join(sorted({stop.proven_by for stop in stops})) or (
-            "nothing was running" if own.access is None else "no gate stands before it: its vendor alone can stop it"
-        ),
+        "proven_by": "; ".join(sorted({stop.proven_by for stop in stops}))
+        or ("nothing was running" if own.access is None else "no gate stands before it: its vendor alone can stop it"),
     }
     effects = _effects(own, entries)
     return Account(

@@ -35,7 +35,8 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,
     kinds.AccessRevoked: lambda body: (
-        "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE", body.detail,
+        "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE",
+        body.detail,
     ),
     kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),

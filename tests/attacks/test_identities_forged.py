@@ -241,6 +241,26 @@ def test_what_is_no_certificate_is_refused_in_words(lived: House) -> None:
     assert key.public
 
 
+def test_a_certificate_with_any_byte_changed_is_refused_like_any_other(lived: House, certified: Certified) -> None:
+    caller = connected(lived)
+    raw = bytearray(base64.b64decode(der(certified.certificate)))
+    for place in range(0, len(raw), 11):
+        raw[place] ^= 0x21
+        for text in (base64.b64encode(raw).decode(), certified.pem + pem_of(raw)):
+            try:
+                show(caller, text, certified.key)
+            except Refused as error:
+                assert error.code == "unauthenticated", error  # noqa: PT017
+            else:
+                assert text.startswith("-----"), place  # what comes after the agent's own was not looked at
+        raw[place] ^= 0x21
+
+
+def pem_of(raw: bytes | bytearray) -> str:
+    body = base64.encodebytes(bytes(raw)).decode()
+    return f"-----BEGIN CERTIFICATE-----\n{body}-----END CERTIFICATE-----\n"
+
+
 # ---- asking for one --------------------------------------------------------------------------------------------------
 
 

@@ -285,7 +285,7 @@ def _keys(place: Workspace) -> Check:
 
     config = session.config_directory()
     paths = [*place.keys.glob("*.key"), *config.glob("persons/*.pem"), *config.glob("agents/*/*.key"),
-             *config.glob("hosts/*/*.key")]  # fmt: skip
+             *config.glob("agents/*/*.pem"), *config.glob("hosts/*/*.key")]  # fmt: skip
     for path in paths:
         try:
             keys.check_private(path)

@@ -65,7 +65,10 @@ class Issuer:
         now_us -= now_us % _SECOND_US
         made = Made(b"", now_us - BACK_US, now_us + minutes * 60 * _SECOND_US)
         if instant(made.not_after_us) > parent.not_valid_after_utc:
-            raise InputError("the workspace's authority ends before this certificate would")
+            raise InputError(
+                "the workspace's authority ends before this certificate would",
+                hint=f"Remove keys/{FILE_NAME} and start the node again: it makes a new one.",
+            )
         subject_key = Ed25519PublicKey.from_public_bytes(public)
         builder = (
             _builder(parent.subject, _named(spiffe_id.rpartition("/")[2]), subject_key, spiffe_id)

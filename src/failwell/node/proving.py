@@ -164,11 +164,13 @@ class Proving:
             if request.role == "host":
                 return await self._host(connection, request)
             return await self._agent(connection, request)
-        except FailwellError as error:
+        except (FailwellError, *svids.BROKEN) as error:
             what = "certificate" if request.certificate is not None else "token" if request.token is not None else None
             role = request.role if request.role in agents.ROLES else "an unknown role"
             told = f"no proof for {role}" if what is None else f"no {what} that holds"
             self._node.refusals.count(f"pid:{connection.peer_pid}", told)
+            if not isinstance(error, FailwellError):
+                raise Refused("what is shown cannot be read", code="unauthenticated") from error
             raise Refused(error.message, hint=error.hint, code="unauthenticated") from error
 
     async def _host(self, connection: Connection, request: Hello) -> dict[str, Any]:

@@ -16,6 +16,8 @@ from failwell.core import orders as o
 from failwell.core.instants import format_at
 from failwell.identity import agents
 from failwell.node import settings, watch
+from failwell.node.seen import all_entries
+from failwell.verify.enforcement import prove
 from tests.simulate.fixtures import house, stage
 from tests.simulate.house import SETTINGS, House, await_true
 
@@ -105,7 +107,8 @@ def revocation(house: House) -> Path:
         return json.dumps([sys.executable, "-I", str(place / "vendor.py"), what, str(place)])
 
     text = f"[revocation.vendor-bot]\ncommand = {command('revoke')}\ndeadline_ms = 20000\n"
-    configure(house, f"{text}confirm = {command('ask')}\n")
+    log = f"[witness.vendor-log]\nkind = 'jsonl'\npath = '{place}/log'\nagent = 'vendor-bot'\ntool = 'act'\nat = 'at'\n"
+    configure(house, f"{text}confirm = {command('ask')}\n{log}")
     return place
 
 
@@ -120,6 +123,11 @@ def test_suspending_a_detect_only_agent_takes_its_access_away_confirmed_by_its_v
     place = revocation(house)
     denied = house.agent("vendor-bot").write("c1")["verdict"]
     assert (denied["clauses"], denied["governed"]) == (["agent.detect-only"], True)
+    (place / "log").write_text(json.dumps({"at": format_at(time.time_ns() // 1000)}) + "\n")
+    await_true(lambda: house.entries("effect.witnessed"))
+    (place / "log").unlink()  # Attack: what shows the rest is taken away
+    await_true(lambda: [entry for entry in house.entries("health") if entry["body"]["part"] == "witness:vendor-log"])
+    assert not [entry for entry in house.entries("signal") if entry["body"]["signal"] == "bypass"]
     assert house.suspend("vendor-bot").confirmed
     await_true(lambda: tried(house))
     (done,) = tried(house)
@@ -131,6 +139,9 @@ def test_suspending_a_detect_only_agent_takes_its_access_away_confirmed_by_its_v
     told = house.ask("incident", case["number"])
     assert told["access"].startswith("confirmed")
     assert not told["governed"]
+    proof = prove(all_entries(house.workspace))
+    assert (proof.sound, [one.why for one in proof.apart]) == (True, ["detect-only"])
+    assert [gap.until for gap in proof.gaps if gap.what == "log vendor-log was not read"] == [None]
     house.end(node)
     house.hold_true()
     house.verify()

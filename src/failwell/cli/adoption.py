@@ -313,6 +313,8 @@ def _show_proof(screen: Screen, proof: Proof) -> None:
     asked = "What is not shown stands below." if shown else "Everything that ran has a witness, at all times."
     screen.lead(f"{happened}; {period}.", asked, bad=not proof.sound)
     allowed, refused = proof.decided.get("ALLOW", 0), sum(proof.decided.values()) - proof.decided.get("ALLOW", 0)
+    if proof.shared:
+        screen.say(f"{plural(proof.shared, 'effect')} of them: further lines or witnesses of one and the same verdict.")
     screen.say(f"Verdicts that were kept: {allowed} ALLOW, {refused} not. {plural(proof.entries, 'entry', 'entries')}.")
     if proof.unpaired:
         _show_effects(screen, "Not paired", proof.unpaired)

@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 from failwell.core import adoption, kinds, orders, rows
-from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 from failwell.core.state import State
@@ -81,12 +80,11 @@ def governed_fault(entry: Entry[Any], body: kinds.Decision, state: State) -> str
     row = state.agent.get(str(entry.agent))
     if row is None:
         return None if body_governed(body) else "no agent is known here that could be observed"
-    try:
-        now_us = parse_at(entry.at)
-    except FailwellError:
-        return "its time cannot be read"
     run = None if entry.run is None else state.run.get(entry.run)
     chain = () if run is None else tuple(state.agent.get(name) for name in run.chain)
+    if not any(map(_observed, (row, *chain))):  # nearly always
+        return None if body_governed(body) else "it counts as not governed, and nobody was observed"
+    now_us = parse_at(entry.at)
     observed = all(_observed(each) for each in (row, *chain))
     over = any(_over(each, now_us) for each in (row, *chain))
     refused = any(clause.id in adoption.ALWAYS_REFUSED for clause in body.clauses)

@@ -17,6 +17,7 @@ from failwell.core.react import ACTOR, react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
+from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
@@ -220,6 +221,7 @@ class Conduct:
         if body.contract != (None if contract is None else f"{contract.id}@{contract.version}"):
             wrong.append(("decision.contract", f"{body.contract} is not the contract in force"))
         wrong += standing_faults(entry, state)
+        wrong += [("decision.fact", each) for each in fact_faults(entry, state)]
         if body.verdict == "ALLOW" and (contract is None or run is None or run.agent != agent):
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
         if (unlike := governed_fault(entry, body, state)) is not None:

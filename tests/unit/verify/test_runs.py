@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from failwell.core import kinds, orders
+from failwell.core.contract import Looked
 from failwell.core.records import Draft
 from failwell.gate import registry, runs
 from failwell.gate.ensured import Seen, end_check
+from failwell.gate.verdicts import Asked, Proposal, Verdict
 from failwell.identity import keys, names, persons
 from tests.unit.verify import ledgers
 from tests.unit.verify.forgery import Forger, Image, replace
@@ -21,12 +24,28 @@ DECLARED = runs.Declared(model="a" * 64)
 MINUTE_US = 60_000_000
 
 
+FACTS = '    facts: {paid: {lookup: orders.paid, with: [order_id], type: "money(2, 0..10000)"}}\n'
+
+
 def contract(agent: str, version: int, more: str = "") -> str:
-    ensure = (
-        "    ensure: {booked: {lookup: payments.booked, with: [order_id], type: bool, is: true, within: 30s}}\nclauses:"
-    )
-    text = ledgers.CONTRACT.replace("clauses:", ensure, 1).replace("refund-bot", agent)
+    booked = "{lookup: payments.booked, with: [order_id], type: bool, is: true, within: 30s}"
+    asks = f"{FACTS}    ensure: {{booked: {booked}}}\nclauses:"
+    text = ledgers.CONTRACT.replace("clauses:", asks, 1).replace("refund-bot", agent)
     return text.replace("version: 1", f"version: {version}\n{more}", 1)
+
+
+def refund(made: ledgers.Made, run: int, call: str, order: str, agent: str = ledgers.AGENT) -> Verdict:
+    """A refund whose source says that enough was paid."""
+    given = json.dumps({"customer_id": f"c-{order}", "order_id": order, "amount": "5.00"}).encode()
+    proposal = Proposal(agent=agent, run=run, call=call, tool="payments.refund", arguments=given, reason=None)
+    unanswered = made.do(made.gate.decide(proposal))
+    answers = {
+        each.fact: Looked(source=each.source, state="answered", elapsed_us=9, value="50.00")
+        for each in unanswered.questions
+    }
+    verdict: Verdict = made.do(made.gate.decide(proposal, Asked(answers=answers, contract=unanswered.contract)))
+    assert verdict.verdict == "ALLOW"
+    return verdict
 
 
 def work(made: ledgers.Made) -> None:
@@ -45,13 +64,12 @@ def work(made: ledgers.Made) -> None:
             ledgers.AGENT, principal="customer:1", request="refund", host="shop", declared=DECLARED, evaluator="test/1"
         )
     )
-    made.refund(hosted, "c1", "A-1")
+    refund(made, hosted, "c1", "A-1")
     handed = made.do(runs.open_run(OTHER, principal=None, request=None, host=None, parent=hosted))
-    given = {"customer_id": "c", "order_id": "A-2", "amount": "5.00"}
-    made.ask(handed, "c2", "payments.refund", given, agent=OTHER)
+    refund(made, handed, "c2", "A-2", OTHER)
     own = made.run()
     for number in range(3):
-        verdict = made.refund(own, f"d{number}", f"B-{number}")
+        verdict = refund(made, own, f"d{number}", f"B-{number}")
         made.settle(verdict)
         if number == 1:
             made.clock.skip(MINUTE_US)
@@ -131,6 +149,51 @@ def test_a_decision_that_says_otherwise_than_its_run_is_found(
     entry = nth(image, kinds.Decision2, number)
     report = changed(image, entry, **fields)
     assert code in report.counts
+    assert report.first_bad == entry.seq
+
+
+def _facts(**changed: Any) -> Callable[[Any], Any]:
+    """Other facts or lookups of a decision; None takes one away."""
+
+    def change(entry: Any) -> Any:
+        body = entry.body
+        facts = {**body.facts, **changed.get("facts", {})}
+        lookups = tuple(replace(each, **changed.get("lookup", {})) for each in body.lookups)
+        if changed.get("unasked"):
+            lookups = ()
+        kept = {name: fact for name, fact in facts.items() if fact is not None}
+        return replace(entry, body=replace(body, facts=kept, lookups=lookups))
+
+    return change
+
+
+VERIFIED = kinds.Fact(value=None, public=False, provenance="verified")
+
+
+@pytest.mark.requirement("R14.6")
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"facts": {"order_id": VERIFIED}},
+        {"facts": {"facts.paid": replace(VERIFIED, provenance="asserted")}},
+        {"facts": {"facts.paid": None}},
+        {"facts": {"facts.other": VERIFIED}},
+        {"lookup": {"state": "late"}},
+        {"lookup": {"source": "orders.unpaid"}},
+        {"unasked": True},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("number", [0, 1])
+def test_what_was_not_asked_of_a_source_and_answered_is_no_verified_fact(
+    image: Image, number: int, changed: dict[str, Any]
+) -> None:
+    """Attack: the agent's word becomes verified, or an ALLOW is shown to rest on an answer that never came."""
+    entry = nth(image, kinds.Decision2, number)
+    forger = Forger(image)
+    forger.change(entry.seq, _facts(**changed), resign=True)
+    report = forger.verify()
+    assert "decision.fact" in report.counts
     assert report.first_bad == entry.seq
 
 

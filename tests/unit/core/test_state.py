@@ -105,7 +105,7 @@ def again(kind: type[Any]) -> Callable[[House], Any]:
     return lambda house: house.bodies(kind)[0]
 
 
-OPEN, DENIED = 14, 15
+OPEN, DENIED = 15, 16
 
 IMPOSSIBLE: dict[str, Callable[[House], Any]] = {
     "a second genesis": again(kinds.Genesis),
@@ -143,7 +143,7 @@ IMPOSSIBLE: dict[str, Callable[[House], Any]] = {
 
 def impossible(house: House, name: str) -> Draft:
     agent = "spiffe://shop.example/agent/nobody" if name.startswith("settings") else AGENT
-    run = {"a second decision of a call": 13, "a run that was never open closed": 5}.get(name)
+    run = {"a second decision of a call": 14, "a run that was never open closed": 5}.get(name)
     return Draft(body=IMPOSSIBLE[name](house), actor="eve", agent=agent, run=run)
 
 

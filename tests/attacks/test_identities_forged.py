@@ -146,7 +146,7 @@ UNKNOWN = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"
 MINUTE = datetime.timedelta(minutes=1)
 BAD: dict[str, tuple[dict[str, Any], str]] = {
     "lapsed": ({"since": now() - HOUR, "until": now() - MINUTE}, "has lapsed"),
-    "not yet valid": ({"since": now() + 10 * MINUTE}, "not valid yet"),
+    "not yet valid": ({"since": now() + 2 * HOUR, "until": now() + 3 * HOUR}, "not valid yet"),
     "for another agent": ({"uris": [f"{SPIFFE}other-bot"]}, "is not for"),
     "of another trust domain": ({"uris": ["spiffe://evil.example/agent/refund-bot"]}, "is not for"),
     "for two": ({"uris": [BOT, f"{SPIFFE}other-bot"]}, "is not for"),

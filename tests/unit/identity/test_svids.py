@@ -33,7 +33,7 @@ def leaf(**more: Any) -> x509.Certificate:
 UNKNOWN = x509.UnrecognizedExtension(ObjectIdentifier("1.3.6.1.4.1.99999.1"), b"\x05\x00")
 BAD: dict[str, dict[str, Any]] = {
     "lapsed": {"since": now() - 2 * HOUR, "until": now() - datetime.timedelta(seconds=1)},
-    "not yet valid": {"since": now() + HOUR, "until": now() + 2 * HOUR},
+    "not yet valid": {"since": now() + 2 * HOUR, "until": now() + 3 * HOUR},
     "for another agent": {"uris": ["spiffe://mesh.example/agent/other-bot"]},
     "for a name that begins so": {"uris": [f"{BOT}2"]},
     "of another trust domain": {"uris": ["spiffe://evil.example/agent/refund-bot"]},

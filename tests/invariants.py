@@ -244,6 +244,8 @@ class _Story:
         self._proposals: dict[int, str] = {}
         self._unsignaled: dict[int, int] = {}
         self._due: list[tuple[int, str, str]] = []
+        #: By ticket: what it is bound to, until when it is approved (None: it is not), which decision used it up.
+        self._tickets: dict[int, Json] = {}
 
     def _say(self, invariant: str, entry: Json, text: str) -> None:
         self._report.findings.append(f"{invariant}: entry {entry['seq']} ({entry['kind']}) {text}")
@@ -399,6 +401,50 @@ class _Story:
             self._say("I2", entry, f"allows by {body['contract']}, in force is {agent.contract}")
         if any(clause["then"] in ("deny", "escalate") for clause in body["clauses"]):
             self._say("I4", entry, "allows against a clause")
+        if body.get("ticket") is not None:
+            self._ticket_used(entry, body)
+
+    # -- tickets
+
+    def _ticket_opened(self, entry: Json, body: Json) -> None:
+        asks = self.decisions.get(body["ticket"])
+        if asks is None or asks["body"]["verdict"] != "ESCALATE" or not body["asked"]:
+            self._say("I4", entry, "asks nobody, or about what is no ESCALATE")
+        self._tickets[body["ticket"]] = {**body, "agent": entry["agent"], "until": None, "used": None}
+
+    def _ticket_decided(self, entry: Json, body: Json) -> None:
+        approves = body["answer"] == "approved"
+        order = self._cited_order(entry, {"ticket.approve" if approves else "ticket.deny"})
+        row = self._tickets.get(body["ticket"])
+        if row is None or (order is not None and order["person"] != body["person"]):
+            self._say("I7", entry, "answers what nobody asked, or for somebody else")
+            return
+        late = _us(entry["at"]) >= row["expires_us"]
+        if approves and (late or row["until"] is not None or body["person"] not in row["asked"]):
+            self._say("I7", entry, f"approves late, again, or by {body['person']}, who was not asked")
+        row["until"] = body["expires_us"] if approves else 0
+
+    def _ticket_expired(self, entry: Json, body: Json) -> None:
+        row = self._tickets[body["ticket"]]
+        if _us(entry["at"]) < (row["until"] or row["expires_us"]):
+            self._say("I4", entry, "lets a ticket expire before its time")
+        row["until"] = 0
+
+    def _ticket_used(self, entry: Json, body: Json) -> None:
+        row = self._tickets.get(body["ticket"])
+        if row is None or not row["until"] or _us(entry["at"]) >= row["until"]:
+            self._say("I4", entry, f"rests on ticket {body['ticket']}, which nobody approved, or not for so long")
+            return
+        before = self.outcomes.get(row["used"], {"body": {"state": None}})["body"]["state"]
+        if row["used"] is not None and before != "blocked":
+            self._say("I2", entry, f"uses ticket {body['ticket']} again, after {row['used']}")
+        if [row[field] for field in ("agent", "tool", "arguments")] != [
+            entry["agent"], body["tool"], body["arguments"]
+        ]:  # fmt: skip
+            self._say("I4", entry, f"uses ticket {body['ticket']} for another action")
+        row["used"] = entry["seq"]
+
+    # -- actions, once they were allowed
 
     def _must_be_allowed(self, entry: Json, decision: int) -> Json | None:
         found = self.decisions.get(decision)

@@ -28,6 +28,9 @@ def lived() -> Iterator[House]:
             node = house.node()
             caller = house.agent()
             caller.write("c1")
+            ticket = int(caller.write("maybe")["verdict"]["ticket"])
+            house.hand("anna").approve_ticket(ticket, "I looked at it")
+            assert caller.write("maybe", ticket=ticket)["verdict"]["verdict"] == "ALLOW"
             running = caller.start("c2")
             caller.write("trip")
             running.result(10)
@@ -100,6 +103,11 @@ def double(kind: str, place: int = -1) -> Callable[[list[dict[str, Any]]], None]
         (edit("decision", 0, contract="another@1"), "in force is"),
         (edit("decision", 0, errors=["clause x"]), "allows with errors"),
         (double("decision", 0), "decides call"),
+        (edit("decision", 2, arguments="0" * 64), "for another action"),
+        (double("decision", 2), "uses ticket"),
+        (drop("ticket.decided"), "which nobody approved"),
+        (edit("ticket.decided", person="cleo"), "for somebody else"),
+        (edit("ticket.opened", asked=["cleo"]), "who was not asked"),
         (double("outcome"), "is a second outcome"),
         (drop("authority.changed"), "asks to suspend"),
         (drop("interrupt.confirmed"), "neither confirmed nor unconfirmed"),

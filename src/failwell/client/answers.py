@@ -91,6 +91,8 @@ class Escalated(Denied):
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict)
+        if verdict.ticket is not None:
+            self.hint = f"A person answers: failwell ticket show {verdict.ticket}. Then call again, with ticket=."
         self.message = _words("escalated: it does not run until a person decides", verdict)
 
 

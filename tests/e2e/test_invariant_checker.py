@@ -102,6 +102,7 @@ def double(kind: str, place: int = -1) -> Callable[[list[dict[str, Any]]], None]
         (edit("decision", 0, verdict="DENY"), "is no earlier ALLOW"),
         (edit("decision", 0, contract="another@1"), "in force is"),
         (edit("decision", 0, errors=["clause x"]), "allows with errors"),
+        (edit("decision", -2, governed=False), "is not governed; the agent is ACTIVE"),
         (double("decision", 0), "decides call"),
         (edit("decision", 2, arguments="0" * 64), "for another action"),
         (double("decision", 2), "uses ticket"),

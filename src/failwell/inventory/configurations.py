@@ -8,6 +8,7 @@ asked. A file of such a name that cannot be read as one is told: an agent may be
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 from collections.abc import Callable, Iterable
@@ -25,8 +26,9 @@ from failwell.inventory.sighting import MAX_SIGHTINGS, Found, Sighting, Unreadab
 PASSED_OVER = frozenset({".git", "node_modules", "__pycache__"})
 #: A tree with more entries than this is looked through so far.
 MAX_ENTRIES = 1_000_000
-#: `//` and `/* */` outside texts: the clients take them in their JSON.
-_REMARKS = re.compile(r'("(?:[^"\\]|\\.)*")|//[^\n]*|/\*.*?\*/', re.DOTALL)
+#: `//` and `/* */` outside texts: the clients take them in their JSON. What is left open reaches to the end.
+#: Attack: a file of nothing but openings, each of which is looked for its end.
+_REMARKS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
 
 Read = Callable[[Path, str], Iterable[Sighting]]
 
@@ -107,8 +109,8 @@ class _Search:
 
 def _reader(path: Path) -> Read | None:
     """What reads a file of this name in this place; None for all others."""
-    parents = path.parent.parts[-2:]
-    if path.suffix == ".md" and parents[-2:] == (".claude", "agents"):
+    parents = path.parent.parts
+    if path.suffix == ".md" and (".claude", "agents") in itertools.pairwise(parents):
         return _claude_agent
     if path.name in ("settings.json", "settings.local.json") and parents[-1:] == (".claude",):
         return _claude_settings

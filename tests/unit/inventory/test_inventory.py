@@ -97,6 +97,9 @@ def test_files_that_fight_back_are_told_and_stop_nothing(tmp_path: Path) -> None
     (tmp_path / "langgraph.json").symlink_to("/etc/passwd")
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / ".mcp.json").write_text("[" * 100_000)
+    (tmp_path / "open").mkdir()
+    (tmp_path / "open" / ".mcp.json").write_text("/*" * 1_000_000)
+    (tmp_path / "open" / "mcp.json").write_text('"' + '\\"' * 1_000_000)
     (tmp_path / "big").mkdir()
     (tmp_path / "big" / "langgraph.json").write_bytes(b" " * (4 * 1024 * 1024 + 1))
     for name, text in {
@@ -115,7 +118,8 @@ def test_files_that_fight_back_are_told_and_stop_nothing(tmp_path: Path) -> None
     assert "more than 4,194,304 bytes" in why["big/langgraph.json"]
     assert "not UTF-8" in why["latin/agents.yaml"]
     assert "1 directories" in why["."]
-    assert {"deep/.mcp.json", "tag/agents.yaml", "laughs/agents.yaml", "nowhere"} <= why.keys()
+    told = {"open/.mcp.json", "open/mcp.json", "deep/.mcp.json", "tag/agents.yaml", "laughs/agents.yaml", "nowhere"}
+    assert told <= why.keys()
 
 
 def test_agents_are_found_in_telemetry_by_name_id_or_service(tmp_path: Path) -> None:

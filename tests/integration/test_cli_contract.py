@@ -57,6 +57,24 @@ def test_two_files_differ_in_words_and_the_exit_code_says_whether_anything_is_lo
     ]  # fmt: skip
 
 
+FLOOR = """\
+floor: company
+version: 1
+scope: organisation
+purpose: Nothing takes long.
+clauses:
+  - {id: short, deny: "notices.*", when: context.args.seconds > 3, because: "Nothing takes long."}
+"""
+
+
+def test_a_contract_is_read_with_the_floors_that_it_stands_on(shell: Shell) -> None:
+    (shell.root / "company.yaml").write_text(FLOOR)
+    told = shell("contract", "explain", "v1.yaml", "--floor", "company.yaml").out
+    assert "Denied when seconds is more than 3 (company/short, minor). Nothing takes long." in told
+    tried = shell("contract", "test", "tried.yaml", "--floor", "company.yaml", code=1).out
+    assert "expected ALLOW, it is DENY: company/short: Nothing takes long." in tried
+
+
 def test_examples_are_tried_and_a_failed_one_says_what_happened_and_why(shell: Shell) -> None:
     assert shell("contract", "test", "tried.yaml").first == "3 examples went as expected."
     done = shell("contract", "test", "wrong.yaml", code=1)

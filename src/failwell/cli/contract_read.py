@@ -18,7 +18,7 @@ from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import FailwellError, NotFound
 
 if TYPE_CHECKING:
-    from failwell.core.contract import Contract, Example
+    from failwell.core.contract import Contract, Example, Floor
     from failwell.core.contract.diff import Change
     from failwell.node.workspace import Workspace
 
@@ -40,6 +40,11 @@ With = Annotated[
     typer.Option("--with", metavar="FILE", show_default=False, help="Take the examples of this file instead."),
 ]
 
+Floors = Annotated[
+    list[Path] | None,
+    typer.Option("--floor", metavar="FILE", show_default=False, help="A floor that it stands on; give each."),
+]
+
 
 def register(app: typer.Typer) -> None:
     """Put the commands of this module onto `contract`."""
@@ -49,16 +54,20 @@ def register(app: typer.Typer) -> None:
 
 
 @door("contract-explain")
-def explain(file: File, as_json: options.AsJson = False) -> Answer:
+def explain(file: File, floors: Floors = None, as_json: options.AsJson = False) -> Answer:
     """Say in plain words what a contract means: each tool, what is denied, asked, bounded, and not protected.
 
+    With its floors, their rules stand among its own.
+
     \b
-    Example:
+    Examples:
       failwell contract explain contracts/refund-bot.yaml
+      failwell contract explain contracts/refund-bot.yaml --floor contracts/company.yaml
     """
+    from failwell.core.contract import under
     from failwell.core.contract.explain import explain as told
 
-    contract = load_file(file)
+    contract = under(load_file(file), _floors(floors))
     parts = told(contract)
 
     def show(screen: Screen) -> None:
@@ -127,7 +136,7 @@ def diff(
 
 
 @door("contract-test")
-def try_examples(file: File, examples: With = None, as_json: options.AsJson = False) -> Answer:
+def try_examples(file: File, examples: With = None, floors: Floors = None, as_json: options.AsJson = False) -> Answer:
     """Judge a contract's own examples, each by itself, by the judge that stands at the gate.
 
     \b
@@ -138,7 +147,7 @@ def try_examples(file: File, examples: With = None, as_json: options.AsJson = Fa
 
     contract, own = load_whole_file(file)
     taken = own if examples is None else _examples(examples)
-    tried = contracts.try_all(contracts.compile(contract), taken)
+    tried = contracts.try_all(contracts.compile(contract, _floors(floors)), taken)
     failed = [one for one in tried if one.problem is not None]
 
     def show(screen: Screen) -> None:
@@ -220,6 +229,12 @@ def show_changes(screen: Screen, changes: tuple[Change, ...]) -> None:
             screen.say(title, _STYLES[means])
             for change in found:
                 screen.say(f"  {change.about}: {change.says}")
+
+
+def _floors(files: list[Path] | None) -> list[Floor]:
+    from failwell.core.contract import load_floor
+
+    return [load_floor(read_file(file), name=str(file)) for file in files or ()]
 
 
 def _examples(file: Path) -> tuple[Example, ...]:

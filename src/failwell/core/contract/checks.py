@@ -14,7 +14,18 @@ from failwell.core.contract import model
 from failwell.core.contract.finding import Finding
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.rule_checks import RuleChecks
-from failwell.core.contract.scope import MAX_COUNT, MAX_TEXT_LENGTH, NAME, PERSON, Path, Scope, Types, meant
+from failwell.core.contract.scope import (
+    MAX_CLAUSE_WEIGHT,
+    MAX_COUNT,
+    MAX_TEXT_LENGTH,
+    NAME,
+    PERSON,
+    Path,
+    Scope,
+    Types,
+    clause_weight,
+    meant,
+)
 from failwell.core.contract.tool_checks import ToolChecks
 from failwell.core.errors import ContractError
 
@@ -33,7 +44,8 @@ _LONGEST_DECISION_US = 30 * 86_400_000_000
 def check(contract: model.Contract) -> tuple[Finding, ...]:
     """Return the findings on a contract that comes without its text."""
     notes = Notes("", f"{contract.contract} v{contract.version}")
-    note_problems(contract, notes)
+    with notes.until_enough():
+        note_problems(contract, notes)
     return tuple(notes.findings)
 
 
@@ -41,12 +53,13 @@ def note_problems(contract: model.Contract, notes: Notes) -> None:
     """Note what is wrong or weak in `contract`; places come from the text that `notes` knows, if any."""
     types: dict[str, Types] = {}
     whole = _Whole(contract, notes, types)
+    if not whole.fits():
+        return  # Attack: what is far too large takes long to look at
     whole.header()
     whole.people()
     ToolChecks(contract, notes, types).all()
     RuleChecks(contract, notes, types).all()
     whole.escalation()
-    whole.size()
 
 
 class _Whole(Scope):
@@ -151,11 +164,19 @@ class _Whole(Scope):
                 "Write 1m to 30d, such as decide_within: 24h.",
             )
 
-    def size(self) -> None:
+    def fits(self) -> bool:
+        """Whether the contract is small enough to be signed, and to be looked at."""
+        mend = "Split it, or shorten its texts."
         try:
             model.to_canonical(self.contract)
         except ContractError as error:
-            self.error((), "The contract is too large.", f"{error.message}.", "Split it, or shorten its texts.")
+            self.error((), "The contract is too large.", f"{error.message}.", mend)
+            return False
+        weight = clause_weight(self.contract.clauses)
+        if weight > MAX_CLAUSE_WEIGHT:
+            reason = f"Expressions times tools are {weight} characters, at most {MAX_CLAUSE_WEIGHT}."
+            self.error(("clauses",), "The clauses are too large.", reason, mend)
+        return weight <= MAX_CLAUSE_WEIGHT
 
     # ---- the path and the size ---------------------------------------------------------------------------
 

@@ -22,7 +22,7 @@ Kind = Literal["mapping", "list", "text", "integer", "float", "boolean", "null"]
 
 MAX_TEXT_LENGTH = 262_144
 _MAX_DEPTH = 16
-_MAX_NODES = 20_000
+_MAX_NODES = 8_000
 
 _NULL = re.compile(r"(?:null|Null|NULL|~|)")
 _BOOLEAN = re.compile(r"(?:true|True|TRUE|false|False|FALSE)")

@@ -10,6 +10,10 @@ from failwell.core.contract.model import Contract
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.scope import meant
 
+#: How often an example can have had an action before it, and all examples together.
+MAX_TIMES = 1_000
+MAX_DONE_BEFORE = 10_000
+
 
 def note_examples(contract: Contract, examples: Sequence[Example], notes: Notes) -> None:
     """Note what an example names that the contract does not have; that there is none."""
@@ -28,6 +32,17 @@ def note_examples(contract: Contract, examples: Sequence[Example], notes: Notes)
         _known(notes, number, "by", example.by, {*rules, *RESERVED})
         _known(notes, number, "approved", example.approved, {*rules, *RESERVED})
         _known(notes, number, "facts", example.facts, facts)
+        _done_before(notes, number, example)
+    if sum(earlier.times for example in examples for earlier in example.after) > MAX_DONE_BEFORE:
+        problem = f"The examples come after more than {MAX_DONE_BEFORE} actions."
+        notes.error(notes.place("examples"), problem, "Each of them is judged.", "Lower times.")
+
+
+def _done_before(notes: Notes, number: int, example: Example) -> None:
+    for earlier in example.after:
+        if not 1 <= earlier.times <= MAX_TIMES:
+            problem = f"The example's after does {earlier.tool} {earlier.times} times."
+            _error(notes, number, "after", problem, "Each of them is judged.", f"Write times: 1 to {MAX_TIMES}.")
 
 
 def _known(notes: Notes, number: int, field: str, names: Iterable[str], known: set[str]) -> None:

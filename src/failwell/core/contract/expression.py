@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from difflib import get_close_matches
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cedarpy import PolicySet, pst
 
 from failwell.core.canonical import MAX_ARGUMENT_BYTES
 from failwell.core.contract.argument import Choice, Type
+from failwell.core.contract.nearest import nearest
 from failwell.core.errors import InputError
 
 #: What a clause may read besides the arguments, with every value that it can have.
@@ -87,6 +88,7 @@ _EITHER = Truth(True, True)
 _OTHER = _Other()
 
 
+@lru_cache(maxsize=256)
 def parse_when(text: str) -> pst.Expr:
     """Return the tree of one expression; Unsound if `text` is anything else, or too large or deep to parse
     safely."""
@@ -394,5 +396,5 @@ _BINARY: dict[str, Callable[[_Abstract, _Abstract], _Abstract]] = {
 
 
 def _meant(name: str, known: Iterable[str], prefix: str) -> str:
-    close = get_close_matches(name, list(known), 1, 0.6)
-    return f"Did you mean {prefix}{close[0]}?" if close else ""
+    close = nearest(name, known)
+    return f"Did you mean {prefix}{close}?" if close else ""

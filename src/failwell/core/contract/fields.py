@@ -7,11 +7,11 @@ would fail open: the owner would believe in a bound that nobody keeps.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from typing import Any, TypeVar, get_args
 
 from failwell.core.contract.document import Node
 from failwell.core.contract.duration import parse_duration
+from failwell.core.contract.nearest import nearest
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.vocabulary import LATER, PARTS
 from failwell.core.errors import InputError
@@ -36,8 +36,8 @@ class Fields:
             if name in LATER.get(part, ()):
                 notes.error(value, f'{what}: "{name}" is not enforced yet.', NOT_ENFORCED, "Leave it out.")
             elif name not in known:
-                meant = get_close_matches(name, known, 1, 0.6)
-                mend = f"Did you mean {meant[0]}?" if meant else f"Fields are: {', '.join(known)}."
+                meant = nearest(name, known)
+                mend = f"Did you mean {meant}?" if meant else f"Fields are: {', '.join(known)}."
                 notes.error(value, f'{what}: unknown field "{name}".', "Unknown fields are never ignored.", mend)
 
     def wrong(self, node: Node, name: str, expected: str, mend: str) -> None:
@@ -93,8 +93,8 @@ class Fields:
             return words[0] if required else default
         if node.kind == "text" and node.raw in words:
             return node.raw
-        meant = get_close_matches(node.raw, words, 1, 0.6)
-        mend = f"Did you mean {meant[0]}?" if meant else f"Write one of: {', '.join(words)}."
+        meant = nearest(node.raw, words)
+        mend = f"Did you mean {meant}?" if meant else f"Write one of: {', '.join(words)}."
         self.notes.error(node, f'{self.what}: {name} cannot be "{node.raw}".', f"It is {a(node.kind)}.", mend)
         return words[0]
 

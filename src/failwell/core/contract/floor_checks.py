@@ -9,7 +9,7 @@ from failwell.core.contract.limit_checks import LimitChecks
 from failwell.core.contract.model import Clause, Contract, Tool
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.policy import compile_policy
-from failwell.core.contract.scope import Types, acts
+from failwell.core.contract.scope import MAX_CLAUSE_WEIGHT, Types, acts, clause_weight
 
 
 def floor_findings(contract: Contract, floor: Floor, *, notes: Notes | None = None) -> tuple[Finding, ...]:
@@ -22,7 +22,8 @@ def floor_findings(contract: Contract, floor: Floor, *, notes: Notes | None = No
         tool.tool: {one.name: (parse_type(one.type), one.optional) for one in tool.arguments}
         for tool in contract.tools
     }  # fmt: skip
-    _Stand(contract, floor, notes, types).all()
+    with notes.until_enough():
+        _Stand(contract, floor, notes, types).all()
     return notes.in_order()
 
 
@@ -35,6 +36,12 @@ class _Stand(LimitChecks):
         self.judged = under(contract, [floor])
 
     def all(self) -> None:
+        weight = clause_weight(self.judged.clauses)
+        if weight > MAX_CLAUSE_WEIGHT:
+            reason = f"Under the floor {self.floor.floor} expressions times tools are {weight} characters."
+            mend = f"At most {MAX_CLAUSE_WEIGHT} are judged: split the contract."
+            self.error(("clauses",), "There are too many clauses.", reason, mend)
+            return
         for number, tool in enumerate(self.contract.tools):
             self._tool(number, tool)
             self._clauses(number, tool)

@@ -47,7 +47,8 @@ def lint_floor(text: str, *, name: str) -> tuple[Finding, ...]:
 def check_floor(floor: Floor) -> tuple[Finding, ...]:
     """Return the findings on a floor that comes without its text."""
     notes = Notes("", f"{floor.floor} v{floor.version}")
-    _Floor(floor, notes).all()
+    with notes.until_enough():
+        _Floor(floor, notes).all()
     return notes.in_order()
 
 
@@ -60,9 +61,11 @@ def is_floor(text: str) -> bool:
 def _read(text: str, name: str) -> tuple[Floor | None, tuple[Finding, ...]]:
     notes = Notes(text, name)
     root = open_text(text, notes)
-    floor = None if root is None else _floor(root, notes)
-    if floor is not None:
-        _Floor(floor, notes).all()
+    floor: Floor | None = None
+    with notes.until_enough():
+        floor = None if root is None else _floor(root, notes)
+        if floor is not None:
+            _Floor(floor, notes).all()
     return floor, notes.in_order()
 
 

@@ -54,12 +54,15 @@ def _read(text: str, name: str, today: str | None) -> tuple[Contract | None, tup
     root = open_text(text, notes)
     if root is None:
         return None, (), tuple(notes.findings)
-    contract = read_contract(root, notes)
-    examples = read_examples(root, notes)
-    if contract is not None:
-        note_problems(contract, notes)
-        note_examples(contract, examples, notes)
-        _note_over(contract, notes, today)
+    contract: Contract | None = None
+    examples: tuple[Example, ...] = ()
+    with notes.until_enough():
+        contract = read_contract(root, notes)
+        examples = read_examples(root, notes)
+        if contract is not None:
+            note_problems(contract, notes)
+            note_examples(contract, examples, notes)
+            _note_over(contract, notes, today)
     return contract, examples, notes.in_order()
 
 

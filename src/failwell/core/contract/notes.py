@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, suppress
+
 from failwell.core.contract.document import Node
 from failwell.core.contract.finding import Finding, Level
+
+#: Errors after which a text is read no further: whoever mends a hundred looks again.
+MAX_ERRORS = 100
+
+
+class Enough(Exception):
+    """So much is wrong that nothing more is looked for; the last finding says so."""
 
 
 class Notes:
@@ -14,6 +23,7 @@ class Notes:
         self.root = root
         self.findings: list[Finding] = []
         self._lines = text.split("\n")
+        self._errors = 0
 
     def add(self, level: Level, node: Node | None, problem: str, reason: str, mend: str, excerpt: str = "") -> None:
         """Note one finding at `node` (None: the contract has no text)."""
@@ -24,6 +34,9 @@ class Notes:
         self, level: Level, line: int, column: int, problem: str, reason: str, mend: str, excerpt: str = ""
     ) -> None:
         """Note one finding at a line and column (from 1; 0: nowhere)."""
+        if level == "error" and self._errors >= MAX_ERRORS:
+            # Attack: a text of ten thousand mistakes, each of which takes a while to explain.
+            problem, reason, mend = "There is more to mend.", f"These are {MAX_ERRORS} errors.", "Mend these first."
         if not excerpt and 0 < line <= len(self._lines):
             excerpt = self._lines[line - 1].strip()
         self.findings.append(
@@ -38,6 +51,10 @@ class Notes:
                 excerpt=excerpt,
             )
         )
+        if level == "error":
+            self._errors += 1
+            if self._errors > MAX_ERRORS:
+                raise Enough
 
     def error(self, node: Node | None, problem: str, reason: str, mend: str) -> None:
         """Note what keeps the contract from being adopted."""
@@ -54,6 +71,10 @@ class Notes:
                 return node
             node = below
         return node
+
+    def until_enough(self) -> AbstractContextManager[None]:
+        """What notes findings stands in this: it ends where enough is wrong. INVARIANT: an error was noted then."""
+        return suppress(Enough)
 
     def in_order(self) -> tuple[Finding, ...]:
         """All findings, in order of place."""

@@ -11,6 +11,7 @@ reason is an EvaluationError, which means DENY. It keeps no state and judges no 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 import cedarpy
@@ -123,7 +124,7 @@ def compile_policy(
         frozenset().union(*(found.context for found in reads.values())),
         next(iter(reads.values())).holds,
     )
-    schema = _schema(union, arguments, looked)
+    schema = Schema.from_str(_schema(union, arguments, looked))
     return Policy(agent=agent, tool=tool, expressions=expressions, schema=schema, reads=union), reads, unsound
 
 
@@ -162,7 +163,8 @@ def _disjunction(parts: list[pst.Expr]) -> pst.Expr:
     return pst.BinaryOp("or", _disjunction(parts[:middle]), _disjunction(parts[middle:]))
 
 
-def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]], looked: Mapping[str, Type]) -> Schema:
+def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]], looked: Mapping[str, Type]) -> str:
+    """The Cedar schema of what is read, as text."""
     fields = [f'"{name}": {CONTEXT_TYPES[name]}' for name in sorted(reads.context)]
     if reads.arguments:
         args = (
@@ -173,20 +175,21 @@ def _schema(reads: Reads, arguments: Mapping[str, tuple[Type, bool]], looked: Ma
     if reads.looked:
         asked = (f'"{name}": {looked[name].cedar}' for name in sorted(reads.looked))
         fields.append(f'"facts": {{{", ".join(asked)}}}')
-    return Schema.from_str(
+    return (
         'entity Agent; entity Tool; action "call" appliesTo '
         f"{{ principal: Agent, resource: Tool, context: {{{', '.join(fields)}}} }};"
     )
 
 
-def _validate(text: str, schema: Schema) -> None:
+@lru_cache(maxsize=1024)
+def _validate(text: str, schema: str) -> None:
     """Strict validation of what `parse_when` proved to be one expression.
 
     It is not validated as Cedar writes the tree out: that text has a bracket for every operator, and what is
     deep enough ends the process.
     """
     policy = f'forbid(principal, action == Action::"call", resource) when {{\n{text}\n}};'
-    result = cedarpy.validate_policies(policy, schema)
+    result = cedarpy.validate_policies(policy, Schema.from_str(schema))
     if result.validation_passed and not result.errors:
         return
     message = str(result.errors[0].error if result.errors else "not valid")

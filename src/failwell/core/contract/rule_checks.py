@@ -111,14 +111,12 @@ class RuleChecks(Scope):
     def _shadowed(self, tool: str, clauses: tuple[Clause, ...], reads: Mapping[str, Reads]) -> None:
         """Rules that an unconditional clause leaves nothing to say about `tool`."""
         always = [clause for clause in clauses if not reads[clause.id].holds.avoidable]
-        for number, clause in enumerate(self.contract.clauses):
-            for over in always:
-                as_strict = over.then == "deny" or clause.then == "escalate"
-                later = clause not in always or clauses.index(over) < clauses.index(clause)
-                if clause in clauses and clause is not over and as_strict and (over.then != clause.then or later):
-                    self._idle(("clauses", number), f"clause {clause.id}", tool, over)
-                    break
         denied = next((clause for clause in always if clause.then == "deny"), None)
+        asked = next((clause for clause in always if clause.then == "escalate"), None)
+        for number, clause in enumerate(self.contract.clauses):
+            over = denied or (asked if clause.then == "escalate" else None)
+            if over is not None and clause is not over and tool in clause.tools:
+                self._idle(("clauses", number), f"clause {clause.id}", tool, over)
         for number, limit in enumerate(self.contract.limits):
             if denied is not None and limit.tools == (tool,) and limit.kind != "rate":
                 self._idle(("limits", number), f"limit {limit.id}", tool, denied)

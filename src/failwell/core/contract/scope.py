@@ -5,16 +5,19 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 from failwell.core.contract.argument import Type, parse_type
 from failwell.core.contract.measure import concerns
 from failwell.core.contract.model import Clause, Contract, Limit, Tool
+from failwell.core.contract.nearest import nearest
 from failwell.core.contract.notes import Notes
 from failwell.core.errors import InputError
 
 MAX_TEXT_LENGTH = 2000
 MAX_COUNT = 1_000_000_000
+#: Most that `clause_weight` may be: about a second to prove and compile.
+MAX_CLAUSE_WEIGHT = 131_072
+_CLAUSE_WEIGHT = 40
 
 NAME = re.compile(r"[a-z0-9](?:[a-z0-9.-]{0,62}[a-z0-9])?")
 #: A person, or a team of them.
@@ -61,6 +64,14 @@ class Scope:
         return concerns(rule, tool) if isinstance(rule, Limit) else tool.tool in rule.tools
 
 
+def clause_weight(clauses: Iterable[Clause]) -> int:
+    """How much there is to prove, in characters: each expression once for each of its tools.
+
+    Attack: a page of clauses that each name two hundred tools holds whoever adopts them, and every start, for minutes.
+    """
+    return sum((len(clause.when or "") + _CLAUSE_WEIGHT) * len(clause.tools) for clause in clauses)
+
+
 def acts(tool: Tool) -> bool:
     """Whether a tool changes the world."""
     return tool.effect != "read"
@@ -83,5 +94,5 @@ def _looked(tool: Tool) -> dict[str, Type]:
 
 def meant(name: str, known: Iterable[str]) -> str:
     """Return a question that offers the known name closest to `name`, or nothing."""
-    close = get_close_matches(name, list(known), 1, 0.6)
-    return f"Did you mean {close[0]}?" if close else ""
+    close = nearest(name, known)
+    return f"Did you mean {close}?" if close else ""

@@ -18,6 +18,7 @@ from failwell.client.wire import Wire, hello
 from failwell.core import orders as o
 from failwell.core.errors import FailwellError
 from failwell.identity import keys
+from tests.simulate.fixtures import model
 from tests.simulate.house import ROOT, House, scene
 
 REQUEST = "Refund order A-1, please."
@@ -38,7 +39,7 @@ print(wire.call("run.open", agent=given["agent"], principal="customer:8841", req
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with scene() as root:
-        house = House.build(root / "h")
+        house = model().copy(root / "h")
         house.node()
         public = base64.b64encode(keys.from_seed(b"h" * 32).public).decode()
         house.hand("anna").give(

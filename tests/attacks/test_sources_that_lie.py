@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 
 from failwell.core import contract as contracts
-from failwell.core import orders as o
 from failwell.core.errors import FailwellError
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import scan_processes
 from failwell.identity import keys
-from failwell.node import settings, watch
-from tests.simulate.house import SPIFFE, Caller, House, await_true, scene
+from failwell.node import settings
+from tests.simulate.fixtures import model
+from tests.simulate.house import SPIFFE, Caller, House, apply, await_true, scene
 
 SOURCE = Path(__file__).resolve().parents[1] / "simulate" / "source.py"
 DEADLINE_MS = 400
@@ -143,9 +143,10 @@ def adopt(house: House, made: Any) -> None:
 def house() -> Iterator[House]:
     with scene() as root:
         web = Web()
-        house = House.build(root / "h", settings_toml(root, web), names=("refund-bot", "other-bot"))
+        house = model().copy(root / "h")
         house.place, house.web = root, web  # type: ignore[attr-defined]
         house.node()
+        apply(house, settings_toml(root, web))
         for name in ("refund-bot", "other-bot"):
             adopt(house, contract(name, undeclared=True))
         house.hang_up()
@@ -237,7 +238,7 @@ def test_whatever_is_no_right_answer_in_time_is_a_denial_on_record(house: House,
 
 def test_sources_that_hang_hold_up_neither_another_agent_nor_an_action_that_asks_nothing(house: House) -> None:
     slow, other = house.agent("refund-bot"), house.agent("other-bot")
-    says(house, "50.00", after_s=1.5)
+    says(house, "50.00", after_s=0.7)
     waiting = [
         slow.ask({"order_id": "A-1", "customer": "c-1", "amount": "1.00"}, tool="pay.world", how="decide")
         for _ in range(12)
@@ -295,24 +296,15 @@ def test_a_source_that_the_settings_no_longer_declare_is_not_asked_any_more(hous
     assert pay(caller, "right")["verdict"] == "ALLOW"
     file = house.workspace.path / settings.FILE_NAME
     text = file.read_text()
-    file.write_text(text.replace('"shop.right"', '"shop.was-right"'))
-    _apply(house)
+    apply(house, text.replace('"shop.right"', '"shop.was-right"'))
     try:
         denied = pay(caller, "right")
         assert (denied["verdict"], denied["clauses"]) == ("DENY", ["facts"])
         assert "no such source" in decision(house, denied)["errors"][0]
     finally:
-        file.write_text(text)
-        _apply(house)
+        apply(house, text)
     assert pay(caller, "right")["verdict"] == "ALLOW"
     house.hang_up()
-
-
-def _apply(house: House) -> None:
-    found = settings.read_settings(house.workspace.path)
-    digest = watch.digest(settings.settings_text(found))
-    details = o.ConfigApply(settings=digest, previous=house.ask("settings")["digest"])
-    house.hand("anna").give("config.apply", details)
 
 
 # ---- the agent ---------------------------------------------------------------------------------------------------

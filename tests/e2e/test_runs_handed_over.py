@@ -10,13 +10,14 @@ import msgspec
 import pytest
 
 import failwell
+from tests.simulate.fixtures import model
 from tests.simulate.house import House, scene
 
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with scene() as root:
-        house = House.build(root / "h")
+        house = model().copy(root / "h")
         house.node()
         made = msgspec.structs.replace(house.contract("refund-bot", version=2), delegates=("other-bot",))
         house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from failwell.core import contract as contracts
-from tests.simulate.house import SPIFFE, Caller, House, await_true, scene
+from tests.simulate.fixtures import model
+from tests.simulate.house import SPIFFE, Caller, House, apply, await_true, scene
 
 SOURCE = Path(__file__).resolve().parents[1] / "simulate" / "source.py"
 
@@ -47,9 +48,10 @@ def house() -> Iterator[House]:
         for how in ("world", "refuses"):
             command = json.dumps([sys.executable, "-I", "-S", str(SOURCE), how, str(root)])
             lines += [f'[sources."shop.{how}"]', f"command = {command}", "deadline_ms = 5000"]
-        house = House.build(root / "h", "\n".join(lines), names=("refund-bot", "other-bot"))
+        house = model().copy(root / "h")
         house.place = root  # type: ignore[attr-defined]
         house.node()
+        apply(house, "\n".join(lines))
         for agent, worth in (("refund-bot", "minor"), ("other-bot", "critical")):
             text = CONTRACT.format(agent=agent, spiffe=SPIFFE, worth=worth)
             made = contracts.load(text, name=agent)

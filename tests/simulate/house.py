@@ -33,6 +33,7 @@ from failwell.execute.orphans import read_marker
 from failwell.execute.processes import scan_processes
 from failwell.identity import agents, keys
 from failwell.identity.persons import Signer, prove_enrolment
+from failwell.node import settings, watch
 from failwell.node.audit import verify_workspace
 from failwell.node.beginning import begin
 from failwell.node.workspace import Workspace
@@ -393,6 +394,14 @@ class House:
         for pid in self.alive():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
+
+
+def apply(house: House, settings_toml: str) -> None:
+    """Put other settings in force, by an operator's order."""
+    (house.workspace.path / settings.FILE_NAME).write_text(settings_toml)
+    digest = watch.digest(settings.settings_text(settings.read_settings(house.workspace.path)))
+    details = o.ConfigApply(settings=digest, previous=house.ask("settings")["digest"])
+    house.hand("anna").give("config.apply", details)
 
 
 @contextlib.contextmanager

@@ -187,7 +187,7 @@ class _Telling:
     def _contained(self, expr: pst.BinaryOp, holds: bool) -> _Said:
         left, right = expr.left, expr.right
         if left == _NOVEL:
-            return _Said(_new(expr, holds))
+            return _new(expr, holds)
         if isinstance(left, pst.Set) and expr.op == "contains":
             one = "is" if len(left.elements) == 1 else "is one of"
             other = "is not" if len(left.elements) == 1 else "is none of"
@@ -334,17 +334,16 @@ def _stated(op: str, left: pst.Expr, right: pst.Expr) -> str | None:
     return None
 
 
-def _new(expr: pst.BinaryOp, holds: bool) -> str:
+def _new(expr: pst.BinaryOp, holds: bool) -> _Said:
     """What is said of `context.novel`: tools, targets and values of arguments never seen before."""
     asked = expr.right.elements if isinstance(expr.right, pst.Set) else (expr.right,)
     names = [word.value for word in asked if isinstance(word, pst.StringLit)]
     if not names or len(names) != len(asked):
-        return f"what is new {'has' if holds else 'does not have'} what is listed"
+        return _Said(f"what is new {'has' if holds else 'does not have'} what is listed")
     said = [{"tool": "the tool", "target": "the target"}.get(name, name) for name in names]
-    every = expr.op == "contains_all"
-    if holds:
-        return f"{listed(said, 'and' if every else 'or')} was never seen before"
-    return f"{listed(said, 'or' if every else 'and')} was seen before"
+    word = "and" if (expr.op == "contains_all") is holds else "or"
+    # Several of them are brackets' own: "x and (iban or the tool was never seen before)".
+    return _Said(f"{listed(said, word)} was {'never seen' if holds else 'seen'} before", "names" if said[1:] else "")
 
 
 # ---- clauses ------------------------------------------------------------------------------------------------

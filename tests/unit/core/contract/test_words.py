@@ -72,6 +72,10 @@ SAID = {
         "iban or the tool was never seen before",
         "iban and the tool was seen before",
     ),
+    'context.args.insured && context.novel.containsAll(["iban", "tool"])': (
+        "insured is true and (iban and the tool was never seen before)",
+        "insured is false or (iban or the tool was seen before)",
+    ),
     'context.baseline != "locked"': ("no baseline is locked", "the baseline is locked"),
     'context.request == "absent"': ("no request is on record", "a request is on record"),
     'context.principal == "verified"': (

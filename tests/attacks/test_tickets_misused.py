@@ -365,8 +365,15 @@ def test_a_person_who_has_left_or_is_asked_no_more_approves_nothing(house: House
     ticket = escalated(house, run)
     signed = approval(house, ticket)
     house.write(Draft(body=kinds.PersonLeft(person="sara", successor="olga", why="gone"), actor="person:olga"))
-    with pytest.raises(Refused):
+    with pytest.raises(Refused, match="left"):
         house.do(tickets.approve_ticket(signed, persons.verify_order))
+    overseen = f"{RULES}oversight: {{reviewers: [rita], decide_within: 1h}}\n"
+    house.adopt(contract_text(overseen, version=2))
+    asked = escalated(house, run, order="o-1")
+    house.adopt(contract_text(overseen.replace("rita", "quan"), version=3))
+    for person in ("rita", "quan"):  # asked then, and asked now
+        with pytest.raises(Refused, match="not asked"):
+            approve(house, asked, person)
 
 
 def test_an_approval_is_over_what_was_seen_and_is_not_played_again(house: House) -> None:

@@ -61,6 +61,14 @@ def test_of_many_that_come_at_once_with_one_ticket_one_runs(house: House) -> Non
 def test_the_agents_program_waits_for_the_answer_and_calls_again(house: House) -> None:
     house.node(crashing=True)
     with house.gate() as gate, gate.run("refund-bot") as run:
+
+        @gate.tool("desk.ask")
+        def ask(customer: str, ticket: int) -> None:
+            raise AssertionError((customer, ticket))
+
+        with pytest.raises(failwell.Denied) as denied:
+            ask(customer="c", ticket=7)  # the tool's own argument, which its contract does not list
+        assert denied.value.clauses == ("arguments",)
         asked = run.decide("note.write", customer="maybe", millis=0)
         assert (asked.verdict, asked.state) == ("ESCALATE", "escalated")
         assert asked.ticket is not None

@@ -12,6 +12,7 @@ import base64
 import contextlib
 import contextvars
 import functools
+import inspect
 import json
 import os
 import threading
@@ -36,6 +37,8 @@ from failwell.node.workspace import find_workspace
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: What `call` takes besides the arguments of the tool.
+_OURS = frozenset({"call_id", "reason", "ticket"})
 _CURRENT: contextvars.ContextVar[Run | None] = contextvars.ContextVar("failwell_run", default=None)
 
 
@@ -70,13 +73,16 @@ class Gate:
 
         def register(function: F) -> F:
             self._tools[name] = function
+            own = _OURS & _parameters(function)
 
             @functools.wraps(function)
             def governed(**arguments: Any) -> Any:
                 run = _CURRENT.get()
                 if run is None:
                     raise Refused(f"{name} was called outside a run", hint="with gate.run(agent=...) as run: ...")
-                return run.call(name, **arguments)
+                # A parameter of the tool's own is an argument, also where `call` has a word of that name.
+                given = {word: arguments.pop(word) for word in own if word in arguments}
+                return run.call(name, given, **arguments)
 
             setattr(governed, ORIGINAL, function)
             return governed  # type: ignore[return-value]
@@ -160,6 +166,13 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _parameters(function: Callable[..., Any]) -> frozenset[str]:
+    try:
+        return frozenset(inspect.signature(function).parameters)
+    except (TypeError, ValueError):  # some builtins do not tell theirs
+        return frozenset()
 
 
 class Acting:

@@ -162,7 +162,10 @@ def _answerable(turn: Turn, number: int, row: rows.Ticket, person: str) -> None:
             f"ticket {number} is {row.state}: it is answered once", hint="failwell ticket deny takes it back."
         )
     if not asking.may_answer(state, row, person):
-        raise Refused(f"{person} is not asked about ticket {number}", hint=f"Asked are: {', '.join(row.asked)}.")
+        raise Refused(
+            f"{person} is not asked about ticket {number}",
+            hint=f"Asked were: {', '.join(row.asked)}; of them those whom the contract in force names still.",
+        )
     # Attack: an agent that answers itself, with its own key enrolled as a person's.
     if any(agent.key == state.person[person].key for agent in state.agent.values()):
         raise Refused(f"{person} signs with an agent's key: a person has to answer")

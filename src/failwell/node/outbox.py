@@ -177,13 +177,16 @@ def _find_due(turn: Turn, tickets: bool) -> Plan[list[_Due]]:
         person = turn.state.person.get(turn.state.reachable(page.person))
         secret = None if person is None else turn.secret(person.enrolled)
         address = None if secret is None else str(secret["email"])
-        found.append(_Due(number, page, page.agent, address, _over(turn, page.ticket)))
+        found.append(_Due(number, page, page.agent, address, _over(turn, page)))
     return Plan((), lambda _: found)
 
 
-def _over(turn: Turn, ticket: int | None) -> bool:
-    row = None if ticket is None else turn.state.ticket.get(ticket)
-    return ticket is not None and (row is None or row.state != "open" or turn.now_us >= row.expires_us)
+def _over(turn: Turn, page: Page) -> bool:
+    if page.ticket is None:
+        return False
+    row, person = turn.state.ticket.get(page.ticket), turn.state.person.get(page.person)
+    gone = person is None or person.left is not None  # who follows them was not asked
+    return gone or row is None or row.state != "open" or turn.now_us >= row.expires_us
 
 
 def _nothing(_: Any) -> None:

@@ -13,6 +13,7 @@ def main(arguments: list[str]) -> None:
     atheris: Any = importlib.import_module("atheris")
     with atheris.instrument_imports(include=["failwell"]):
         targets = importlib.import_module("tests.fuzz.targets")
+    targets.looking = True  # type: ignore[attr-defined]
     atheris.Setup([sys.argv[0], corpus, *options], targets.TARGETS[name][0])
     atheris.Fuzz()
 

@@ -7,10 +7,11 @@ canonical form, judges without an error of ours, and says the same twice.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from failwell.core import canonical
 from failwell.core import contract as contracts
@@ -19,6 +20,8 @@ from failwell.core.contract.argument import Mismatch, parse_type
 from failwell.core.contract.expression import Unsound, analyze, parse_when
 from failwell.core.contract.vocabulary import PARTS
 from failwell.core.errors import ContractError, InputError
+
+T = TypeVar("T")
 
 ROOT = Path(__file__).resolve().parents[2]
 CONTRACTS = sorted((ROOT / "examples" / "contracts").glob("*.yaml"))
@@ -89,6 +92,19 @@ ARGUMENTS = json.dumps(
 )  # fmt: skip
 
 
+#: Seconds of processor time that one call may take, and whether that is looked at: a campaign does, a test does not.
+LONGEST_S = 1.0
+looking = False
+
+
+def timed(call: Callable[[], T]) -> T:
+    """What `call` answers; AssertionError where it took too long."""
+    started = time.thread_time()
+    answer = call()
+    assert not looking or time.thread_time() - started < LONGEST_S, "it took too long"
+    return answer
+
+
 @cache
 def everything() -> contracts.Compiled:
     """The contract of every type, compiled."""
@@ -103,7 +119,7 @@ def _text(data: bytes) -> str:
 def contract_text(data: bytes) -> None:
     """The text of a contract or a floor."""
     text = _text(data)
-    findings = contracts.lint(text, name="fuzz", today="2026-11-23")
+    findings = timed(lambda: contracts.lint(text, name="fuzz", today="2026-11-23"))
     assert findings == contracts.lint(text, name="fuzz", today="2026-11-23")
     for finding in findings:
         str(finding)
@@ -115,12 +131,13 @@ def contract_text(data: bytes) -> None:
         assert not any(finding.level == "error" for finding in findings)
         kept = contracts.to_canonical(contract)
         assert contracts.from_canonical(kept) == contract
-        contracts.try_all(contracts.compile(contract), examples)
+        compiled = timed(lambda: contracts.compile(contract))
+        contracts.try_all(compiled, examples)
     _floor_text(text)
 
 
 def _floor_text(text: str) -> None:
-    findings = contracts.lint_floor(text, name="fuzz")
+    findings = timed(lambda: contracts.lint_floor(text, name="fuzz"))
     try:
         floor = contracts.load_floor(text, name="fuzz")
     except ContractError:
@@ -129,7 +146,7 @@ def _floor_text(text: str) -> None:
     assert contracts.is_floor(text)
     assert contracts.floor_from_canonical(contracts.floor_to_canonical(floor)) == floor
     assert not any(finding.level == "error" for finding in contracts.check_floor(floor))
-    for finding in contracts.floor_findings(everything().contract, floor):
+    for finding in timed(lambda: contracts.floor_findings(everything().contract, floor)):
         str(finding)
 
 
@@ -142,7 +159,7 @@ def canonical_bytes(data: bytes) -> None:
     else:
         assert contracts.to_canonical(contract) == data
         try:
-            contracts.compile(contract)
+            timed(lambda: contracts.compile(contract))
         except ContractError:
             assert any(finding.level == "error" for finding in contracts.check(contract))
     try:
@@ -159,7 +176,7 @@ def arguments(data: bytes) -> None:
         authority="ACTIVE", now_us=NOON_US, request="absent", usage=lambda limit, key: 0, looked=looked
     )
     proposal = contracts.Proposal(tool="act", arguments=data)
-    judgment = everything().judge(proposal, situation)
+    judgment = timed(lambda: everything().judge(proposal, situation))
     assert judgment == everything().judge(proposal, situation)
     if judgment.arguments is not None:
         assert canonical.jcs(canonical.parse(judgment.arguments)) == judgment.arguments
@@ -198,7 +215,7 @@ def types(data: bytes) -> None:
     except InputError:
         return
     try:
-        read = kind.read(given)
+        read = timed(lambda: kind.read(given))
     except Mismatch:
         return
     assert (read is None) == (kind.cedar is None)
@@ -213,7 +230,7 @@ def expressions(data: bytes) -> None:
     declared = {one.name: (parse_type(one.type), one.optional) for one in everything().contract.tools[0].arguments}
     looked = {"paid": parse_type("money(2, 0..1000)")}
     try:
-        analyze(parse_when(text), declared, looked)
+        timed(lambda: analyze(parse_when(text), declared, looked))
     except Unsound as error:
         _told(error)
 

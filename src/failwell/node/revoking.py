@@ -179,16 +179,19 @@ class Commands:
         return Revoked(confirmed, "confirm" if declared.confirm else "answer", detail, words[:2000], elapsed_us)
 
     def _run(self, command: tuple[str, ...], deadline_s: float, env: dict[str, str], place: Path) -> _Ran:
+        try:
+            return self._run_open(command, deadline_s, env, place)
+        except (OSError, ValueError, subprocess.SubprocessError) as error:
+            return _Ran(None, "", f"could not be run: {type(error).__name__}")
+
+    def _run_open(self, command: tuple[str, ...], deadline_s: float, env: dict[str, str], place: Path) -> _Ran:
         inherited = {name: os.environ[name] for name in _INHERITED if name in os.environ}
         with tempfile.TemporaryFile() as out:
-            try:
-                # In our own session: a child in another one would be taken for a tool that outlived its supervisor.
-                process = subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL,
-                    env={**inherited, **env}, cwd=place, process_group=0,
-                )  # fmt: skip
-            except (OSError, ValueError) as error:
-                return _Ran(None, "", f"could not be run: {type(error).__name__}")
+            # In our own session: a child in another one would be taken for a tool that outlived its supervisor.
+            process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.DEVNULL,
+                env={**inherited, **env}, cwd=place, process_group=0,
+            )  # fmt: skip
             why = self._wait(process, deadline_s)
             out.seek(0)
             text = out.read(MAX_ANSWER_BYTES).decode("utf-8", "replace")

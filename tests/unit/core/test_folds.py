@@ -49,6 +49,8 @@ def told(entry: Entry[Any]) -> Any:
     if isinstance(body, kinds.Decision):
         uses = tuple((use.limit, use.used, use.at_most, use.reserved, getattr(use, "adds", 1)) for use in body.uses)
         return body.call, body.verdict, body.clauses, uses, body.authority, body.epoch
+    if isinstance(body, kinds.TicketOpened):
+        return body.ticket, body.tool, body.clauses, body.asked, body.expires_us
     if isinstance(body, kinds.Outcome):
         return body.decision, body.state
     if isinstance(body, kinds.EffectWitnessed):

@@ -239,6 +239,7 @@ class _Story:
         self.ended: dict[int, str] = {}
         self._calls: dict[tuple[int, str], int] = {}
         self._persons: dict[str, bytes] = {}
+        self._gone: set[str] = set()
         self._nonces: set[tuple[str, str]] = set()
         self._orders: dict[int, Json] = {}
         self._proposals: dict[int, str] = {}
@@ -283,10 +284,31 @@ class _Story:
         if body["order"] == "init":
             public = base64.b64decode(order["details"]["key"])
         signed = b"failwell/order/1\n" + body["text"].encode()
+        if body["person"] in self._gone:
+            self._say("I7", entry, f"is an order of {body['person']}, who had left")
         if public is None or not _verifies(public, base64.b64decode(body["signature"]), signed):
             self._say("I7", entry, f"is not signed by {body['person']}")
         if body["order"] == "agent.suspend":
             self._due.append((entry["seq"], entry["agent"], "order"))
+
+    def _person_left(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"person.leave"})
+        self._gone.add(body["person"])
+
+    def _contact_verified(self, entry: Json, body: Json) -> None:
+        cited = self._cited_order(entry, {"contact.verify"})
+        if cited is not None and (cited["person"] == body["person"]) != (body["how"] == "code"):
+            self._say("I7", entry, f"says that {body['person']} was reached by the word of {cited['person']}")
+
+    def _agent_assigned(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"agent.assign"})
+        if body["owner"] in self._gone:
+            self._say("I7", entry, f"assigns an agent to {body['owner']}, who had left")
+
+    def _floor_adopted(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"floor.sign", "floor.adopt"})
+        if body["signer"] == body["approver"]:
+            self._say("I7", entry, "was adopted by one person")
 
     def _cited_order(self, entry: Json, kinds: set[str]) -> Json | None:
         for _, seq, _ in entry["refs"]:

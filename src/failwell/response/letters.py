@@ -63,7 +63,11 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
 
 
 def bare_letter(incident: int, why: str) -> Letter:
-    """A page without an account: that something happened is told even when the story cannot be."""
+    """A page without an account: that something happened is told even when the story cannot be. 0: no incident's."""
+    if not incident:
+        lines = [f"An agent needs a person. What about it could not be told ({why[:200]}).",
+                 "You are asked to: look. Run: failwell agent list"]  # fmt: skip
+        return Letter("[Failwell] an agent needs a person", "\n".join(lines), 0)
     text = "\n".join(
         [
             f"Incident {incident} needs a person. Its account could not be made ({why[:200]}).",

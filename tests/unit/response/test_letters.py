@@ -7,7 +7,7 @@ import pytest
 
 from failwell.core import note
 from failwell.core.errors import InputError
-from failwell.response.letters import BEGIN, END, Letter, bare_letter, incident_letter
+from failwell.response.letters import BEGIN, END, Letter, bare_letter, contact_letter, incident_letter, notice_letter
 from tests.unit.gate.house import FATAL, ORIGIN, RULES, SECOND_US, SMALL, House, open_house
 from tests.unit.response.test_account import see, told
 
@@ -141,3 +141,25 @@ def test_without_an_account_the_owner_still_hears_which_case_and_what_is_asked()
     assert "incident 7" in letter.subject
     assert letter.checkpoint == 0
     assert len(letter.text) < 500
+
+
+def test_a_page_of_no_incident_that_cannot_be_told_names_none() -> None:
+    letter = bare_letter(0, "KeyError: 'x'")
+    assert "incident" not in letter.subject + letter.text
+
+
+def test_who_follows_reads_what_happened_and_what_is_asked_first() -> None:
+    """Attack: a reason with line ends, to push what is asked out of sight or to begin a checkpoint of its own."""
+    letter = notice_letter("refund-bot", f"anna, who owned it, has left: bye\n{BEGIN}\nforged", "cleo", b"")
+    first, second = letter.text.split("\n")[:2]
+    assert first.startswith("refund-bot has no owner: anna, who owned it, has left: bye")
+    assert second.startswith("You are asked to: find who answers for it. Run: failwell agent assign refund-bot")
+    assert letter.text.split("\n").count(BEGIN) == 1
+    assert letter.subject == "[Failwell] refund-bot needs an owner"
+
+
+def test_the_mail_with_the_code_says_what_to_do_with_it_and_that_it_is_of_no_use_to_others() -> None:
+    subject, text = contact_letter("anna", "failwell/ab", "k7m2p9qx")
+    assert "k7m2p9qx" not in subject
+    assert text.split("\n")[1].endswith("failwell person verify anna --code k7m2p9qx --as anna")
+    assert "If you are not that person, do nothing" in text

@@ -44,7 +44,7 @@ class Questions:
             "holds": lambda key: self._rows("hold"),
             "incidents": lambda key: self._rows("incident"),
             "pages": lambda key: self._rows("page"),
-            "tickets": self.tickets.list,
+            "tickets": self.tickets.listed,
             "ticket": self.tickets.state,
             "evidence": self.tickets.evidence,
             "contract": self._contract,

@@ -7,6 +7,7 @@ against the digest that they sign.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from failwell.core import kinds, rows
@@ -29,12 +30,14 @@ class TicketAnswers:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def list(self, key: Any) -> list[dict[str, Any]]:
+    async def listed(self, key: Any) -> list[dict[str, Any]]:
         """All tickets, oldest first, or with a key only those that can still be answered or used."""
-        stored = self._node.storage.live_rows("ticket") if key else self._node.storage.rows("ticket")
-        found = [(int(number), rows.decode_row("ticket", row)) for number, row in stored]
         now_us = await self._now_us()
-        return [self._told(number, row, now_us) for number, row in found]
+        return await asyncio.to_thread(self._list, now_us, only_live=bool(key))
+
+    def _list(self, now_us: int, *, only_live: bool) -> list[dict[str, Any]]:
+        stored = self._node.storage.live_rows("ticket") if only_live else self._node.storage.rows("ticket")
+        return [self._told(int(number), rows.decode_row("ticket", row), now_us) for number, row in stored]
 
     async def state(self, key: Any) -> dict[str, Any]:
         """How one ticket stands by now; nothing of what it is about."""
@@ -51,7 +54,9 @@ class TicketAnswers:
 
     async def evidence(self, key: Any) -> dict[str, Any]:
         """Everything that a person needs to answer a ticket."""
-        told = await self.state(key)
+        return await asyncio.to_thread(self._tell, await self.state(key))
+
+    def _tell(self, told: dict[str, Any]) -> dict[str, Any]:
         number: int = told["ticket"]
         entry = self._entry(number)
         if entry is None or not isinstance(entry.body, kinds.Decision2):

@@ -263,8 +263,8 @@ def test_a_contract_may_say_what_restricted_means() -> None:
 # ---- nothing fails open --------------------------------------------------------------------------------
 
 
-def overflowing() -> Policy:
-    """A policy that no adoption would let through: its product leaves 64 bits."""
+def overflowing(**beside: str) -> Policy:
+    """A policy that no adoption would let through: its product leaves 64 bits. `beside`: further clauses, before it."""
     schema = Schema.from_str(
         'entity Agent; entity Tool; action "call" appliesTo { principal: Agent, resource: Tool, '
         "context: { args: { n: Long } } };"
@@ -272,7 +272,10 @@ def overflowing() -> Policy:
     return Policy(
         agent="bot",
         tool="act",
-        expressions={"rule": parse_when("context.args.n * context.args.n > 5")},
+        expressions={
+            **{key: parse_when(when) for key, when in beside.items()},
+            "rule": parse_when("context.args.n * context.args.n > 5"),
+        },
         schema=schema,
         reads=Reads(frozenset({"n"}), frozenset(), frozenset(), Truth(True, True)),
     )
@@ -329,6 +332,16 @@ def test_of_many_clauses_those_that_hold_are_named_and_no_others() -> None:
     for n in range(11):
         expected = [(f"r{m}", "deny") for m in range(12) if m % 10 == n]
         assert decided(ready.judge(proposal(n=n), situation())) == expected
+
+
+@pytest.mark.requirement("R1.4")
+@pytest.mark.parametrize("before", ["true", "false", "context.args.n > 0", "context.args.n < 0"])
+def test_a_rule_that_errors_is_not_passed_over_for_those_that_stand_before_it(before: str) -> None:
+    """Attack: of clauses that are asked together the first decides, and the one that could not be evaluated is lost."""
+    policy = overflowing(first=before, second="context.args.n == 7")
+    with pytest.raises(EvaluationError):
+        policy.evaluate({"n": 2**62}, {})
+    assert policy.evaluate({"n": 1}, {}) == ({"first"} if before in ("true", "context.args.n > 0") else set())
 
 
 def test_clauses_too_deep_to_be_asked_together_are_asked_one_by_one() -> None:

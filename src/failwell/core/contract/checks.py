@@ -12,6 +12,7 @@ from datetime import date
 
 from failwell.core.contract import model
 from failwell.core.contract.finding import Finding
+from failwell.core.contract.nearest import meant
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.rule_checks import RuleChecks
 from failwell.core.contract.scope import (
@@ -24,7 +25,6 @@ from failwell.core.contract.scope import (
     Scope,
     Types,
     clause_weight,
-    meant,
 )
 from failwell.core.contract.tool_checks import ToolChecks
 from failwell.core.errors import ContractError

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from failwell.core.contract.examples import Example
 from failwell.core.contract.judgment import RESERVED
 from failwell.core.contract.model import Contract
+from failwell.core.contract.nearest import meant
 from failwell.core.contract.notes import Notes
-from failwell.core.contract.scope import meant
 
 #: How often an example can have had an action before it, and all examples together.
 MAX_TIMES = 1_000

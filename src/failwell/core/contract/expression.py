@@ -11,7 +11,7 @@ Types are left to Cedar's strict validation.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from cedarpy import PolicySet, pst
 
 from failwell.core.canonical import MAX_ARGUMENT_BYTES
 from failwell.core.contract.argument import Choice, Type
-from failwell.core.contract.nearest import nearest
+from failwell.core.contract.nearest import meant
 from failwell.core.errors import InputError
 
 #: What a clause may read besides the arguments, with every value that it can have.
@@ -194,7 +194,7 @@ class _Walk:
         if name not in CONTEXT_TYPES:
             raise Unsound(
                 f"context.{name} is not a fact",
-                hint=_meant(name, CONTEXT_TYPES, "context.") or "Use context.args.NAME.",
+                hint=meant(name, CONTEXT_TYPES, "context.") or "Use context.args.NAME.",
             )
         self.context.add(name)
         words = {"request": REQUEST_WORDS, "principal": REQUEST_WORDS, "baseline": BASELINE_WORDS}
@@ -206,7 +206,7 @@ class _Walk:
             listed = ", ".join(self._asked) or "none"
             raise Unsound(
                 f"the tool asks for no fact {name}",
-                hint=_meant(name, self._asked, "context.facts.") or f"Its facts are: {listed}.",
+                hint=meant(name, self._asked, "context.facts.") or f"Its facts are: {listed}.",
             )
         self.looked.add(name)
         return _domain(of, f"facts.{name}")
@@ -217,7 +217,7 @@ class _Walk:
             listed = ", ".join(self._declared) or "none"
             raise Unsound(
                 f"the tool has no argument {name}",
-                hint=_meant(name, self._declared, "context.args.") or f"Its arguments are: {listed}.",
+                hint=meant(name, self._declared, "context.args.") or f"Its arguments are: {listed}.",
             )
         of = declared[0]
         if of.cedar is None:
@@ -263,7 +263,7 @@ class _Walk:
             if isinstance(word, pst.StringLit) and word.value not in self._declared and word.value not in NOVEL_WORDS:
                 raise Unsound(
                     f'context.novel never holds "{word.value}"',
-                    hint=_meant(word.value, self._declared, "") or "It holds names of arguments.",
+                    hint=meant(word.value, self._declared, "") or "It holds names of arguments.",
                 )
 
     def _like(self, expr: pst.Like) -> Truth:
@@ -393,8 +393,3 @@ _BINARY: dict[str, Callable[[_Abstract, _Abstract], _Abstract]] = {
     "contains_all": lambda _left, _right: _EITHER,
     "contains_any": lambda _left, _right: _EITHER,
 }
-
-
-def _meant(name: str, known: Iterable[str], prefix: str) -> str:
-    close = nearest(name, known)
-    return f"Did you mean {prefix}{close}?" if close else ""

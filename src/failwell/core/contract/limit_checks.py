@@ -5,7 +5,8 @@ from __future__ import annotations
 from failwell.core.canonical import SAFE_INTEGER_LIMIT
 from failwell.core.contract.measure import concerns
 from failwell.core.contract.model import Limit, Tool
-from failwell.core.contract.scope import MAX_COUNT, Path, Scope, meant
+from failwell.core.contract.nearest import meant
+from failwell.core.contract.scope import MAX_COUNT, Path, Scope
 
 #: Kinds that bound how often for the same keys, so that their number is 1.
 _ONCE = frozenset({"cooldown", "once_per", "sequence"})

@@ -17,3 +17,9 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     """
     alike = [one for one in known if one[:1] == name[:1] or one[-2:] == name[-2:]][:_MOST_COMPARED]
     return next(iter(get_close_matches(name[:256], alike, 1, _CLOSE)), None)
+
+
+def meant(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """Return a question that offers the known name closest to `name`, after `prefix`; or nothing."""
+    close = nearest(name, known)
+    return f"Did you mean {prefix}{close}?" if close else ""

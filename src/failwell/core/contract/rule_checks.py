@@ -9,8 +9,9 @@ from failwell.core.contract.expression import Reads
 from failwell.core.contract.judgment import RESERVED, UNHEALTHY
 from failwell.core.contract.limit_checks import LimitChecks
 from failwell.core.contract.model import Clause, Limit, Rule
+from failwell.core.contract.nearest import meant
 from failwell.core.contract.policy import compile_policy
-from failwell.core.contract.scope import MAX_TEXT_LENGTH, Path, Scope, meant
+from failwell.core.contract.scope import MAX_TEXT_LENGTH, Path, Scope
 from failwell.core.contract.signal import (
     ENSURE,
     LONGEST_WINDOW_US,

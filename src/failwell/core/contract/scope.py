@@ -9,7 +9,6 @@ from collections.abc import Iterable
 from failwell.core.contract.argument import Type, parse_type
 from failwell.core.contract.measure import concerns
 from failwell.core.contract.model import Clause, Contract, Limit, Tool
-from failwell.core.contract.nearest import nearest
 from failwell.core.contract.notes import Notes
 from failwell.core.errors import InputError
 
@@ -90,9 +89,3 @@ def _looked(tool: Tool) -> dict[str, Type]:
         with contextlib.suppress(InputError):
             found[ask.name] = parse_type(ask.type)
     return found
-
-
-def meant(name: str, known: Iterable[str]) -> str:
-    """Return a question that offers the known name closest to `name`, or nothing."""
-    close = nearest(name, known)
-    return f"Did you mean {close}?" if close else ""

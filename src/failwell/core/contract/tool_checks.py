@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from failwell.core.contract import model
 from failwell.core.contract.argument import Mismatch, Type, parse_type
 from failwell.core.contract.looking import fact_name
-from failwell.core.contract.scope import NAME, PERSON, Path, Scope, Types, acts, is_told_to_a_person, meant
+from failwell.core.contract.nearest import meant
+from failwell.core.contract.scope import NAME, PERSON, Path, Scope, Types, acts, is_told_to_a_person
 from failwell.core.errors import InputError
 
 # ASCII alone: `payments.refund` with a Cyrillic letter must not look listed.

@@ -99,7 +99,7 @@ def _one_too_many(patch: pytest.MonkeyPatch) -> None:
 )  # fmt: skip
 def test_the_reference_would_notice(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     fault(monkeypatch)
-    for number in range(60):
+    for number in (8, 2, 6, *range(60)):  # where they show today, first
         world = lived("noticed", number, 60)
         wrong = world.judged().wrong
         world.house.close()

@@ -86,9 +86,10 @@ def show_ticket(
     Example:
       failwell ticket show 41
     """
+    number = _one(numbers)
     place = session.open_workspace(workspace)
     with session.reach_node(place) as wire:
-        told = _evidence(wire, _one(numbers))
+        told = _evidence(wire, number)
     return Answer(fields=_fields(told), show=lambda screen: _show(screen, told))
 
 

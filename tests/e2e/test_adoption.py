@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from failwell.cli.main import _main
 from failwell.client.answers import Denied
 from failwell.core import orders as o
 from failwell.core.instants import format_at
@@ -59,10 +60,37 @@ def row(house: House, name: str) -> dict[str, Any]:
     return found
 
 
-def test_what_an_observed_agent_asks_for_runs_until_the_date_and_not_after(house: House) -> None:
+def shown_as_not_governed(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:  # fmt: skip
+    """Every command that tells of an observed agent says that it is not governed, and obeys no name that it shows."""
+    crew = house.root / "crew"
+    crew.mkdir()
+    (crew / "agents.yaml").write_text("writer:\n  role: x\n")
+    (crew / "langgraph.json").write_text('{"graphs": {"pla\\u001b[2Jnner": "./a.py:g"}}')
+    monkeypatch.setenv("FAILWELL_WORKSPACE", str(house.workspace.path))
+    monkeypatch.setenv("FAILWELL_CONFIG", str(house.config))
+    for command, words in (
+        (("agent", "list"), ("NOT GOVERNED.", "OBSERVED, NOT GOVERNED, until")),
+        (("agent", "show", "old-bot"), ("OBSERVED, NOT GOVERNED, until",)),
+        (("agent", "inventory", str(crew)), ("NOT GOVERNED: observed", "seen, not registered", "pla\\x1b[2Jnner")),
+        (("ledger", "enforcement"), ("NOT GOVERNED, and no part of this proof",)),
+        (("doctor",), ("OBSERVED, NOT GOVERNED, until",)),
+    ):
+        _main(list(command))
+        told = " ".join(capsys.readouterr().out.split())
+        for each in words:
+            assert each in told, (command, told)
+
+
+def test_what_an_observed_agent_asks_for_runs_until_the_date_and_not_after(
+    house: House, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     node = house.node()
     register(house, "old-bot")
-    observe(house, "old-bot", 2.5)
+    observe(house, "old-bot", 600)
+    register(house, "late-bot")
+    observe(house, "late-bot", 3)
     caller = house.agent("old-bot")
     ran = caller.write("c1")
     assert (ran["verdict"]["verdict"], ran["verdict"]["governed"]) == ("DENY", False)
@@ -76,11 +104,12 @@ def test_what_an_observed_agent_asks_for_runs_until_the_date_and_not_after(house
             assert acting.verdict.may_start
             acting.result = "asked"
         assert run.decide("desk.ask", customer="c5").may_start
-    assert house.ask("status")["not_governed"] == ["old-bot"]
-    await_true(lambda: row(house, "old-bot")["authority"] == "REGISTERED")
-    refused = caller.write("c6")
+    assert house.ask("status")["not_governed"][-1:] == ["old-bot"]
+    shown_as_not_governed(house, monkeypatch, capsys)
+    await_true(lambda: row(house, "late-bot")["authority"] == "REGISTERED")
+    refused = house.agent("late-bot").write("c6")
     assert (refused["verdict"]["governed"], refused["result"]) == (True, None)
-    with house.gate() as gate, gate.run("old-bot") as run, pytest.raises(Denied):
+    with house.gate() as gate, gate.run("late-bot") as run, pytest.raises(Denied):
         run.call("desk.ask", customer="c7")
     house.end(node)
     house.hold_true()

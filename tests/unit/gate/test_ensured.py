@@ -12,7 +12,7 @@ from failwell.core.errors import Corrupt
 from failwell.core.records import Draft
 from failwell.gate.ensured import Owing, Seen, end_check, owed_besides
 from tests.unit.gate import house as houses
-from tests.unit.gate.house import AGENT, HOUR_US, SECOND_US, House
+from tests.unit.gate.house import AGENT, HOUR_US, OTHER, SECOND_US, House
 
 TOOLS = """
   - tool: payments.refund
@@ -184,3 +184,21 @@ def test_an_end_that_does_not_follow_is_never_stored(house: House, forged: dict[
     }  # fmt: skip
     with pytest.raises(Corrupt):
         house.write(Draft(body=kinds.Ensured(**fields), actor="node", agent=AGENT))
+
+
+def test_work_that_was_handed_over_owes_the_checks_of_who_handed_it_over_too(house: House) -> None:
+    """Attack: the checks of a contract are shaken off by letting another agent do the act."""
+    furnish(house)
+    house.register(OTHER)
+    house.adopt(houses.contract_text("", agent=OTHER))
+    house.adopt(houses.contract_text("delegates: [other-bot]\n", tools=TOOLS % "critical", version=2))
+    handed = house.run(OTHER, parent=house.run())
+    decision = house.ask(handed, order="o-7", customer="c-9", agent=OTHER).entry
+    house.settle(decision)
+    key = f"{decision}/refund-bot/booked"
+    found = next(each for each in owed(house) if each.key == key)
+    assert (found.agent, found.arguments) == (OTHER, {"order_id": "o-7", "amount": 500})
+    house.clock.skip(HOUR_US)
+    house.do(end_check(key, NOT_YET))
+    assert signals(house)[0][:2] == ("ensure(refund-bot/booked)", "critical")
+    assert (house.agent(OTHER).authority, house.agent().authority) == ("SUSPENDED", "ACTIVE")

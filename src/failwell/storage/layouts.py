@@ -98,7 +98,9 @@ _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
         "asked", "contact", "due_us", "left", "successor", "tries", "verified", "vouched_by"
     ),
     (2, "page"): _without("agent", "ticket"),
-    (2, "agent"): _without("groups", "detect_only", "observed_until_us", "orphaned", "keyed", "asked_us", "certificates"),
+    (2, "agent"): _without(
+        "asked_us", "certificates", "detect_only", "groups", "keyed", "observed_until_us", "orphaned"
+    ),
     (2, "run"): _without("principal_provenance", "principal_kind", "parent", "chain", "posture", "done"),
     (2, "action"): _first_action,
 }

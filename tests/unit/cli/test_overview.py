@@ -26,12 +26,11 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
     found = {" ".join(path) for path, _ in commands(typer.main.get_command(app))}
     assert found == {
         "demo", "init", "serve", "doctor", "run", "backtest", "config show", "config apply", "person add", "person key",
-        "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend", "agent certify", "agent revoke", "agent rekey",
-        "agent assign", "agent group", "agent release propose", "floor list",
-        "agent release approve", "contract lint", "contract schema", "contract explain", "contract diff", "contract test", "contract sign",
-        "contract adopt",
-        "incident list", "incident show",
-        "incident acknowledge",
+        "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
+        "agent certify", "agent revoke", "agent rekey", "agent assign", "agent group", "agent release propose", "floor list",
+        "agent release approve", "contract lint", "contract schema", "contract explain",
+        "contract diff", "contract test", "contract sign", "contract adopt",
+        "incident list", "incident show", "incident acknowledge",
         "ticket list", "ticket show", "ticket approve", "ticket deny",
         "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",

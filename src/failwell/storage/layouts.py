@@ -94,9 +94,7 @@ def _first_action(row: dict[str, Any]) -> dict[str, Any]:
 _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
     (1, "workspace"): _first_workspace,
     (2, "workspace"): _without("issuer", "mail"),
-    (2, "person"): _without(
-        "asked", "contact", "due_us", "left", "successor", "tries", "verified", "vouched_by"
-    ),
+    (2, "person"): _without("asked", "contact", "due_us", "left", "successor", "tries", "verified", "vouched_by"),
     (2, "page"): _without("agent", "ticket"),
     (2, "agent"): _without(
         "asked_us", "certificates", "detect_only", "groups", "keyed", "observed_until_us", "orphaned"

@@ -25,6 +25,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     root = tmp_path_factory.mktemp("cli")
     (root / "broken.yaml").write_text(BROKEN)
     (root / "sound.yaml").write_text(CONTRACT.format(name="refund-bot"))
+    (root / "floor.yaml").write_text("floor: f\nversion: 1\nscope: organisation\npurpose: Bounds.\nstoppable: true\n")
     (root / "binary.yaml").write_bytes(b"\xff\xfe\x00")
     (root / "wrong").write_text("not the passphrase\n")
     (root / "wrong").chmod(0o600)
@@ -60,6 +61,9 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         (("contract", "sign", "broken.yaml"), 1, "not adopted"),
         (("contract", "adopt", "sound.yaml"), 2, "failwell contract sign sound.yaml --as anna"),
         (("contract", "sign", "sound.yaml", "--as", "zoe"), 2, "zoe has no key"),
+        (("contract", "adopt", "floor.yaml"), 2, "failwell contract sign floor.yaml --as PERSON"),
+        (("person", "verify", "anna", "--code", "k7m2p9qx", "--vouch"), 2, "take one"),
+        (("person", "verify", "anna", "--vouch", "--as", "anna", "--yes"), 1, "another person vouches"),
         (("run", "--agent", "refund-bot", "--tool", "t", "--", "no-such-command"), 2, "no command 'no-such-command'"),
         (("run", "--agent", "refund-bot", "--tool", "t", "--", "true"), 2, "there is no key file"),
         (("incident", "show", "7"), 2, "failwell incident list"),

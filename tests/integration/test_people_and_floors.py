@@ -22,11 +22,11 @@ security = "none"
 
 FLOOR = """\
 floor: company
-version: {version}
-scope: {scope}
+version: 1
+scope: group:shop
 purpose: Nobody keeps a customer waiting.
 clauses:
-  - {{id: short, deny: "notices.*", when: context.args.seconds > {seconds}}}
+  - {id: short, deny: "notices.*", when: context.args.seconds > 50}
 """
 
 
@@ -85,27 +85,17 @@ def _reach(shell: Shell, mails: list[bytes]) -> None:
 
 
 def _bind(shell: Shell) -> None:
-    """A floor denies what the contract allows; what cannot stand on it is not adopted."""
+    """A floor of its group denies what the agent's contract allows, once two persons put it in force."""
     agent = AGENT.format(name="refund-bot")
     shell("agent", "register", agent, "--owner", "anna", "--group", "shop", "--as", "anna", "--yes")
     (shell.root / "refund-bot.yaml").write_text(CONTRACT.format(name="refund-bot"))
-    shell("contract", "sign", "refund-bot.yaml", "--as", "anna", "--yes")
-    shell("contract", "adopt", "refund-bot.yaml", "--as", "bert", "--yes")
-    shell(*send("refund-bot", "c-1"))
-    never = FLOOR.format(version=1, scope="group:shop", seconds=0).replace("> 0", ">= 0")
-    (shell.root / "floor.yaml").write_text(never)
-    assert shell("contract", "lint", "floor.yaml").first.endswith("company v1, for group:shop.")
-    shell("contract", "adopt", "floor.yaml", "--as", "bert", "--yes", code=2)
-    shell("contract", "sign", "floor.yaml", "--as", "anna", "--yes")
-    shell("contract", "adopt", "floor.yaml", "--as", "bert", "--yes")
-    denied = shell(*send("refund-bot", "c-2"), code=1)
+    (shell.root / "floor.yaml").write_text(FLOOR)
+    for file in ("refund-bot.yaml", "floor.yaml"):
+        shell("contract", "sign", file, "--as", "anna", "--yes")
+        shell("contract", "adopt", file, "--as", "bert", "--yes")
+    denied = shell(*send("refund-bot", "c-2", seconds=60), code=1)
     assert "company/short" in denied.out + denied.err
     assert shell.json("floor", "list")["floors"][0]["agents"] == ["refund-bot"]
-    assert shell.json("agent", "show", "refund-bot")["floors"] == [{"floor": "company", "version": 1}]
-    (shell.root / "floor.yaml").write_text(FLOOR.format(version=2, scope="group:shop", seconds=50))
-    shell("contract", "sign", "floor.yaml", "--as", "cleo", "--yes")
-    shell("contract", "adopt", "floor.yaml", "--as", "bert", "--yes")
-    shell(*send("refund-bot", "c-3"))
 
 
 def _leave(shell: Shell, mails: list[bytes]) -> None:
@@ -117,7 +107,6 @@ def _leave(shell: Shell, mails: list[bytes]) -> None:
     assert b"cleo@shop.example" in mails[1]
     gone = shell("agent", "suspend", "refund-bot", "--reason", "mine", "--as", "anna", code=1)
     assert "orders nothing any more" in gone.out + gone.err
-    assert shell.json("agent", "show", "refund-bot")["orphaned"]
     shell("agent", "assign", "refund-bot", "--owner", "cleo", "--as", "cleo", "--yes")
     text = CONTRACT.format(name="refund-bot").replace("version: 1", "version: 2").replace("owner: anna", "owner: cleo")
     (shell.root / "refund-bot.yaml").write_text(text)

@@ -255,7 +255,7 @@ def contract(rng: Random, agent: str, known: list[dict[str, Any]], **more: Any) 
     return {
         "agent": agent, "version": 1, "tools": listed, "clauses": clauses(rng, listed, 4),
         "limits": limits(rng, listed, 5),
-        "principals": rng.choice(([], [], [], [], [], ["customer"], ["customer:1", "clerk"])),
+        "principals": [] if rng.random() < 0.85 else rng.choice((["customer"], ["customer:1", "clerk"])),
         "until": None, "delegates": [], "irreversible": rng.choice(("escalate", "deny", "allow", "allow")),
         "halves": rng.random() < 0.7, **more,
     }  # fmt: skip

@@ -14,6 +14,7 @@ from failwell.core.records import Draft
 from failwell.gate import runs, tickets
 from failwell.gate.verdicts import Proposal
 from failwell.identity import persons
+from failwell.response import orders as response
 from tests.property import drawn
 from tests.property.chronicle import Chronicle, Known
 from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, MINUTE_US, OTHER, SECOND_US, House
@@ -185,9 +186,25 @@ class World:
         self.house.suspend("quan", self.rng.choice(self.agents))
 
     def release(self) -> None:
-        incident = self.house.agent().incident
-        if incident is not None and self.house.agent().authority == "SUSPENDED":
-            self.house.release(incident)
+        """Whoever is suspended comes back on probation."""
+        house = self.house
+        for agent in self.agents:
+            incident = house.agent(agent).incident
+            if incident is None or house.agent(agent).authority != "SUSPENDED":
+                continue
+            for action in house.state.incident[incident].waiting:
+                house.stop(action)
+            for number, page in list(house.state.page.items()):
+                if page.incident == incident:
+                    done = kinds.PageAttempted(
+                        page=number, attempt=1, accepted=True, detail="250", checkpoint=1, next_due_us=None
+                    )
+                    house.write(Draft(body=done, actor="node", agent=agent))
+            house.acknowledge("olga", incident)
+            proposal = house.propose("olga", incident, agent=agent)
+            details = orders.ReleaseApprove(incident=incident, agent=agent, proposal=proposal)
+            signed = house.sign("piet", "release.approve", details)
+            house.do(response.approve_release(signed, persons.verify_order))
 
     def ail(self) -> None:
         """A part fails, an action is asked for meanwhile, and the part works again."""
@@ -217,6 +234,6 @@ HAPPENS: list[tuple[Callable[[World], None], float]] = [
     (World.ask, 50), (World.ask_at_once, 4), (World.ask_in_vain, 3), (World.ask_with_a_ticket, 8),
     (World.deny_a_ticket, 1), (World.expire, 2), (World.settle, 22), (World.open_run, 3), (World.hand_over, 8),
     (World.close_run, 1), (lambda world: world.house.clock.skip(world.rng.choice(SKIPS)), 16), (World.reboot, 2),
-    (lambda world: world.house.reopen(), 4), (World.suspend, 0.3), (World.release, 4),
+    (lambda world: world.house.reopen(), 4), (World.suspend, 0.3), (World.release, 9),
     (lambda world: world.adopt(world.rng.choice(world.agents)), 1), (World.adopt_floor, 1), (World.ail, 1),
 ]  # fmt: skip

@@ -95,7 +95,7 @@ def test_a_sum_of_what_is_only_recorded_never_outgrows_an_entry() -> None:
     limit = "{id: all, sum: act.n, at_most: 5, per: 1h, then: record}"
     house = open_house(f"\nlimits:\n  - {limit}\n", tools=tools)
     run = house.run()
-    for number in range(3000):
+    for number in range(2100):
         proposal = house.proposal(run, tool="act", arguments=b'{"n": 9007199254740990}', call=f"c{number}")
         house.stage(house.gate.decide(proposal))
     house.book.commit()

@@ -41,10 +41,10 @@ def _never(was: Floor, new: Floor) -> Iterable[Change]:
 
 
 def _asked(was: Floor, new: Floor) -> Iterable[Change]:
-    for field, what in (("witnessed", "a witness"), ("stoppable", "a deadline")):
+    for field, what in (("witnessed", "witness"), ("stoppable", "deadline")):
         before, after = getattr(was, field), getattr(new, field)
         if before != after:
-            says = f"Every tool with an effect {'needs' if after else 'needs no'} {what}{'' if after else ' any more'}."
+            says = f"Every tool with an effect needs {f'a {what}' if after else f'no {what} any more'}."
             yield Change(means="tighter" if after else "looser", about=field, says=says)
     if was.custody != new.custody:
         everything = frozenset(get_args(Custody))

@@ -26,7 +26,9 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tests.faults", description=__doc__)
     parser.add_argument("--states", type=int, default=100_000, help="disks that a power cut may leave")
     parser.add_argument("--guard-states", type=int, default=10_000, help="memories of a guard that one may leave")
-    parser.add_argument("--kills", type=int, default=400, help="deaths on entering a system call; 400 are all there are")
+    parser.add_argument(
+        "--kills", type=int, default=400, help="deaths on entering a system call; 400 are all there are"
+    )
     parser.add_argument("--histories", type=int, default=1000, help="honest histories")
     parser.add_argument("--seed", type=int, default=20260101)
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)

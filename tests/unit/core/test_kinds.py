@@ -34,7 +34,13 @@ def golden(kind: tuple[str, int]) -> dict[str, Any]:
 
 
 def shape(kind: type[Any]) -> dict[str, Any]:
-    nested = {"Fact": kinds.Fact, "Decided": kinds.Decided, "Use": kinds.Use, "Use2": kinds.Use2, "Lookup": kinds.Lookup}
+    nested = {
+        "Fact": kinds.Fact,
+        "Decided": kinds.Decided,
+        "Use": kinds.Use,
+        "Use2": kinds.Use2,
+        "Lookup": kinds.Lookup,
+    }
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):
         text = str(field.type).replace("failwell.core.kinds.", "")

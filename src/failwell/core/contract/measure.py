@@ -37,11 +37,12 @@ def concerns(limit: Limit, tool: Tool) -> bool:
 class Bound:
     """A limit as it bounds one tool."""
 
-    __slots__ = ("adds", "decided", "gives", "limit", "subject")
+    __slots__ = ("adds", "apart", "decided", "gives", "limit", "subject")
 
     def __init__(self, limit: Limit, decided: Decided, tool: Tool) -> None:
         self.limit = limit
         self.decided = decided
+        self.apart = bool(limit.keys or limit.each)
         self.gives = measured_as(limit, tool.tool) == "gives"
         affects = tool.affects
         #: The argument whose values it adds up; None: actions are counted.
@@ -74,8 +75,8 @@ def measure(
     uses, spoke = [], []
     for each in bounds:
         limit = each.limit
-        key = each.key(facts, situation)
-        at_most = bound(limit, halved=halved)
+        key = each.key(facts, situation) if each.apart else ()
+        at_most = bound(limit, halved=True) if halved else limit.at_most
         used = 0 if each.gives else situation.usage(limit, key)
         adds = 1 if each.adds is None else facts[each.adds].value
         if type(adds) is not int or adds < 0:  # lint lets no such contract through

@@ -70,8 +70,8 @@ requirements: dev
 campaign: dev
 	@$(BIN)/python -m tests.claims campaign --only "$(ONLY)" $(if $(JSON),--json)
 ifeq ($(strip $(ONLY)),)
-	@$(BIN)/python -m tests.property.cedar_whole --pairs 100000 $(if $(SEED),--seed "$(SEED)")
-	@$(BIN)/python -m tests.property.lives --worlds 500 $(if $(SEED),--seed "$(SEED)")
+	@$(BIN)/python -m tests.property.cedar_whole --pairs 100000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
+	@$(BIN)/python -m tests.property.lives --worlds 500 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
 	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed "$(SEED)") || test $$? = 2  # 2: no atheris for this machine
 endif

@@ -170,7 +170,7 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
     agent = str(entry.agent)
     governed = getattr(body, "governed", True)
     # A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
-    strange = any(clause.id in NO_TOOL for clause in body.clauses)
+    strange = bool(body.clauses) and any(clause.id in NO_TOOL for clause in body.clauses)
     state.decided = (entry.seq, "" if strange else body.tool)
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open") if governed else "open"
     limit_us = state.limit_us(at_us)
@@ -200,9 +200,13 @@ def _held(agent: str, body: kinds.Decision, *, may_run: bool) -> tuple[rows.Held
     if not isinstance(body, kinds.Decision2):
         return tuple(rows.Held(agent, use.limit, use.key, 1, "count") for use in body.uses if use.reserved)
     return tuple(
-        rows.Held(use.agent, use.limit if use.agent == agent else own_limit(use, agent), use.key, use.adds, use.measure)
-        for use in body.uses
-        if use.reserved or (may_run and use.measure == "gives")
+        [
+            rows.Held(
+                use.agent, use.limit if use.agent == agent else own_limit(use, agent), use.key, use.adds, use.measure
+            )
+            for use in body.uses
+            if use.reserved or (may_run and use.measure == "gives")
+        ]
     )
 
 

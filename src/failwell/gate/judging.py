@@ -98,18 +98,20 @@ class Ruling:
     def uses(self, turn: Turn) -> tuple[kinds.Use2, ...]:
         """How far every limit of every contract is used, as it stands in the decision; new key values are minted."""
         return tuple(
-            kinds.Use2(
-                limit=link.prefix + use.limit.id,
-                key=turn.token("limit", _key_text(use.limit.id, use.key)) if use.key else None,
-                used=use.used,
-                at_most=use.at_most,
-                reserved=use.taken(self.verdict),
-                agent=link.agent,
-                measure="gives" if use.gives else use.limit.kind,
-                adds=use.adds,
-            )
-            for link in reversed(self._links)
-            for use in link.judgment.uses
+            [
+                kinds.Use2(
+                    limit=link.prefix + use.limit.id,
+                    key=turn.token("limit", _key_text(use.limit.id, use.key)) if use.key else None,
+                    used=use.used,
+                    at_most=use.at_most,
+                    reserved=use.taken(self.verdict),
+                    agent=link.agent,
+                    measure="gives" if use.gives else use.limit.kind,
+                    adds=use.adds,
+                )
+                for link in reversed(self._links)
+                for use in link.judgment.uses
+            ]
         )
 
 
@@ -137,13 +139,13 @@ class Judges:
                 because = f"{row.name} handed this work over and has no contract."
                 links.append(_Link(agent, prefix, Ruling.denied(agent, "contract.absent", because).judgment))
                 continue
-            if (taken_back := _taken_back(turn, agent, run)) is not None:
+            if prefix and (taken_back := _taken_back(turn, agent, run)) is not None:
                 links.append(_Link(agent, prefix, Ruling.denied(agent, "delegation", taken_back).judgment))
                 continue
             compiled = self._compile(turn, agent, row.contract)
             situation = self._situation(turn, agent, row, run, proposal.run, prefix, passed, answers, novel)
             links.append(_Link(agent, prefix, compiled.judge(proposed, situation)))
-        return Ruling(tuple(links), tuple(_lookups(links, answers or {})))
+        return Ruling(tuple(links), tuple(_lookups(links, answers)) if answers else ())
 
     def _compile(self, turn: Turn, agent: str, digest: str) -> contracts.Compiled:
         floors = turn.state.floors_of(agent)

@@ -160,8 +160,7 @@ class Gate:
         try:
             redeemed = NO_TICKET if proposal.ticket is None else redeem(turn, proposal.ticket, proposal, run)
             # Attack: answers to the questions of a contract that was replaced while its sources were asked.
-            askers = " ".join(str(state.agent[name].contract) for name in (*run.chain, proposal.agent))
-            answers = None if asked is None or asked.contract != askers else asked.answers
+            answers = None if asked is None or asked.contract != _askers(state, proposal, run) else asked.answers
             ruling = self._judges.rule(turn, proposal, run, redeemed.passed, answers)
             if redeemed.passed and ruling.verdict == "ESCALATE":
                 # Something else waits for a person by now: who is asked next is asked about all of it, or an answer to
@@ -176,7 +175,7 @@ class Gate:
         except Exception as error:  # noqa: BLE001  INVARIANT (I4): what cannot be evaluated is denied, on record
             return self._refuse(turn, proposal, "evaluation.error", f"{type(error).__name__} while judging")
         if ruling.questions:
-            unanswered = Unanswered(questions=ruling.questions, contract=askers)
+            unanswered = Unanswered(questions=ruling.questions, contract=_askers(state, proposal, run))
             return Plan((), lambda _: unanswered)
         return self._record(turn, proposal, ruling.with_clause(redeemed.refused), redeemed)
 
@@ -196,18 +195,22 @@ class Gate:
         number = proposal.run if run is not None else None
         renewed, posture = self._postures.in_force(turn, proposal.agent, number)
         # What one governed agent hands over is governed, whoever works on it: a delegation only narrows.
-        chain = () if run is None else tuple((name, state.agent[name].epoch) for name in run.chain)
-        bound = (state.agent[name] for name, _ in chain)
+        handed = () if run is None else run.chain
         governed = (
-            agent is None or any(row.authority != "OBSERVED" for row in (agent, *bound)) or ruling.has(*ALWAYS_REFUSED)
+            agent is None
+            or agent.authority != "OBSERVED"
+            or any(state.agent[name].authority != "OBSERVED" for name in handed)
+            or ruling.has(*ALWAYS_REFUSED)
         )
+        # The epochs of now, not of when the answer leaves: a stop in between voids the leave.
+        chain = tuple([(name, state.agent[name].epoch) for name in handed]) if handed else ()
         ticket = proposal.ticket if ruling.verdict == "ALLOW" and redeemed.passed else None
         body, secret = _decision(
             turn, proposal, run, ruling, posture, ticket=ticket, governed=governed, evaluator=self.evaluator
         )  # fmt: skip
         draft = Draft(
             body=body, actor="gate", agent=proposal.agent, run=number,
-            refs=tuple(seq for seq in (posture, ticket) if seq is not None), secret=secret,
+            refs=() if posture is None else (posture,) if ticket is None else (posture, ticket), secret=secret,
         )  # fmt: skip
         asks = asking.opens_ticket(state, proposal.agent, ruling.verdict, governed=governed)
         irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
@@ -220,7 +223,8 @@ class Gate:
                 entry=seq, verdict=ruling.verdict, clauses=tuple(c.id for c in ruling.clauses),
                 because=ruling.because, hint=ruling.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
                 state=_state(ruling.verdict, governed=governed), irreversible=irreversible, governed=governed,
-                ticket=str(seq) if asks else None, chain=chain,
+                ticket=str(seq) if asks else None,
+                chain=chain,
             )  # fmt: skip
 
         return Plan((*renewed, draft), answer)
@@ -244,6 +248,11 @@ def _barred(
     if agent.contract is None:
         return "contract.absent", "No contract is adopted for this agent."
     return None
+
+
+def _askers(state: State, proposal: Proposal, run: rows.Run) -> str:
+    """The contracts that ask for facts of an action: of everybody who handed it over, and of who works."""
+    return " ".join(str(state.agent[name].contract) for name in (*run.chain, proposal.agent))
 
 
 def _unanswerable(questions: tuple[Question, ...], why: str) -> dict[str, Looked]:

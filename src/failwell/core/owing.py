@@ -1,8 +1,8 @@
 """What an act owes to a look at the world: `ensure` checks from the decision that allowed it to how each ended (D23).
 
 Owed under the contracts that the action was decided under, its own and those of the agents that handed it over, from
-the outcome that says it was done. Part of `core.folds`, which enters these with all others: a check that is not owed, or
-ended before its time, does not fold.
+the outcome that says it was done. Part of `core.folds`, which enters these with all others: a check that is not owed,
+or ended before its time, does not fold.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def owe(state: Projections, row: rows.Action, body: kinds.Outcome, at_us: int) -
     for owed in row.owes:
         for ensure in ensures_of(state, owed.contract, row.tool):
             check = rows.Check(
-                agent=row.agent, decision=body.decision, name=owed.prefix + ensure.name, contract=owed.contract, tool=row.tool,
-                severity=ensure.severity, since_us=at_us, due_us=at_us + ensure.within_us, state="owed",
+                agent=row.agent, decision=body.decision, name=owed.prefix + ensure.name, contract=owed.contract,
+                tool=row.tool, severity=ensure.severity, since_us=at_us, due_us=at_us + ensure.within_us, state="owed",
             )  # fmt: skip
             state.put("check", check_key(body.decision, check.name), check)
 

@@ -170,7 +170,7 @@ class Held(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
 
 
 class Owed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """A contract (by digest) whose `ensure` checks an action owes once it is done; `prefix` stands before their names."""
+    """A contract (by digest) whose `ensure` checks an action owes once done; `prefix` stands before their names."""
 
     prefix: str
     contract: str

@@ -28,7 +28,7 @@ def revoke_key(signed: SignedOrder, verify: VerifyOrder, *, source: str) -> Job[
 
 
 def rekey(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
-    """An operator gives an agent a new key, in the place of the one it has, if any. Answers the order's entry number."""
+    """An operator gives an agent a new key, in the place of any that it has. Answers the order's entry number."""
 
     def job(turn: Turn) -> Plan[int]:
         agent = _agent(turn, signed)

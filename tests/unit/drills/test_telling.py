@@ -27,7 +27,8 @@ def whole() -> Told:
     }  # fmt: skip
     account = Account(
         incident=1, title="refund-bot: denied(x)", kind="real", severity="major", state="OPEN", agent=story.AGENT,
-        name=story.AGENT_NAME, owner=story.OWNER, authority="SUSPENDED", onset=(70, 164), times=times,
+        name=story.AGENT_NAME, owner=story.OWNER, authority="SUSPENDED", governed=True, access=None,
+        onset=(70, 164), times=times,
         bound={"stated_ms": 50, "measured_ms": 12.5, "proven_by": "no child left to wait for"},
         stops=(
             Stop(

@@ -1,4 +1,4 @@
-"""What orders about people and floors may lead to: reached by whom, owned by whom, gone, and bound by what (I7).
+"""What orders of people may lead to: who may give them, reached by whom, owned by whom, gone, bound by what (I7).
 
 The state that an entry met says whether it could be: an owner who was never reached, a person who vouches for
 themselves, a leaver whose key still orders, or a floor that one person put in force alone.
@@ -20,13 +20,14 @@ from failwell.core.state import State
 
 #: The role that a power takes, where it takes one of everybody who uses it.
 ROLES = {
-    "agent.assign": "operator", "agent.group": "operator", "agent.register": "operator", "floor.adopt": "approver",
-    "person.leave": "operator",
+    "agent.assign": "operator", "agent.group": "operator", "agent.register": "operator", "config.apply": "operator",
+    "contract.adopt": "approver", "floor.adopt": "approver", "host.register": "operator", "ledger.continue": "operator",
+    "ledger.rotate": "operator", "person.enrol": "operator", "person.leave": "operator", "release.approve": "approver",
 }  # fmt: skip
 
 
 def fault(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], state: State) -> str | None:
-    """What an entry about people or floors says that its orders or the state before it do not bear out."""
+    """What an entry that people ordered says that its orders or the state before it do not bear out."""
     for order in given:
         role, row = ROLES.get(order.order), state.person.get(order.person)
         if role is not None and (row is None or role not in row.roles):
@@ -44,7 +45,47 @@ def fault(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], stat
         about = state.agent_named(details.agent), getattr(details, "group", None)
         same = about == (entry.agent, getattr(body, "group", None))
         return None if same else "it is about another agent or group than the order"
+    return _between(entry, body, given, state)
+
+
+def _between(entry: Entry[Any], body: Any, given: Sequence[orders.Order[Any]], state: State) -> str | None:
+    """Two people's doing, or two names of one."""
+    if isinstance(body, kinds.PersonEnrolled):
+        # Attack: one person's key under a second name, to be the second person with it.
+        other = next((name for name, row in state.person.items() if row.key == body.key), None)
+        return None if other is None else f"its key is that of {other}"
+    if isinstance(body, kinds.ContractAdopted):
+        return _contract(entry, body, given, state)
+    if isinstance(body, kinds.ReleaseApproved):
+        return _released(body, given[0], state)
     return _floor(body, given, state) if isinstance(body, kinds.FloorAdopted) else None
+
+
+def _contract(
+    entry: Entry[Any], body: kinds.ContractAdopted, given: Sequence[orders.Order[Any]], state: State
+) -> str | None:  # fmt: skip
+    """Attack: two people who may sign, though neither owns the agent; a contract for another agent than it says."""
+    row, (signer, approver) = state.agent.get(str(entry.agent)), (order.person for order in given)
+    if row is None or row.owner != signer:
+        return f"{signer}, who signed it, does not own the agent"
+    if (body.owner, body.approver) != (signer, approver):
+        return "it names another owner or approver than those who signed"
+    try:
+        contract = contracts.from_canonical(body.document.encode())
+    except FailwellError:
+        return None  # of an earlier release: nothing is judged by it any more
+    about = state.agent_named(contract.agent), contract.owner
+    return None if about == (entry.agent, signer) else "its text names another owner or agent"
+
+
+def _released(body: kinds.ReleaseApproved, order: orders.Order[Any], state: State) -> str | None:
+    case, approver = state.incident.get(body.incident), state.person.get(order.person)
+    proposer = None if case is None or case.proposed_by is None else state.person.get(case.proposed_by)
+    if case is None or approver is None or proposer is None:
+        return "nobody proposed it"
+    if proposer.key == approver.key:
+        return "one key signs for both persons"
+    return f"{order.person} suspended the agent" if f"person:{order.person}" in case.stopped_by else None
 
 
 def _registered(body: kinds.AgentRegistered, details: Any, state: State) -> str | None:

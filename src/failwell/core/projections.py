@@ -192,12 +192,16 @@ class Projections:
         return window.used(now_us, per_us) if limit.sums is None else min(window.total(now_us, per_us), MOST_USED)
 
     def floors_of(self, agent: str) -> tuple[contracts.Floor, ...]:
-        """The floors that bind `agent`: its organisation's and those of its groups, by name; each parsed once."""
+        """The floors that bind `agent`, by name; each parsed once. ContractError for one that cannot be read."""
+        return tuple(self._floor(row) for _, row in self.floor_rows_of(agent))
+
+    def floor_rows_of(self, agent: str) -> tuple[tuple[str, rows.FloorRow], ...]:
+        """(name, row) of the floors that bind `agent`, its organisation's and those of its groups; none is read."""
         row = self.agent.get(agent)
         if not self.floor or row is None:
             return ()
         scopes = {"organisation", *(f"group:{group}" for group in row.groups)}
-        return tuple(self._floor(floor) for _, floor in sorted(self.floor.items()) if floor.scope in scopes)
+        return tuple((name, floor) for name, floor in sorted(self.floor.items()) if floor.scope in scopes)
 
     def remember_posture(self, seq: int, body: Any) -> None:
         """Keep a posture's body at hand; the oldest goes, the store has it."""

@@ -7,6 +7,7 @@ narrow what may be done: whatever the last one in the chain is allowed, each bef
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import reduce
 from typing import Any, Literal, NamedTuple, cast
 
 import msgspec
@@ -14,6 +15,9 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core import kinds, rows
 from failwell.core.contract import Decided, Judgment, Looked, Question, Situation
+from failwell.core.contract.model import Severity
+from failwell.core.machines import worse
+from failwell.gate.fitting import TOO_MUCH
 from failwell.ledger.jobs import Turn
 from failwell.ports.novelty import Novel, Novelty
 
@@ -61,13 +65,18 @@ class Ruling:
         )
 
     @classmethod
-    def denied(cls, agent: str, clause: str, because: str) -> Ruling:
+    def denied(cls, agent: str, clause: str, because: str, severity: Severity = "minor") -> Ruling:
         """A denial that no contract had to be asked for."""
         judgment = Judgment(
-            verdict="DENY", clauses=(Decided(id=clause, then="deny", severity="minor", because=because),), facts={},
+            verdict="DENY", clauses=(Decided(id=clause, then="deny", severity=severity, because=because),), facts={},
             arguments=None, affects={}, uses=(), hint=None, errors=(),
         )  # fmt: skip
         return cls((_Link(agent, "", judgment),))
+
+    def too_much(self) -> Ruling:
+        """The denial that stands for what no entry has room for; as grave as the gravest of what spoke."""
+        gravest = reduce(worse, (clause.severity for clause in self.clauses), "minor")
+        return Ruling.denied(self._links[-1].agent, "evaluation.error", TOO_MUCH, cast("Severity", gravest))
 
     def with_clause(self, clause: Decided | None) -> Ruling:
         """The same with one more clause that spoke."""

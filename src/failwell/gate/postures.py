@@ -6,7 +6,6 @@ from hashlib import sha256
 
 import msgspec
 
-from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Turn
@@ -68,5 +67,6 @@ def wanted_posture(turn: Turn, agent: str, evaluator: str, declared: kinds.Postu
 
 def floors_digest(turn: Turn, agent: str) -> str | None:
     """SHA-256 over the digests of the floors that bind `agent`, by name; None where there are none."""
-    floors = turn.state.floors_of(agent)
-    return sha256("".join(map(contracts.floor_digest, floors)).encode()).hexdigest() if floors else None
+    # From the rows: a denial because a floor cannot be read has to be written down too.
+    floors = turn.state.floor_rows_of(agent)
+    return sha256("".join(row.digest for _, row in floors).encode()).hexdigest() if floors else None

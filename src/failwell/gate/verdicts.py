@@ -16,10 +16,11 @@ import msgspec
 from failwell.core import asking, kinds, rows
 from failwell.core.adoption import ALWAYS_REFUSED
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
-from failwell.core.errors import FailwellError, Refused
+from failwell.core.errors import ContractError, FailwellError, Refused
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
 from failwell.gate.adoption import observation_over
+from failwell.gate.fitting import cut_reason, fits, short_tool
 from failwell.gate.judging import Judges, Ruling
 from failwell.gate.novelty import NoBaseline
 from failwell.gate.postures import Postures
@@ -29,12 +30,8 @@ from failwell.ledger.vault import commitment
 from failwell.ports.novelty import Novelty
 
 _SALT_BYTES = 16
-#: A text beyond this would not fit the entry's blob sensibly; it is cut and its digest kept.
-MAX_REASON_BYTES = 16_384
 #: How much of arguments that were not read (no contract, not JSON) is kept as evidence; the digest covers all of it.
 MAX_UNREAD_BYTES = 65_536
-#: A tool's name stands in the entry; contracts know none that is longer than 128 characters.
-MAX_TOOL_NAME = 200
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,7 +116,7 @@ class Gate:
         """
 
         # Attack: a name that no entry has room for, so that the denial is not recorded and the whole batch is lost.
-        named = msgspec.structs.replace(proposal, tool=_short(proposal.tool))
+        named = msgspec.structs.replace(proposal, tool=short_tool(proposal.tool))
 
         def job(turn: Turn) -> Plan[Verdict | Unanswered]:
             return self._earlier(turn, named) or self._judge(turn, named, asked)
@@ -208,6 +205,9 @@ class Gate:
         body, secret = _decision(
             turn, proposal, run, ruling, posture, ticket=ticket, governed=governed, evaluator=self.evaluator
         )  # fmt: skip
+        if not fits(body, turn.minted):
+            turn.minted.clear()
+            return self._record(turn, proposal, ruling.too_much(), NO_TICKET)
         draft = Draft(
             body=body, actor="gate", agent=proposal.agent, run=number,
             refs=() if posture is None else (posture,) if ticket is None else (posture, ticket), secret=secret,
@@ -277,23 +277,15 @@ def _told_of_ticket(turn: Turn, verdict: Verdict) -> Verdict:
 
 def _irreversible(state: State, agent: str, tool: str) -> bool:
     """Whether this tool's effect cannot be undone, by the contract in force; a tool that it does not name counts so."""
-    contract = state.contract_of(agent)
+    try:
+        contract = state.contract_of(agent)
+    except ContractError:  # it denies, and of an OBSERVED agent the action starts all the same
+        return True
     if contract is not None:
         for item in contract.tools:
             if item.tool == tool:
                 return item.effect == "irreversible"
     return True
-
-
-def _short(tool: str) -> str:
-    # Attack: a lone surrogate, which no entry can hold either. No contract lists a name with a backslash.
-    tool = tool.encode("utf-8", "backslashreplace").decode()
-    return tool if len(tool) <= MAX_TOOL_NAME else f"{tool[:MAX_TOOL_NAME]}... ({len(tool)} characters)"
-
-
-def cut_reason(reason: str) -> bytes:
-    """A reason as it lies in the blob: whole characters, so that its commitment can be verified from there."""
-    return reason.encode("utf-8", "replace")[:MAX_REASON_BYTES].decode("utf-8", "ignore").encode()
 
 
 def _same_arguments(turn: Turn, seq: int, arguments: bytes) -> bool:
@@ -356,7 +348,7 @@ def _decision(
         ticket=ticket,
         principal_provenance="absent" if run is None else run.principal_provenance,
         lookups=ruling.lookups,
-        floors=tuple(f"{floor.floor}@{floor.version}" for floor in turn.state.floors_of(proposal.agent)),
+        floors=tuple(f"{name}@{row.version}" for name, row in turn.state.floor_rows_of(proposal.agent)),
     )
     return body, secret
 

@@ -14,7 +14,8 @@ from failwell.core import kinds
 from failwell.core.errors import Refused
 from failwell.core.records import Draft
 from failwell.gate import outcomes, runs
-from failwell.gate.verdicts import MAX_REASON_BYTES, MAX_TOOL_NAME, Proposal, Verdict, check_call_id
+from failwell.gate.fitting import MAX_REASON_BYTES, MAX_TOOL_NAME
+from failwell.gate.verdicts import Proposal, Verdict, check_call_id
 from failwell.ledger.vault import commitment
 from tests.unit.gate.house import (
     AGENT,

@@ -34,11 +34,10 @@ def rekey(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         agent = _agent(turn, signed)
         order, draft = admit(turn, signed, verify, wanted="agent.rekey", agent=agent, source="node")
         need_role(turn, order.person, "operator", "giving an agent a new key")
-        key = order.details.key
-        rows = turn.state.agent.values()
         # Attack: the key that was revoked is put back, with whoever stole it.
-        if key in {_newest(turn, agent), *(row.key for row in rows), *_others(turn)}:
+        if order.details.key == _newest(turn, agent):
             raise Refused("this key is or was in use: a new one is needed", hint="failwell agent rekey makes one.")
+        need_unused(turn, order.details.key)
         return Plan((draft,), lambda entries: entries[0].seq)
 
     return job
@@ -59,10 +58,16 @@ def _newest(turn: Turn, agent: str) -> str | None:
     return entry.body.key if entry is not None and isinstance(entry.body, kinds.AgentKey) else None
 
 
-def _others(turn: Turn) -> set[str]:
-    """Keys of persons and hosts, and of certificates."""
+def need_unused(turn: Turn, key: str) -> None:
+    """Raises Refused for a key that proves somebody already: a person, a host, an agent, by itself or a certificate.
+
+    Attack: an agent's own key as that of a host that says on whose behalf it works, or of a person who approves.
+    """
     state = turn.state
-    return {
+    taken = {
         *(person.key for person in state.person.values()), *(host.key for host in state.host.values()),
+        *(row.key for row in state.agent.values()),
         *(held.key for row in state.agent.values() for held in row.certificates),
     }  # fmt: skip
+    if key in taken:
+        raise Refused("this key is or was in use: a new one is needed", hint="Each key proves one.")

@@ -7,7 +7,7 @@ found the next morning that nothing can judge any more.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import lru_cache
 
 from failwell.core import contract as contracts
@@ -21,6 +21,8 @@ from failwell.ledger.orders import VerifyOrder, admit, need_role
 
 #: So many agents that a floor does not fit are named; more are counted.
 NAMED = 8
+#: Raises Refused for a name that could be taken for one of those that there are (`identity.names`).
+CheckDistinct = Callable[[str, Iterable[str]], None]
 
 
 @lru_cache(maxsize=2048)
@@ -65,7 +67,20 @@ def warm(document: str, bound: Iterable[tuple[str, str]]) -> None:
         faults(text, (document,))
 
 
-def adopt_floor(signed: SignedOrder, adopted: SignedOrder, document: bytes, verify: VerifyOrder) -> Job[int]:
+def need_group(state: State, group: str, check_distinct: CheckDistinct) -> None:
+    """Raises Refused for a group that is new and looks like one that there is.
+
+    Attack: an agent registered into `payrnents`, which no floor speaks of; a floor for it, which binds nobody.
+    """
+    known = {each for row in state.agent.values() for each in row.groups}
+    known |= {row.scope.removeprefix("group:") for row in state.floor.values() if row.scope.startswith("group:")}
+    if group not in known:
+        check_distinct(group, known)
+
+
+def adopt_floor(
+    signed: SignedOrder, adopted: SignedOrder, document: bytes, verify: VerifyOrder, check_distinct: CheckDistinct
+) -> Job[int]:  # fmt: skip
     """Two persons put a floor in force: an operator or owner, and an approver. `document` is its canonical text.
 
     A later version may also loosen: that is what two persons are for. Refused where an agent's contract in force could
@@ -87,6 +102,7 @@ def adopt_floor(signed: SignedOrder, adopted: SignedOrder, document: bytes, veri
         if given != (first.details.floor, first.details.version, first.details.digest):
             raise Refused("the signatures are over another floor than the one given", hint="Sign this file again.")
         _follows(turn, floor)
+        _apart(turn, floor, check_distinct)
         _sound(floor)
         unfit = [(name, wrong[0]) for name, bound in affected(state, floor.scope) if (wrong := faults(bound, (text,)))]
         if unfit:
@@ -120,6 +136,15 @@ def _follows(turn: Turn, floor: contracts.Floor) -> None:
         )
 
 
+def _apart(turn: Turn, floor: contracts.Floor, check_distinct: CheckDistinct) -> None:
+    # Attack: `planner/big` is a clause of the floor planner, or of the agent planner that handed the work over: its
+    # reviewers answer for a floor that is not theirs, and one approval for both.
+    if turn.state.agent_named(floor.floor) is not None:
+        raise Refused(f"an agent is named {floor.floor}: of its rules nobody could tell whose they are")
+    if floor.scope != "organisation":
+        need_group(turn.state, floor.scope.removeprefix("group:"), check_distinct)
+
+
 def _sound(floor: contracts.Floor) -> None:
     for finding in contracts.check_floor(floor):
         if finding.level == "error":
@@ -147,7 +172,7 @@ def check_contract(state: State, agent: str, contract: contracts.Contract) -> No
         )
 
 
-def join_group(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
+def join_group(signed: SignedOrder, verify: VerifyOrder, check_distinct: CheckDistinct) -> Job[int]:
     """An operator puts an agent into a group, whose floors bind it from then on. Nobody takes it out again."""
 
     def job(turn: Turn) -> Plan[int]:
@@ -160,6 +185,7 @@ def join_group(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         row, group = turn.state.agent[agent], order.details.group
         if group in row.groups:
             raise Refused(f"{row.name} is in {group} already", code="repeated")
+        need_group(turn.state, group, check_distinct)
         groups = tuple(sorted({*row.groups, group}))
         if row.contract is not None and f"group:{group}" in {floor.scope for floor in turn.state.floor.values()}:
             wrong = faults(turn.state.contract[row.contract].document, floors_in(turn.state, groups))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from failwell.core import contract as contracts
@@ -12,7 +12,8 @@ from failwell.core.machines import AUTHORITY, step
 from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
 from failwell.core.people import returns
 from failwell.core.records import Draft
-from failwell.gate.floors import check_contract
+from failwell.gate.credentials import need_unused
+from failwell.gate.floors import CheckDistinct, check_contract, need_group
 from failwell.gate.people import need_owner
 from failwell.gate.postures import floors_digest
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -49,6 +50,7 @@ def enrol_person(
             raise Refused(f"{details.person} is enrolled already")
         if any(row.key == details.key for row in turn.state.person.values()):
             raise Refused("this key is enrolled under another name: one person, one key")
+        need_unused(turn, details.key)
         _known_roles(details.roles)
         check_enrolment(turn.state.origin, details)
         if details.contact != (None if contact is None else commitment(contact.salt, contact.email.encode())):
@@ -68,8 +70,8 @@ def _known_roles(roles: tuple[str, ...]) -> None:
 
 
 def register_agent(
-    signed: SignedOrder, short_name: str, verify: VerifyOrder, check_distinct: Callable[[str, Iterable[str]], None]
-) -> Job[int]:
+    signed: SignedOrder, short_name: str, verify: VerifyOrder, check_distinct: CheckDistinct
+) -> Job[int]:  # fmt: skip
     """An operator registers an agent with its public key and its one owner; no name that passes for another's."""
 
     def job(turn: Turn) -> Plan[int]:
@@ -79,6 +81,11 @@ def register_agent(
         if agent in turn.state.agent or turn.state.agent_named(short_name) is not None:
             raise Refused(f"an agent {short_name} is registered already", hint="failwell agent list")
         check_distinct(short_name, (row.name for row in turn.state.agent.values()))
+        if short_name in turn.state.floor:
+            raise Refused(f"a floor is named {short_name}: of its rules nobody could tell whose they are")
+        for group in order.details.groups:
+            need_group(turn.state, group, check_distinct)
+        need_unused(turn, order.details.key)
         need_owner(turn, order.details.owner)
         registered = kinds.AgentRegistered2(
             name=short_name, owner=order.details.owner, groups=tuple(sorted(set(order.details.groups))),
@@ -105,6 +112,7 @@ def register_host(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         unknown = [agent for agent in details.agents if agent not in turn.state.agent]
         if details.host in turn.state.host or unknown:
             raise Refused(f"host {details.host} is registered already" if not unknown else f"no agent {unknown[0]}")
+        need_unused(turn, details.key)
         body = kinds.HostRegistered(host=details.host, key=details.key, agents=details.agents)
         return Plan(
             (draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq

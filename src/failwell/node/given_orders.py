@@ -91,7 +91,7 @@ class GivenOrders:
             "ticket.deny": lambda: tickets.deny_ticket(last, verify_order),
             "person.leave": lambda: people.leave(last, verify_order),
             "contact.verify": lambda: people.verify_contact(last, request.code, verify_order),
-            "agent.group": lambda: floors.join_group(last, verify_order),
+            "agent.group": lambda: floors.join_group(last, verify_order, names.check_distinct),
             "floor.adopt": lambda: self._adopt_floor(signed, request),
             "agent.assign": lambda: people.assign_agent(last, verify_order),
             "person.enrol": lambda: self._enrol(last, request),
@@ -126,7 +126,8 @@ class GivenOrders:
     def _adopt_floor(self, signed: tuple[SignedOrder, ...], request: Give) -> Any:
         if len(signed) != 2 or request.document is None:
             raise InputError("a floor is adopted with two orders, of two persons, and its text")
-        return floors.adopt_floor(signed[0], signed[1], request.document.encode(), verify_order)
+        document = request.document.encode()
+        return floors.adopt_floor(signed[0], signed[1], document, verify_order, names.check_distinct)
 
     def _configure(self, signed: SignedOrder) -> Any:
         text = settings.settings_text(settings.read_settings(self._node.workspace.path))

@@ -16,7 +16,7 @@ from failwell.core import kinds, orders
 from failwell.core.contract import Situation
 from failwell.core.errors import FailwellError, Refused
 from failwell.gate import floors
-from failwell.identity import persons
+from failwell.identity import names, persons
 from tests.unit.gate.house import AGENT, FINE, OTHER, RULES, TOOLS, House, contract_text
 
 FLOOR = """\
@@ -55,12 +55,12 @@ def put(house: House, text: str, signer: str = "olga", approver: str = "piet", *
     cited = orders.order_digest(orders.parse_order(first.order))
     second = house.sign(approver, "floor.adopt", orders.FloorAdopt(**{**named, "signed": cited, **changed}))
     document = contracts.floor_to_canonical(floor)
-    return house.do(floors.adopt_floor(first, second, document, persons.verify_order))
+    return house.do(floors.adopt_floor(first, second, document, persons.verify_order, names.check_distinct))
 
 
 def join(house: House, group: str, agent: str = AGENT, by: str = "olga") -> int:
     signed = house.sign(by, "agent.group", orders.AgentGroup(agent=agent, group=group))
-    return house.do(floors.join_group(signed, persons.verify_order))
+    return house.do(floors.join_group(signed, persons.verify_order, names.check_distinct))
 
 
 # ---- what it does to verdicts ------------------------------------------------------------------------------------
@@ -148,8 +148,9 @@ def test_another_text_than_the_signed_one_is_refused(house: House) -> None:
     first = house.sign("olga", "floor.sign", orders.FloorSign(**named))
     cited = orders.order_digest(orders.parse_order(first.order))
     second = house.sign("piet", "floor.adopt", orders.FloorAdopt(**named, signed=cited))
+    document = contracts.floor_to_canonical(other)
     with pytest.raises(Refused, match="another floor than the one given"):
-        house.do(floors.adopt_floor(first, second, contracts.floor_to_canonical(other), persons.verify_order))
+        house.do(floors.adopt_floor(first, second, document, persons.verify_order, names.check_distinct))
 
 
 def test_a_version_grows_and_keeps_its_scope(house: House) -> None:

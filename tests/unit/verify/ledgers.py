@@ -259,7 +259,8 @@ def begin(made: Made) -> None:
     )
     registered = made.sign("olga", "agent.register", register)
     made.do(registry.register_agent(registered, "refund-bot", persons.verify_order, names.check_distinct))
-    shop = orders.HostRegister(host="shop", key=made.public("quan"), agents=(AGENT,))
+    host_key = base64.b64encode(keys.from_seed(b"h" * 32).public).decode()
+    shop = orders.HostRegister(host="shop", key=host_key, agents=(AGENT,))
     made.do(registry.register_host(made.sign("olga", "host.register", shop), persons.verify_order))
     adopt(made, CONTRACT)
 
@@ -295,7 +296,8 @@ def put_floor(made: Made, text: str, signer: str = "olga") -> int:
     first = made.sign(signer, "floor.sign", orders.FloorSign(**named))
     cited = orders.order_digest(orders.parse_order(first.order))
     second = made.sign("piet", "floor.adopt", orders.FloorAdopt(**named, signed=cited))
-    put: int = made.do(floors.adopt_floor(first, second, contract.floor_to_canonical(floor), persons.verify_order))
+    document = contract.floor_to_canonical(floor)
+    put: int = made.do(floors.adopt_floor(first, second, document, persons.verify_order, names.check_distinct))
     return put
 
 

@@ -23,8 +23,8 @@ from failwell.core.state import State
 #: Clauses by which an action is denied before any contract is asked.
 _OUTRIGHT = frozenset(
     {
-        UNHEALTHY, "agent.detect-only", "agent.unknown", "call.reused", "contract.absent", "evaluation.error",
-        "run.unknown",
+        UNHEALTHY, "agent.detect-only", "agent.unknown", "authority.observed", "call.reused", "contract.absent",
+        "evaluation.error", "run.unknown",
     }
 )  # fmt: skip
 #: Those by which one contract denies before its limits are looked at. What is not among them speaks beside limits.

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from failwell.core import kinds
-from failwell.core.records import Entry
+from failwell.core.records import Draft, Entry
 from failwell.identity import keys
 from failwell.verify.conduct import Conduct
 from failwell.verify.finding import Findings
@@ -166,3 +166,21 @@ def test_a_completion_that_is_forged_shows_at_what_stood_on_it(house: House) -> 
     assert codes
     assert codes[0][0] == "decision.limit"
     assert "seen" in codes[0][2]
+
+
+def test_work_of_an_agent_whose_observation_is_over_is_refused_outright_whoever_handed_it_over() -> None:
+    """No contract of the chain was asked, so that no limit of any of them stands in the denial."""
+    house = open_house(EVERY)
+    house.register(OTHER)
+    until_us = house.state.last_at_us + MINUTE_US
+    bodies = (
+        kinds.Observation(until_us=until_us, person="olga", why="it runs already"),
+        kinds.AuthorityChanged(was="REGISTERED", now="OBSERVED", epoch=1, why="", incident=None, by="person:olga"),
+    )
+    house.write(*(Draft(body=body, actor="person:olga", agent=OTHER) for body in bodies))
+    adopt(house, written(AGENT, EVERY, delegates=("other-bot",), version=2))
+    run = handed(house, house.run())
+    house.clock.skip(MINUTE_US)
+    assert house.ask(run, agent=OTHER).clauses == ("authority.observed",)
+    assert [each for each in found(house, house.entries()) if each[0] == "decision.limit"] == []
+    house.close()

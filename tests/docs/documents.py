@@ -18,9 +18,11 @@ import doctest
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 import uuid
@@ -78,12 +80,14 @@ class Reader:
         self.directory.mkdir()
         home = directory / "home"
         home.mkdir()
+        self.runtime = Path(tempfile.mkdtemp(prefix="fw-"))  # short: a socket's path has at most 108 bytes
         name, _, value = self.mark.partition("=")
         kept = {key: os.environ[key] for key in ("PYTHONPATH", "LC_ALL", "LANG") if key in os.environ}
         self.environment = {
             **kept,
             name: value,
             "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(self.runtime),  # as in every session at a desktop
             "PATH": f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin:/bin",
             "COLUMNS": "110",
             "NO_COLOR": "1",
@@ -149,6 +153,7 @@ class Reader:
                     except ProcessLookupError:
                         continue
                 time.sleep(0.1)
+        shutil.rmtree(self.runtime, ignore_errors=True)
 
 
 def check_not_run(line: str) -> None:

@@ -39,6 +39,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: What `call` takes besides the arguments of the tool.
 _OURS = frozenset({"call_id", "reason", "ticket"})
+#: What says where this user's node, keys and guards lie.
+_PLACES = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "FAILWELL_CONFIG", "FAILWELL_STATE")
 _CURRENT: contextvars.ContextVar[Run | None] = contextvars.ContextVar("failwell_run", default=None)
 
 
@@ -149,8 +151,11 @@ class Gate:
             return None
         env = {"PYTHONPATH": import_path()}
         if self._workspace is not None:
-            # The module that holds the tool is imported there, and most connect at import: to this same workspace.
+            # The module that holds the tool is imported there, and most connect at import: to this same workspace,
+            # whose node is reached through the runtime directory of this session. Without it they would look for the
+            # node elsewhere, find the workspace held, and give up when the deadline is long over.
             env["FAILWELL_WORKSPACE"] = str(self._workspace)
+            env |= {name: os.environ[name] for name in _PLACES if name in os.environ}
         return {"command": make_command(named), "env": env, "cwd": os.getcwd()}
 
     def _pushed(self, message: dict[str, Any]) -> None:

@@ -125,11 +125,10 @@ class ToolRunner:
         )  # fmt: skip
         stopped = ordered or end.state.startswith("interrupted")
         recorded = self._record(end, settlement, method, stopped=stopped)
+        told = ": ".join(said for said in (settlement.why, settlement.words) if said) or None
         _then(
             recorded, future,
-            lambda entry: Result(
-                end.state, entry, end.output, end.truncated, end.exit_code, settlement.why or settlement.words
-            ),
+            lambda entry: Result(end.state, entry, end.output, end.truncated, end.exit_code, told),
         )  # fmt: skip
 
     def _record(self, end: Ended, settlement: Settlement, method: str, *, stopped: bool = False) -> Future[Any]:

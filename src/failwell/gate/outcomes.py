@@ -121,7 +121,7 @@ def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
 
 def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
     """Whether the decision that the effect names exists, is this agent's, for this tool, and let it happen: by an
-    ALLOW, or because the agent was OBSERVED.
+    ALLOW, or because the agent was OBSERVED; and was not blocked before it started.
     """
     row: dict[str, Any] | None
     if effect.action is None or not 0 <= effect.action < turn.seq:
@@ -131,7 +131,7 @@ def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:
         return live.agent == agent and live.tool == effect.tool and (live.verdict == "ALLOW" or not live.governed)
     stored = turn.stored_row("action", effect.action)
     row = None if stored is None else json.loads(stored)
-    if row is None or (row["agent"], row["tool"]) != (agent, effect.tool):
+    if row is None or (row["agent"], row["tool"]) != (agent, effect.tool) or row["state"] == "blocked":
         return False
     return row["verdict"] == "ALLOW" or not row.get("governed", True)
 

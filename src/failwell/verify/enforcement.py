@@ -1,8 +1,9 @@
 """The enforcement proof: every witnessed effect of a period beside the verdict that let it happen (R19).
 
 An effect is *paired* when its witness names a decision that stands earlier, was made before the effect happened by the
-tool side's clock, is an ALLOW of the same agent for the same tool, was kept (governed), and cites the contract that was
-in force at its entry, which is looked up here from the adoptions and not taken from the decision. Every other effect is
+tool side's clock, is an ALLOW of the same agent for the same tool and customer, was kept (governed), not blocked, and
+cites the contract that was in force at its entry, which is looked up here from the adoptions and not taken from the
+decision. A clock that shows a time which had not come when the log was read tells no time. Every other effect is
 listed with what it lacks. What nobody governs (an OBSERVED agent, a detect-only one) proves nothing about enforcement:
 it is left out and counted apart. What the record cannot show is said too: tools without a witness, outcomes without an
 effect, times when no node ran or a log was not read.
@@ -29,10 +30,9 @@ from failwell.verify.observed import body_governed
 CLOCKS_US: Final = 2_000_000
 SECOND_US: Final = 1_000_000
 
-BYPASSED, NO_VERDICT, LATER, DENIED, OTHER_TOOL, OTHER_CONTRACT, UNTIMED, OBSERVED, DETECT_ONLY = (
-    "bypassed", "no verdict", "verdict later", "denied", "other tool", "other contract", "no time", "not governed",
-    "detect-only",
-)  # fmt: skip
+BYPASSED, NO_VERDICT, LATER, DENIED, BLOCKED = "bypassed", "no verdict", "verdict later", "denied", "blocked"
+OTHER_TOOL, OTHER_CUSTOMER, OTHER_CONTRACT, UNTIMED = "other tool", "other customer", "other contract", "no time"
+OBSERVED, DETECT_ONLY = "not governed", "detect-only"
 #: Reasons for which an effect belongs to no proof, instead of failing it.
 APART: Final = frozenset({OBSERVED, DETECT_ONLY})
 #: Outcomes after which the tool side should show an effect.
@@ -115,6 +115,7 @@ class _Decided(msgspec.Struct, frozen=True):
     adopted: int
     at_us: int
     witness: str | None
+    customer: str | None
 
 
 class _Agent:
@@ -151,11 +152,13 @@ class _Walk:
         self._decisions: dict[int, _Decided] = {}
         self._declared: frozenset[str] = frozenset()
         self._seen: set[int] = set()
+        self._blocked: set[int] = set()
         self._completed: dict[int, int] = {}
         self._ran: dict[int, int] = {}
         self._counts: dict[str, int] = {}
         self._ungoverned = self._shared = self._entries = 0
-        self._pairs: list[Pair] = []
+        #: Each with what it is listed as, should it turn out to have been blocked.
+        self._pairs: list[tuple[Pair, Unpaired]] = []
         self._unpaired: list[Unpaired] = []
         self._apart: list[Unpaired] = []
         self._gaps: list[Gap] = []
@@ -198,13 +201,15 @@ class _Walk:
         witness = row.witness.get(body.tool)
         self._decisions[entry.seq] = _Decided(
             agent, body.tool, body.verdict, governed, body.contract, row.contract, row.adopted, parse_at(entry.at),
-            witness if witness in self._declared else None,
+            witness if witness in self._declared else None, body.customer,
         )  # fmt: skip
         if governed and self._within(parse_at(entry.at), agent):
             self._counts[body.verdict] = self._counts.get(body.verdict, 0) + 1
 
     def _outcome(self, entry: Entry[Any], body: kinds.Outcome) -> None:
         decided = self._decisions.get(body.decision)
+        if body.state == "blocked":
+            self._blocked.add(body.decision)
         if decided is None or body.state == "blocked" or not self._within(decided.at_us, decided.agent):
             return
         if not decided.governed:
@@ -222,19 +227,33 @@ class _Walk:
             return
         decided = None if body.decision is None else self._decisions.get(body.decision)
         why = self._lack(entry, body, row, decided, at_us)
+        listed = Unpaired(
+            effect=entry.seq, agent=str(entry.agent), tool=body.tool, at=body.at_tool or entry.at, witness=body.witness,
+            decision=body.decision, why=why or BLOCKED,
+        )  # fmt: skip
         if why is None and decided is not None and body.decision is not None:
-            self._shared += body.decision in self._seen
-            self._seen.add(body.decision)
             pair = Pair(
                 effect=entry.seq, decision=body.decision, contract=str(decided.contract), adopted=decided.adopted
             )
-            self._pairs.append(pair)
+            self._pairs.append((pair, listed))
             return
-        listed = Unpaired(
-            effect=entry.seq, agent=str(entry.agent), tool=body.tool, at=body.at_tool or entry.at, witness=body.witness,
-            decision=body.decision, why=why or NO_VERDICT,
-        )  # fmt: skip
         (self._apart if listed.why in APART else self._unpaired).append(listed)
+
+    def _settled(self) -> tuple[Pair, ...]:
+        """The pairs that stand, once it is known what was blocked: that it was, is said after the effect was read.
+
+        Attack: have an action allowed, so that its marker is known, be stopped before it starts, and do it anyway.
+        """
+        stand = []
+        for pair, listed in self._pairs:
+            if pair.decision in self._blocked:
+                self._unpaired.append(listed)
+                continue
+            self._shared += pair.decision in self._seen
+            self._seen.add(pair.decision)
+            stand.append(pair)
+        self._unpaired.sort(key=lambda each: each.effect)
+        return tuple(stand)
 
     def _lack(
         self, entry: Entry[Any], body: kinds.EffectWitnessed, row: _Agent, decided: _Decided | None, at_us: int | None
@@ -246,7 +265,14 @@ class _Walk:
             return OBSERVED if row.authority == "OBSERVED" else BYPASSED
         if decided is None or decided.agent != entry.agent:
             return LATER if body.decision >= entry.seq else NO_VERDICT
-        return OTHER_TOOL if decided.tool != body.tool else _lacks(decided, at_us)
+        if decided.tool != body.tool:
+            return OTHER_TOOL
+        # Attack: the right amount to the wrong customer, under a verdict about another one.
+        if None not in (body.customer, decided.customer) and body.customer != decided.customer:
+            return OTHER_CUSTOMER
+        # Attack: a clock that runs ahead dates what was done before its verdict after it.
+        ahead = at_us is not None and at_us > parse_at(entry.at) + CLOCKS_US
+        return _lacks(decided, None if ahead else at_us)
 
     # -- what cannot be told -----------------------------------------------------------------------------------
 
@@ -281,6 +307,7 @@ class _Walk:
             self._gap(f"{name} was not read", since, None)
         if self._stopped is not None:
             self._gap("no node ran", self._stopped, None)
+        pairs = self._settled()
         alone: dict[tuple[str, str], int] = {}
         for decision in self._ran:
             decided = self._decisions[decision]
@@ -289,7 +316,7 @@ class _Walk:
         return Proof(
             since=None if self._since is None else format_at(self._since),
             until=None if self._until is None else format_at(self._until), agent=self._about, entries=self._entries,
-            pairs=tuple(self._pairs), unpaired=tuple(self._unpaired), apart=tuple(self._apart), decided=self._counts,
+            pairs=pairs, unpaired=tuple(self._unpaired), apart=tuple(self._apart), decided=self._counts,
             ungoverned=self._ungoverned, shared=self._shared,
             without_effect=tuple(
                 decision for decision in self._completed

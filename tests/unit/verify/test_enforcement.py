@@ -53,11 +53,13 @@ class Shop:
             self.made.settle(verdict)
         return verdict.entry
 
-    def effect(self, decision: int | None, *, at_us: int | None = None, tool: str = TOOL) -> int:
+    def effect(
+        self, decision: int | None, *, at_us: int | None = None, tool: str = TOOL, customer: str | None = None
+    ) -> int:  # fmt: skip
         self.lines += 1
         seen = outcomes.Witnessed(
             witness=LOG, ref=str(self.lines), tool=tool, at=format_at(self.now_us if at_us is None else at_us),
-            customer=None, action=decision, line="ab" * 32,
+            customer=customer, action=decision, line="ab" * 32,
         )  # fmt: skip
         return int(self.made.do(outcomes.record_effects(AGENT, (seen,)))[0])
 
@@ -119,6 +121,37 @@ def test_an_effect_that_no_verdict_let_happen_is_listed_with_what_it_lacks(shop:
         entry = entries[number]
         entries[number] = replace(entry, body=replace(entry.body, decision=claimed))
     assert reasons(prove(entries)) == ["bypassed", "denied", "other tool", "verdict later"]
+
+
+def test_what_was_blocked_before_it_started_let_nothing_happen(shop: Shop) -> None:
+    """Attack: the marker of an action that was allowed and then stopped, in the log of one that was done anyway."""
+    verdict = shop.made.refund(shop.run, "a", "A-a")
+    early = shop.effect(verdict.entry)
+    shop.made.settle(verdict, "blocked")
+    late = shop.effect(verdict.entry)
+    recorded = next(entry.body for entry in shop.entries() if entry.seq == late)
+    assert recorded.decision is None, "the live record calls it a bypass, which stops the agent"
+    proof = shop.prove()
+    assert proof.pairs == ()
+    assert proof.shared == 0
+    assert [(one.effect, one.why) for one in proof.unpaired] == [(early, "blocked"), (late, "bypassed")]
+
+
+def test_an_effect_on_another_customer_than_the_verdict_was_about_is_unpaired(shop: Shop) -> None:
+    """Attack: the right amount to the wrong customer."""
+    allowed = shop.allow("a")
+    shop.effect(allowed, customer="c-mallory")
+    shop.effect(allowed, customer="c-A-a")
+    proof = shop.prove()
+    assert reasons(proof) == ["other customer"]
+    assert len(proof.pairs) == 1
+
+
+def test_a_clock_that_runs_ahead_makes_no_effect_later_than_its_verdict(shop: Shop) -> None:
+    """Attack: a log whose clock is an hour fast; what was done before its verdict looks like done after it."""
+    allowed = shop.allow("a")
+    shop.effect(allowed, at_us=shop.now_us + 3600 * SECOND_US)
+    assert reasons(shop.prove()) == ["no time"]
 
 
 def test_a_verdict_under_another_contract_than_the_one_in_force_pairs_nothing(shop: Shop) -> None:

@@ -168,10 +168,10 @@ def _look_around(shell: Shell) -> None:
     assert shell.json(*host, "--as", "anna", "--yes")["agents"] == [shown["agent"]]
     asked = shell.json("run", "--host", "web-shop", *send("refund-bot", "c-0", seconds=95)[1:], code=1)
     assert (asked["verdict"], asked["clauses"], asked["error"]["code"]) == ("ESCALATE", ["very-long"], "escalated")
-    evil = (*send("refund-bot", "c-0")[:-2], "sh", "-c", r"printf '\033]0;owned\007[red]x\n'; echo no paper >&2; exit 3")
+    evil = (*send("refund-bot", "c-0")[:-2], "sh", "-c", r"printf '\033]0;owned\007[red]x\n'; echo torn >&2; exit 3")
     failed = shell(*evil, code=1)
     assert failed.out == "\\x1b]0;owned\\x07[red]x\n"
-    assert failed.err.startswith("notices.send failed: exit code 3: no paper [entry ")
+    assert failed.err.startswith("notices.send failed: exit code 3: torn [entry ")
     assert shell.json("agent", "show", "refund-bot")["authority"] == "ACTIVE"
 
 

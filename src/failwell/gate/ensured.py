@@ -5,6 +5,7 @@ A check is owed from the outcome that says its act was done (`core.owing`). Who 
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 
 MAX_DETAIL = 200
+#: Checks that one job tells of. Attack: acts without end that owe one, and a stop that waits while all their arguments
+#: are unsealed in one turn of the writer.
+TOLD_AT_ONCE = 256
 
 
 class Owing(msgspec.Struct, frozen=True, kw_only=True):
@@ -43,10 +47,10 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def owed_besides(known: frozenset[str]) -> Job[tuple[Owing, ...]]:
-    """The job that tells of the checks that are owed, but for the known ones. It writes nothing."""
+    """The job that tells of some checks that are owed and not among the known ones. It writes nothing."""
 
     def job(turn: Turn) -> Plan[tuple[Owing, ...]]:
-        new = [(key, row) for key, row in turn.state.check.items() if key not in known]
+        new = islice(((key, row) for key, row in turn.state.check.items() if key not in known), TOLD_AT_ONCE)
         found = tuple(_owing(turn, key, row) for key, row in new)
         return Plan((), lambda _: tuple(each for each in found if each is not None))
 

@@ -7,6 +7,10 @@ a node that starts finds it, and looks once at what fell due while nobody looked
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from heapq import nsmallest
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 from failwell.core.contract import Looked, parse_type
@@ -16,13 +20,13 @@ from failwell.gate.ensured import Owing, Seen, end_check, owed_besides
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
-#: Looks under way at once. Each takes a slot of its agent's checks, which are not those of its verdicts.
-LOOKS = 16
+#: Looks under way at once, in all and for one agent. Each takes a slot of its agent's checks, not of its verdicts.
+LOOKS, LOOKS_OF_ONE = 16, 4
 #: From one look to the next: doubled each time, up to.
 FIRST_S, LONGEST_S = 0.25, 60.0
 
 
-class _Watch:
+class Watch:
     """One owed check, and what was seen of it so far."""
 
     def __init__(self, owing: Owing, now_s: float) -> None:
@@ -55,12 +59,28 @@ class _Watch:
         return Seen(state=state, tries=self.tries, saw=self.saw, answered=self.answered, detail=self.detail)
 
 
+def due(watched: Mapping[str, Watch], looking: Iterable[str], now_s: float) -> list[str]:
+    """The checks that are looked at next: those that waited longest, and few of one agent.
+
+    Attack: acts without end that owe a look at a slow source. Looked at in the order of the acts, they would keep for
+    ever what other agents owe from being looked at, and from being missed.
+    """
+    looking = set(looking)
+    of_one = Counter(watched[key].owing.agent for key in looking if key in watched)
+    waiting = defaultdict(list)
+    for key, watch in watched.items():
+        if watch.next_s <= now_s and key not in looking:
+            waiting[watch.owing.agent].append((watch.next_s, key))
+    next_of_one = (nsmallest(LOOKS_OF_ONE - of_one[agent], found) for agent, found in waiting.items())
+    return [key for _, key in nsmallest(LOOKS - len(looking), chain.from_iterable(next_of_one))]
+
+
 class Ensurer:
     """Looks after what acts owe. `tick` and `end` are called by the node's loop."""
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._watched: dict[str, _Watch] = {}
+        self._watched: dict[str, Watch] = {}
         self._looking: dict[str, asyncio.Task[None]] = {}
 
     async def tick(self, now_s: float) -> None:
@@ -68,16 +88,14 @@ class Ensurer:
         owed = self._node.writer.book.state.check
         if len(owed) != len(self._watched):  # a check that ended was taken off by whoever ended it
             new = await self._node.writer.submit_async(owed_besides(frozenset(self._watched)))
-            self._watched |= {each.key: _Watch(each, now_s) for each in new}
-        for key, watch in list(self._watched.items()):
-            if len(self._looking) >= LOOKS:
-                return
-            if watch.next_s <= now_s and key not in self._looking:
-                task = asyncio.create_task(self._look(key, watch))
+            self._watched |= {each.key: Watch(each, now_s) for each in new}
+        if len(self._looking) < LOOKS:
+            for key in due(self._watched, self._looking, now_s):
+                task = asyncio.create_task(self._look(key, self._watched[key]))
                 self._looking[key] = task
                 task.add_done_callback(lambda _, key=key: self._looking.pop(key, None))  # type: ignore[misc]
 
-    async def _look(self, key: str, watch: _Watch) -> None:
+    async def _look(self, key: str, watch: Watch) -> None:
         """Ask once; end the check, or say when to look again."""
         loop = asyncio.get_running_loop()
         last = loop.time() >= watch.due_s

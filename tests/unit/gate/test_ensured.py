@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds
+from failwell.core.contract import Ensure
 from failwell.core.errors import Corrupt
 from failwell.core.records import Draft
+from failwell.gate import ensured
 from failwell.gate.ensured import Owing, Seen, end_check, owed_besides
+from failwell.node.ensuring import LOOKS, LOOKS_OF_ONE, Watch, due
 from tests.unit.gate import house as houses
 from tests.unit.gate.house import AGENT, HOUR_US, OTHER, SECOND_US, House
 
@@ -202,3 +205,37 @@ def test_work_that_was_handed_over_owes_the_checks_of_who_handed_it_over_too(hou
     house.do(end_check(key, NOT_YET))
     assert signals(house)[0][:2] == ("ensure(refund-bot/booked)", "critical")
     assert (house.agent(OTHER).authority, house.agent().authority) == ("SUSPENDED", "ACTIVE")
+
+
+def test_checks_without_end_are_told_of_a_bounded_number_at_a_time(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: one turn of the writer unseals what all of them would be asked with, and a stop waits for it."""
+    monkeypatch.setattr(ensured, "TOLD_AT_ONCE", 3)
+    run = furnish(house)
+    for _ in range(4):
+        act(house, run)
+    known: list[str] = []
+    told = []
+    while new := owed(house, *known):
+        told.append(len(new))
+        known += [each.key for each in new]
+    assert told == [3, 3, 2]
+    assert len(set(known)) == 8
+
+
+def test_no_agent_keeps_what_others_owe_from_being_looked_at() -> None:
+    """Attack: acts without end that owe a look at a slow source, all before another agent's."""
+    ensure = Ensure(name="booked", lookup="slow", given=(), type="bool", expected=True, within_us=1, severity="major")
+
+    def watch(key: str, agent: str, next_s: float) -> Watch:
+        made = Watch(Owing(key=key, agent=agent, ensure=ensure, arguments={}, left_us=0), 0.0)
+        made.next_s = next_s
+        return made
+
+    watched = {f"{number}/booked": watch(f"{number}/booked", AGENT, 1.0) for number in range(1000)}
+    watched["2000/booked"] = watch("2000/booked", OTHER, 5.0)
+    assert len(due(watched, (), 4.0)) == LOOKS_OF_ONE
+    found = due(watched, [f"{number}/booked" for number in range(LOOKS_OF_ONE)], 5.0)
+    assert found == ["2000/booked"]
+    assert due(watched, [f"{number}/booked" for number in range(LOOKS)], 5.0) == []

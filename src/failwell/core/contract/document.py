@@ -21,6 +21,9 @@ from failwell.core.errors import InputError
 Kind = Literal["mapping", "list", "text", "integer", "float", "boolean", "null"]
 
 MAX_TEXT_LENGTH = 262_144
+#: Attack: letters that turn what follows them around on the screen, or break a line in one reader and not in the other,
+#: so that whoever signs sees a clause where a comment stands. (Written as an escape in quotes they are seen.)
+_UNSEEN = re.compile("[\x85\u200b\u200e\u200f\u2028-\u202e\u2060\u2066-\u2069]|(?!\\A)\ufeff|\r(?!\n)")
 _MAX_DEPTH = 16
 _MAX_NODES = 8_000
 
@@ -77,6 +80,10 @@ def read_document(text: str) -> Node:
     """Return the root node of the only document in `text`; Misread with the place otherwise."""
     if len(text) > MAX_TEXT_LENGTH:
         raise Misread(f"the text has {len(text)} characters, at most {MAX_TEXT_LENGTH} are read", 1, 1)
+    if (unseen := _UNSEEN.search(text)) is not None:
+        before, letter = text[: unseen.start()], ord(unseen.group())
+        place = before.count("\n") + 1, len(before) - before.rfind("\n")
+        raise Misread(f"the letter U+{letter:04X} stands here, which is not seen", *place, mend="Take it out.")
     reader = _Reader(text)
     try:
         return reader.document()

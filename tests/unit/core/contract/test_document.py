@@ -51,6 +51,15 @@ def test_integers_are_read_in_their_base(text: str, number: int) -> None:
     assert value.integer() == number
 
 
+@pytest.mark.parametrize("letter", ["\u202e", "\u2066", "\u2028", "\u2029", "\x85", "\u200b", "\u200f", "\ufeff", "\r"])
+def test_letters_that_make_the_text_look_otherwise_than_it_reads_are_refused(letter: str) -> None:
+    """Attack: a comment that an editor shows as a clause, a clause that it shows as part of a comment."""
+    with pytest.raises(Misread, match="not seen") as caught:
+        read_document(f"a: 1\nb: 2  # as ever{letter}c: 3\n")
+    assert (caught.value.line, caught.value.column) == (2, 16)
+    assert read_document('\ufeffa: "\\u202e"\r\n').get("a") is not None, "an escape is seen, and so is no mark"
+
+
 def test_places_count_from_one() -> None:
     root = read_document("a: 1\nb:\n  - {c: x}\n")
     items = root.get("b")

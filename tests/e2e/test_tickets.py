@@ -45,6 +45,26 @@ def test_an_approved_action_runs_once_although_the_node_was_killed_in_between(ho
     house.verify()
 
 
+def test_who_had_leave_to_act_by_itself_has_it_once_however_its_run_ends(house: House) -> None:
+    """Attack: ask for leave only, act without the node, close the run, and have the approval back for the next time."""
+    house.node(crashing=True)
+    caller = house.agent()
+    ticket = escalate(caller)
+    house.hand("anna").approve_ticket(ticket, "I looked at it")
+
+    def decide() -> str:
+        return str(caller.ask({"customer": "maybe", "millis": 0}, how="decide", ticket=ticket).result(30)["verdict"])
+
+    assert decide() == "ALLOW"
+    caller.wire.call("run.close", agent=caller.agent, run=caller.run)
+    assert [entry["body"]["state"] for entry in house.entries("outcome")] == ["unknown"]
+    caller.open()
+    assert decide() == "DENY"
+    assert house.ask("ticket", ticket)["state"] == "used"
+    house.hold_true()
+    house.verify()
+
+
 def test_of_many_that_come_at_once_with_one_ticket_one_runs(house: House) -> None:
     house.node(crashing=True)
     first, second = house.agent(), house.agent()

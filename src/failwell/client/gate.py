@@ -255,7 +255,10 @@ class Run:
         self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
         call_id: str | None = None, ticket: int | str | None = None, **more: Any,
     ) -> Verdict:  # fmt: skip
-        """The verdict on an action, on record, without executing it. `ticket`: the approved one that it rests on."""
+        """The verdict on an action, on record, without executing it. `ticket`: the approved one that it rests on.
+
+        An ALLOW is leave to act: what it takes of limits, and its ticket, are not given back when the run is closed.
+        """
         given = {**(arguments or {}), **more}
         return self._verdict(self._propose(tool, given, reason, call_id, "decide", ticket).result())
 

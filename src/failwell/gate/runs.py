@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -108,16 +109,23 @@ def _handed_over(
     )  # fmt: skip
 
 
+_UNUSED = partial(Settlement, state="blocked", by="gate", why="its run was closed first")
+#: Attack: ask for leave, act by oneself, close the run, and have the limit and the approval back for the next time.
+_TOLD = partial(Settlement, state="unknown", by="gate", why="its caller had leave to act by itself, and closed its run")
+
 #: What a run can be closed with in the entry; whatever else the agent's side says lies in the blob.
 CLOSED_AS = ("done", "recorded")
 MAX_CLOSING = 2000
 
 
-def close_run(run: int, agent: str, reason: str, running: frozenset[int] = frozenset()) -> Job[None]:
+def close_run(
+    run: int, agent: str, reason: str, running: frozenset[int] = frozenset(), told: frozenset[int] = frozenset()
+) -> Job[None]:  # fmt: skip
     """The job that closes a run; its call ids are forgotten and nothing more is decided in it.
 
     Its allowed actions that were never started (all but `running`) are settled as blocked, which gives their
-    reservations back.
+    reservations back. Of those among `told` their caller was given leave to act by itself: nobody can prove that it
+    did not (D6).
     """
 
     def job(turn: Turn) -> Plan[None]:
@@ -125,10 +133,7 @@ def close_run(run: int, agent: str, reason: str, running: frozenset[int] = froze
         if row is None or row.agent != agent:
             raise Refused(f"run {run} is not an open run of {agent}")
         unused = [seq for seq, action in turn.state.action.items() if action.run == run and seq not in running]
-        settled = [
-            draft_outcome(turn, Settlement(decision=seq, state="blocked", by="gate", why="its run was closed first"))
-            for seq in unused
-        ]
+        settled = [draft_outcome(turn, (_TOLD if seq in told else _UNUSED)(decision=seq)) for seq in unused]
         known = reason in CLOSED_AS
         closed = Draft(
             body=kinds.RunClosed(reason=reason if known else "other"), actor=f"agent:{agent}", agent=agent, run=run,

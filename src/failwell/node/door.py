@@ -261,8 +261,6 @@ class Connection(asyncio.Protocol):
             return self._deny_unknown(proposal)
         self.need(request.agent)
         decided = decide_informed(self._node, proposal)
-        if request.how == "decide":
-            return self._decide_only(decided)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
@@ -270,6 +268,8 @@ class Connection(asyncio.Protocol):
     async def _decide_only(self, decided: Awaitable[Verdict]) -> Verdict:
         """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
         verdict = await decided
+        if verdict.may_start:
+            self._node.told.add(verdict.entry)  # before it leaves: whoever has it may act on it
         if verdict.repeated:
             return await self._told_again(verdict)
         if verdict.may_start and verdict.irreversible:
@@ -317,12 +317,16 @@ class Connection(asyncio.Protocol):
         if self._node.under_way[request.run]:
             raise Refused(f"actions of run {request.run} are still under way", code="busy", hint="Await them first.")
         running = frozenset(item.action for item in self._node.fence.running())
-        await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running))
+        told = frozenset(self._node.told)
+        await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running, told))
+        self._node.told -= {seq for seq in told if seq not in self._node.writer.book.state.action}
 
     async def _execute(
         self, request: asked.Act, proposal: Proposal, decided: Awaitable[Verdict]
-    ) -> dict[str, Any]:  # fmt: skip
+    ) -> Any:  # fmt: skip
         try:
+            if request.how == "decide":
+                return await self._decide_only(decided)
             return await self._execute_decided(request, proposal, await decided)
         finally:
             self._node.under_way[request.run] -= 1

@@ -201,6 +201,14 @@ def test_closing_a_run_ends_what_was_never_started_as_blocked_and_leaves_what_ru
     assert used(house) == 2
 
 
+def test_closing_a_run_gives_nothing_back_of_what_its_caller_had_leave_to_do_by_itself(house: House) -> None:
+    run = house.run()
+    told, unused = house.ask(run).entry, house.ask(run).entry
+    house.do(runs.close_run(run, AGENT, "done", told=frozenset({told, 3})))
+    assert {body.decision: body.state for body in house.bodies(kinds.Outcome)} == {told: "unknown", unused: "blocked"}
+    assert used(house) == 1
+
+
 def test_closing_a_run_with_hundreds_of_unused_actions_ends_them_all() -> None:
     house = open_house("")
     run = house.run()

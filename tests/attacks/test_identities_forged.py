@@ -61,17 +61,21 @@ def lived(stage: Path) -> Iterator[House]:
     (made.workspace.path / "mesh.pem").write_text(pem(MESH.certificate))
     (made.workspace.path / "login.json").write_text(PROVIDER.jwks())
     made.node()
-    file = made.workspace.path / settings.FILE_NAME
-    file.write_text(file.read_text() + TRUST)
-    digest = watch.digest(settings.settings_text(settings.read_settings(made.workspace.path)))
-    previous = made.ask("settings")["digest"]
-    made.hand("anna").give("config.apply", o.ConfigApply(settings=digest, previous=previous))
+    applied(made, (made.workspace.path / settings.FILE_NAME).read_text() + TRUST)
     yield made
     made.hold_true()
     made.hang_up()
     assert made.nodes[-1].stop() == 0
     made.verify()
     made.tear_down()
+
+
+def applied(made: House, text: str) -> None:
+    """Put settings in force."""
+    (made.workspace.path / settings.FILE_NAME).write_text(text)
+    digest = watch.digest(settings.settings_text(settings.read_settings(made.workspace.path)))
+    previous = made.ask("settings")["digest"]
+    made.hand("anna").give("config.apply", o.ConfigApply(settings=digest, previous=previous))
 
 
 @pytest.fixture(scope="module")
@@ -343,6 +347,24 @@ def test_a_token_proves_its_agent_once(lived: House) -> None:
     assert not acts(second)
     with pytest.raises(Refused, match="another authority"):
         Certified(first)
+
+
+def test_an_authority_that_is_given_up_vouches_on_no_open_connection(lived: House) -> None:
+    """Attack: the foreign authority was broken into and is taken out of the settings; what it opened stays open."""
+    key = other_keys()[0]
+    first, second = connected(lived), connected(lived)
+    assert svid(first, key, pem(MESH.sign(key.public_key(), [BOT])))["way"] == "svid"
+    assert present(second, fresh())["way"] == "token"
+    assert acts(first)
+    assert acts(second)
+    before = (lived.workspace.path / settings.FILE_NAME).read_text()
+    applied(lived, before.replace(TRUST, ""))
+    try:
+        assert not acts(first)
+        assert not acts(second)
+    finally:
+        applied(lived, before)
+    assert not acts(first), "it is proved anew"
 
 
 def read(token: str) -> dict[str, Any]:

@@ -43,12 +43,13 @@ _NEVER_US = 2**62
 class Held(NamedTuple):
     """How an identity was proved (key, certificate, svid or token), and until when that holds.
 
-    `until_us` is in wall time; `until_mono_us` the same by the boot clock, which nobody sets back.
+    `until_us` is in wall time, `until_mono_us` by the boot clock. `stands`: whether who vouched is trusted still.
     """
 
     way: str
     until_us: int
     until_mono_us: int
+    stands: Callable[[], bool] | None = None
 
 
 class Identities:
@@ -63,7 +64,8 @@ class Identities:
         held = self._held.get(agent)
         if held is None:
             return False
-        if held.until_us < _NEVER_US and (self._wall_us() >= held.until_us or self._mono_us() >= held.until_mono_us):
+        over = held.until_us < _NEVER_US and (self._wall_us() >= held.until_us or self._mono_us() >= held.until_mono_us)
+        if over or (held.stands is not None and not held.stands()):
             self.lose(agent)
             return False
         return True
@@ -176,9 +178,9 @@ class Proving:
     async def _host(self, connection: Connection, request: Hello) -> dict[str, Any]:
         if request.certificate is not None or request.token is not None:
             raise Refused("a host proves itself with its key")
-        key = await self._node.questions.look(lambda state: _host_key(state, request.name))
-        if key is None or not agents.check_proof(
-            base64.b64decode(key), self._node.origin, "host", request.name, connection.challenge, self._node.name,
+        host = await self._node.questions.look(lambda state: state.host.get(request.name))
+        if host is None or not agents.check_proof(
+            base64.b64decode(host.key), self._node.origin, "host", request.name, connection.challenge, self._node.name,
             _bytes(request.proof),
         ):  # fmt: skip
             raise Refused(f"the proof for {request.role} {request.name} does not hold")
@@ -187,6 +189,7 @@ class Proving:
 
     async def _agent(self, connection: Connection, request: Hello) -> dict[str, Any]:
         known: _Known | None = None
+        node, trust = self._node, self._node.settings.trust
         if request.role == "agent":
             known = await self._node.writer.submit_async(self._known(request.name))
         if known is None or (request.certificate is not None and request.token is not None):
@@ -197,6 +200,9 @@ class Proving:
             held = await self._token(request, known)
         else:
             held = self._key(connection, request, known)
+        if held.way in ("svid", "token"):
+            # Attack: an authority that was given up, because it was broken into, lives on in what it had opened.
+            held = held._replace(stands=lambda: node.settings.trust == trust)
         connection.agents.add(known.agent, held)
         # INVARIANT: a key that was revoked since it was looked at proves nothing. The writer's thread counts first and
         # takes away then, so that either it takes this identity, or this sees the count.
@@ -383,11 +389,6 @@ def _recorded_certificate(book: Book, seq: int) -> bytes:
     if not isinstance(body, kinds.IdentityIssuer):
         raise Corrupt(f"entry {seq} is not the issuer that the record names", hint="failwell ledger verify")
     return base64.b64decode(body.certificate)
-
-
-def _host_key(state: State, name: str) -> str | None:
-    host = state.host.get(name)
-    return None if host is None else host.key
 
 
 def _bytes(text: str) -> bytes:

@@ -68,6 +68,18 @@ def test_of_two_proofs_the_longer_one_counts_and_losing_takes_both() -> None:
     assert held.way(AGENT) == ""
 
 
+def test_who_vouched_and_is_trusted_no_more_vouches_on_no_open_connection() -> None:
+    clocks, trusted = Clocks(), [True]
+    held = clocks.identities()
+    held.add(AGENT, Held("svid", clocks.wall + 60_000_000, clocks.mono + 60_000_000, lambda: trusted[0]))
+    assert AGENT in held
+    trusted[0] = False
+    assert AGENT not in held
+    assert not held
+    trusted[0] = True
+    assert AGENT not in held, "it is proved anew"
+
+
 # ---- the fence -----------------------------------------------------------------------------------------------------
 
 

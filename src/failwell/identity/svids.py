@@ -181,7 +181,9 @@ def _check_time(certificate: x509.Certificate, now: datetime.datetime) -> None:
 
 def _check_extensions(certificate: x509.Certificate) -> None:
     for extension in certificate.extensions:
-        if extension.critical and extension.oid not in _JUDGED:
+        # Attack: an authority that is bound to other names, and does not call that critical as RFC 5280 4.2.1.10 asks.
+        narrows = extension.critical or extension.oid == ExtensionOID.NAME_CONSTRAINTS
+        if narrows and extension.oid not in _JUDGED:
             raise Refused(f"the certificate has a critical extension {extension.oid.dotted_string}: it is not judged")
 
 

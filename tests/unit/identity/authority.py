@@ -44,7 +44,7 @@ class Authority:
         self, public: Any, uris: list[str], *, ca: bool = False, name: x509.Name | None = None,
         since: datetime.datetime | None = None, until: datetime.datetime | None = None, path_length: int | None = None,
         purpose: x509.ObjectIdentifier | None = ExtendedKeyUsageOID.CLIENT_AUTH, keys: x509.KeyUsage | None = None,
-        extra: x509.ExtensionType | None = None, serial: int | None = None,
+        extra: x509.ExtensionType | None = None, critical: bool = True, serial: int | None = None,
     ) -> x509.Certificate:  # fmt: skip
         builder = (
             x509.CertificateBuilder()
@@ -63,7 +63,7 @@ class Authority:
         if purpose is not None and not ca:
             builder = builder.add_extension(x509.ExtendedKeyUsage([purpose]), critical=False)
         if extra is not None:
-            builder = builder.add_extension(extra, critical=True)
+            builder = builder.add_extension(extra, critical=critical)
         algorithm = None if isinstance(self.key, Ed25519PrivateKey) else hashes.SHA256()
         return builder.sign(self.key, algorithm)
 

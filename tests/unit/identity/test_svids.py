@@ -83,13 +83,14 @@ def test_an_agents_own_certificate_signs_nothing() -> None:
         svids.check_path([forged, mine], [CA.certificate], now())
 
 
-@pytest.mark.parametrize("fault", ["lapsed", "too long", "names bounded"])
+@pytest.mark.parametrize("fault", ["lapsed", "too long", "names bounded", "names bounded, not critical"])
 def test_an_authority_in_between_is_held_too(fault: str) -> None:
     bounded = x509.NameConstraints(permitted_subtrees=[x509.DNSName("a.example")], excluded_subtrees=None)
     more: dict[str, dict[str, Any]] = {
         "lapsed": {"since": now() - 2 * HOUR, "until": now() - HOUR},
         "too long": {"path_length": 0},
         "names bounded": {"extra": bounded},
+        "names bounded, not critical": {"extra": bounded, "critical": False},
     }
     between = CA.below(**more[fault])
     chain = [between.certificate]

@@ -84,6 +84,10 @@ def _fault(turn: Turn, number: int, row: rows.Ticket, proposal: Any, run: rows.R
     why = closed(number, row, turn.now_us)
     if why is not None:
         return why
+    person = None if row.person is None else turn.state.person.get(row.person)
+    if person is None or person.left is not None:
+        # Attack: the last thing a leaver does is to approve what comes back tomorrow.
+        return f"Ticket {number} was approved by {row.person}, who has left."
     secret = turn.secret(number)
     try:
         text = canonical.jcs(canonical.parse(proposal.arguments))

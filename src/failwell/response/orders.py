@@ -90,6 +90,8 @@ def approve_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         agent = _releasable(turn, details.incident, row, details.agent)
         if row.proposal is None or row.proposed_by is None or row.proposal != details.proposal:
             raise Refused("this is not the release that stands proposed", hint="failwell incident show")
+        if state.person[row.proposed_by].left is not None:
+            raise Refused(f"{row.proposed_by}, who proposed this release, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or state.person[order.person].key == state.person[row.proposed_by].key:
             raise Refused(f"{order.person} proposed this release: another person approves it (R23)")
         if f"person:{order.person}" in row.stopped_by:

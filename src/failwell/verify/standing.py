@@ -85,6 +85,8 @@ def _released(body: kinds.ReleaseApproved, order: orders.Order[Any], state: Stat
         return "nobody proposed it"
     if proposer.key == approver.key:
         return "one key signs for both persons"
+    if proposer.left is not None:
+        return f"{case.proposed_by}, who proposed it, had left"
     return f"{order.person} suspended the agent" if f"person:{order.person}" in case.stopped_by else None
 
 

@@ -11,11 +11,11 @@ import pytest
 from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError, NotFound, Refused
 from failwell.core.records import Draft
-from failwell.gate import people, registry
+from failwell.gate import people, registry, tickets
 from failwell.identity import keys, names, persons
 from failwell.ledger.vault import commitment
 from failwell.response import orders as response
-from tests.unit.gate.house import AGENT, FINE, HOUR_US, MINUTE_US, OTHER, RULES, House, contract_text
+from tests.unit.gate.house import AGENT, ASK, FINE, HOUR_US, MINUTE_US, OTHER, RULES, House, contract_text
 
 SALT, CODE_SALT, CODE = b"salt", b"salt of the code", "k7m2p9qx"
 
@@ -275,6 +275,26 @@ def test_nobody_is_given_back_to_an_owner_who_left(owned: House) -> None:
         owned.do(response.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
     assign(owned, "quan")
     owned.do(response.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
+
+
+def test_what_a_leaver_proposed_or_approved_and_nobody_used_lets_nothing_happen(owned: House) -> None:
+    """Attack: the last thing a leaver does is to approve what comes back tomorrow, or to propose a release."""
+    run = owned.run()
+    number = owned.ask(run, ASK, order="o-1", customer="c-1").entry
+    details = orders.TicketApprove(ticket=number, arguments=owned.state.ticket[number].arguments, reason="it is fine")
+    owned.do(tickets.approve_ticket(owned.sign("piet", "ticket.approve", details), persons.verify_order))
+    owned.suspend("olga", OTHER)
+    owned.accept_page()
+    owned.acknowledge("olga")
+    assign(owned, "quan", agent=OTHER)
+    proposal = owned.propose("piet", agent=OTHER)
+    leave(owned, "piet", "quan")
+    verdict = owned.ask(run, ASK, order="o-1", customer="c-1", ticket=number)
+    assert verdict.verdict == "DENY"
+    assert "who has left" in verdict.because
+    approve = orders.ReleaseApprove(incident=1, agent=OTHER, proposal=proposal)
+    with pytest.raises(Refused, match="piet, who proposed this release, has left"):
+        owned.do(response.approve_release(owned.sign("rita", "release.approve", approve), persons.verify_order))
 
 
 def test_assigning_alone_changes_no_authority_and_no_contract(owned: House) -> None:

@@ -86,6 +86,28 @@ def test_work_is_handed_over_to_another_process_by_its_number(house: House) -> N
     house.hang_up()
 
 
+def test_what_a_delegator_promises_of_a_tool_holds_for_whom_it_hands_work_to(house: House) -> None:
+    """Attack: hand the work to an agent whose own contract promises less: no stop by the node, and a long deadline."""
+    made = house.contract("other-bot", version=2)
+    lax = [
+        msgspec.structs.replace(t, executor="cooperative", deadline_us=600_000_000, effect="reversible")
+        for t in made.tools
+    ]
+    made = msgspec.structs.replace(made, tools=tuple(lax))
+    house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))
+    made = msgspec.structs.replace(house.contract("refund-bot", version=3, deadline="1s"), delegates=("other-bot",))
+    house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))
+    caller, parent = house.agent("other-bot"), house.agent("refund-bot")
+    assert caller.ask({"customer": "alone", "millis": 0}, how="begin").result(30)["verdict"]["verdict"] == "ALLOW"
+    caller.run = parent.wire.call("run.open", agent=caller.agent, parent=parent.run)
+    with pytest.raises(failwell.Error, match="declares note.write as supervised"):
+        caller.ask({"customer": "handed", "millis": 0}, how="begin").result(30)
+    assert caller.write("handed", 20_000)["result"]["state"].startswith("interrupted")
+    sent = caller.ask({"customer": "handed"}, tool="note.send", how="decide").result(30)
+    assert (sent["verdict"], sent["irreversible"]) == ("ALLOW", True)
+    house.hang_up()
+
+
 def test_the_record_of_all_that_verifies(house: House) -> None:
     house.end(house.nodes[-1])
     house.verify()

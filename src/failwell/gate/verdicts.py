@@ -137,7 +137,7 @@ class Gate:
         verdict = Verdict(
             entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state, governed=row.governed,
-            irreversible=_irreversible(turn.state, row.agent, row.tool),
+            irreversible=_irreversible(turn.state, (row.agent, *row.chain), row.tool),
         )  # fmt: skip
         told = _told_of_ticket(turn, verdict) if row.state == "escalated" else verdict
         return Plan((), lambda _: told)
@@ -214,7 +214,7 @@ class Gate:
         )  # fmt: skip
         asks = asking.opens_ticket(state, proposal.agent, ruling.verdict, governed=governed)
         irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
-            state, proposal.agent, proposal.tool
+            state, (proposal.agent, *handed), proposal.tool
         )
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
@@ -275,17 +275,17 @@ def _told_of_ticket(turn: Turn, verdict: Verdict) -> Verdict:
     return msgspec.structs.replace(verdict, verdict="DENY", clauses=("ticket",), because=because, state="denied")
 
 
-def _irreversible(state: State, agent: str, tool: str) -> bool:
-    """Whether this tool's effect cannot be undone, by the contract in force; a tool that it does not name counts so."""
-    try:
-        contract = state.contract_of(agent)
-    except ContractError:  # it denies, and of an OBSERVED agent the action starts all the same
-        return True
-    if contract is not None:
-        for item in contract.tools:
-            if item.tool == tool:
-                return item.effect == "irreversible"
-    return True
+def _irreversible(state: State, agents: tuple[str, ...], tool: str) -> bool:
+    """Whether this tool's effect cannot be undone, by any contract of the chain; one that does not name it says so."""
+    for agent in agents:
+        try:
+            contract = state.contract_of(agent)
+        except ContractError:  # it denies, and of an OBSERVED agent the action starts all the same
+            return True
+        items = () if contract is None else contract.tools
+        if next((item.effect for item in items if item.tool == tool), "irreversible") == "irreversible":
+            return True
+    return False
 
 
 def _same_arguments(turn: Turn, seq: int, arguments: bytes) -> bool:

@@ -257,18 +257,17 @@ class Node:
         A tool that the settings declare runs as declared there. What the contract declares must be what this way of
         executing can give (D8): a stop that was promised and cannot be delivered is refused before, not excused after.
         """
-        tool = None
-        if verdict.governed:  # what a contract promises of an OBSERVED agent's tools is not enforced
-            tool = await self.questions.look(lambda state: _declared(state, verdict.agent, verdict.tool))
+        # What a contract promises of an OBSERVED agent's tools is not enforced.
+        tools = await self.questions.look(lambda state: _declared(state, verdict)) if verdict.governed else ()
         given = "cooperative" if how == "begin" else "supervised"
-        if tool is not None and tool.executor is not None and STRENGTH.index(given) > STRENGTH.index(tool.executor):
-            raise Refused(
-                f"the contract declares {verdict.tool} as {tool.executor}, and this caller can only run it {given}: "
-                "it was not started",
-                hint="Let the node run it (a function that a fresh process can import, or a command), "
-                f"or declare executor: {given}.",
-            )
-        deadline_us = None if tool is None else tool.deadline_us
+        for tool in tools:
+            if tool.executor is not None and STRENGTH.index(given) > STRENGTH.index(tool.executor):
+                raise Refused(
+                    f"the contract declares {verdict.tool} as {tool.executor}, and this caller can only run it {given}:"
+                    " it was not started",
+                    hint=f"Let the node run it (an importable function, or a command), or declare executor: {given}.",
+                )
+        deadline_us = min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
         if verdict.irreversible:
             await sealed(self.writer.seals, verdict.entry)
         if how == "begin":
@@ -387,9 +386,10 @@ class Node:
         self._lock.release()
 
 
-def _declared(state: Any, agent: str, name: str) -> contracts.Tool | None:
-    contract = state.contract_of(agent)
-    return None if contract is None else next((tool for tool in contract.tools if tool.tool == name), None)
+def _declared(state: Any, verdict: Verdict) -> tuple[contracts.Tool, ...]:
+    # Attack: work handed to an agent whose own contract promises less of the tool: no stop, no deadline.
+    found = (state.contract_of(agent) for agent in (*dict(verdict.chain), verdict.agent))
+    return tuple(tool for each in found if each is not None for tool in each.tools if tool.tool == verdict.tool)
 
 
 #: The children of the node process that are no tools and run in sessions of their own: it has none.

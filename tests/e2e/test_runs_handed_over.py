@@ -100,7 +100,7 @@ def test_what_a_delegator_promises_of_a_tool_holds_for_whom_it_hands_work_to(hou
     caller, parent = house.agent("other-bot"), house.agent("refund-bot")
     assert caller.ask({"customer": "alone", "millis": 0}, how="begin").result(30)["verdict"]["verdict"] == "ALLOW"
     caller.run = parent.wire.call("run.open", agent=caller.agent, parent=parent.run)
-    with pytest.raises(failwell.Error, match="declares note.write as supervised"):
+    with pytest.raises(failwell.Error, match="as supervised, and this caller"):
         caller.ask({"customer": "handed", "millis": 0}, how="begin").result(30)
     assert caller.write("handed", 20_000)["result"]["state"].startswith("interrupted")
     sent = caller.ask({"customer": "handed"}, tool="note.send", how="decide").result(30)

@@ -113,7 +113,11 @@ def _contact(entry: Entry[Any], body: Any, order: orders.Order[Any], state: Stat
     if row.contact != body.contact:
         return f"it is not the address that {body.person} enrolled with"
     if isinstance(body, kinds.ContactAsked):
-        return None
+        asker = state.person.get(order.person)
+        if order.person != body.person and (asker is None or "operator" not in asker.roles):
+            return f"{order.person}, who asked for a code to {body.person}, is no operator"
+        # Attack: a code that is good for years, to be found in a mailbox later.
+        return "its code is good for longer than an hour" if body.due_us > parse_at(entry.at) + orders.HOUR_US else None
     if (body.how, body.by) != (details.how, order.person):
         return "who says so, or how, is not what the order says"
     if body.how == "vouched":

@@ -81,6 +81,7 @@ def changed(image: Image, kind: type, how: Callable[[Any], Any]) -> tuple[int, A
         (kinds.ContactVerified, {"by": "olga"}),
         (kinds.ContactAsked, {"person": "quan"}),
         (kinds.ContactAsked, {"contact": "ab" * 32}),
+        (kinds.ContactAsked, {"due_us": 2**52}),
         (kinds.PersonLeft, {"why": "was dismissed"}),
         (kinds.AgentAssigned, {"owner": "olga"}),
         (kinds.AgentGrouped, {"group": "nobody", "groups": ("nobody",)}),
@@ -184,6 +185,10 @@ def test_an_order_of_somebody_who_left_is_found(tmp_path: Path) -> None:
             orders.ContactVerify(person="quan", contact=ledgers.contact("quan"), how="code"),
             kinds.ContactVerified(person="quan", contact=ledgers.contact("quan"), how="code", by="quan"),
             "no code was sent",
+        ),
+        (
+            "quan", "contact.ask", orders.ContactAsk(person="piet", contact=ledgers.contact("piet")),
+            kinds.ContactAsked(person="piet", contact=ledgers.contact("piet"), code="0" * 64, due_us=9), "is no operator",
         ),
         (
             "quan", "agent.assign", orders.AgentAssign(agent=OTHER, owner="piet"),

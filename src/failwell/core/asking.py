@@ -25,6 +25,8 @@ USE_AT_LEAST_US, USE_AT_MOST_US = HOUR_US, DAY_US
 OPEN_AT_ONCE = 256
 #: One mail about tickets per agent in this time; later ones stand in the list.
 MAILED_EVERY_US = MINUTE_US
+#: Persons who are asked about one ticket, by name: of thousands the entry would have no room, and the question be lost.
+ASKED_AT_ONCE = 256
 #: Persons that are written to for one ticket or case, by name; all others that are asked find it in the list.
 MAILED_AT_ONCE = 16
 
@@ -48,7 +50,8 @@ def ticket_of(state: Projections, entry: Entry[Any], body: kinds.Decision2) -> k
     clauses = tuple(clause.id for clause in body.clauses if clause.then == "escalate")
     bound = _escalating(state, agent, () if run is None else run.chain, clauses)
     return kinds.TicketOpened(
-        ticket=entry.seq, tool=body.tool, arguments=body.arguments, clauses=clauses, asked=_asked(state, bound),
+        ticket=entry.seq, tool=body.tool, arguments=body.arguments, clauses=clauses,
+        asked=_asked(state, bound)[:ASKED_AT_ONCE],
         expires_us=parse_at(entry.at) + min(_decide_within_us(state, each) for each in bound),
     )  # fmt: skip
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from failwell.core import kinds
+from failwell.core import asking, kinds
 from failwell.core.records import MAX_ENTRY_BYTES, Draft
 from failwell.gate.fitting import MAX_SPOKEN, TOO_MUCH
 from tests.property.lives import verified
-from tests.unit.gate.house import AGENT, FINE, House, contract_text, open_house
+from tests.unit.gate.house import AGENT, ASK, FINE, House, contract_text, open_house
 
 
 def clauses(count: int, then: str, severity: str = "minor") -> str:
@@ -88,4 +88,24 @@ def test_a_floor_or_contract_that_cannot_be_read_denies_on_record(observed: bool
     assert (verdict.verdict, verdict.clauses) == ("DENY", ("evaluation.error",))
     assert (verdict.may_start, verdict.irreversible) == (observed, observed)
     assert house.bodies(kinds.Decision2)[-1].governed is not observed
+    house.close()
+
+
+def test_a_question_to_thousands_of_reviewers_fits_its_entry_and_some_of_them_answer_it() -> None:
+    """The names of all of them had no room in the ticket's entry, and the whole decision was lost with it."""
+    house = open_house()
+    many = [f"reviewer-of-the-claims-desk-{number:04}" for number in range(2500)]
+    house.write(
+        *(
+            Draft(body=kinds.PersonEnrolled(person=name, key="k", roles=("reviewer",)), actor="person:olga")
+            for name in many
+        )
+    )
+    verdict = house.ask(house.run(), ASK)
+    assert (verdict.verdict, verdict.ticket) == ("ESCALATE", str(verdict.entry))
+    row = house.state.ticket[verdict.entry]
+    assert row.asked == tuple(many[: asking.ASKED_AT_ONCE])
+    assert asking.may_answer(house.state, row, many[0])
+    assert not asking.may_answer(house.state, row, many[-1])
+    assert verified(house) == []
     house.close()

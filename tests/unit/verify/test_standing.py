@@ -188,7 +188,8 @@ def test_an_order_of_somebody_who_left_is_found(tmp_path: Path) -> None:
         ),
         (
             "quan", "contact.ask", orders.ContactAsk(person="piet", contact=ledgers.contact("piet")),
-            kinds.ContactAsked(person="piet", contact=ledgers.contact("piet"), code="0" * 64, due_us=9), "is no operator",
+            kinds.ContactAsked(person="piet", contact=ledgers.contact("piet"), code="0" * 64, due_us=9),
+            "is no operator",
         ),
         (
             "quan", "agent.assign", orders.AgentAssign(agent=OTHER, owner="piet"),

@@ -32,8 +32,8 @@ SMALL_LOG_PAGES = (30, 80, 2000)
 SOON_S = 0.002
 #: What a broken product may raise while it is recorded: what its disk was asked until then is judged.
 BROKEN = (FailwellError, AssertionError)
-#: Answers of a ledger's beginning; before them there is nothing to go on with.
-BEGUN = 4
+#: Answers of a ledger's beginning, up to the registration of its agent: before that there is nothing to go on with.
+BEGUN = 6
 #: States of a history that are recovered from under the eyes of the recorder, and cut again.
 SECOND_CUTS = 6
 

@@ -340,6 +340,18 @@ def test_what_escalates_besides_by_then_is_asked_about_together_and_the_approval
 # ---- without the person --------------------------------------------------------------------------------------
 
 
+def test_an_approval_answers_no_other_question_that_a_later_contract_asks_under_the_same_id(house: House) -> None:
+    """Attack: `ask` was about the amount when a person said yes; by now it is about a customer under investigation."""
+    run = house.run()
+    ticket = house.ask(run, ASK, order="o-1", customer="c-1").entry
+    approve(house, ticket)
+    other = RULES.replace("context.args.amount == 400", 'context.args.customer_id == "c-1"')
+    assert other != RULES
+    house.adopt(contract_text(other, version=2))
+    verdict = house.ask(run, ASK, order="o-1", customer="c-1", ticket=ticket)
+    assert (verdict.verdict, verdict.clauses) == ("ESCALATE", ("ask",))
+
+
 def test_nobody_else_approves_and_no_agent_approves_itself(house: House) -> None:
     run = house.run()
     ticket = escalated(house, run)

@@ -43,7 +43,28 @@ def redeem(turn: Turn, number: int, proposal: Any, run: rows.Run) -> Redeemed:
     why = f"There is no ticket {number}." if row is None else _fault(turn, number, row, proposal, run)
     if why is not None or row is None:
         return Redeemed(frozenset(), Decided(id="ticket", then="deny", severity=RESERVED["ticket"], because=why or ""))
-    return Redeemed(frozenset(row.clauses), None)
+    return Redeemed(_unchanged(turn, number, row), None)
+
+
+def _unchanged(turn: Turn, number: int, row: rows.Ticket) -> frozenset[str]:
+    """The rules that a person was asked about, without those of the agent's contract that say something else by now.
+
+    Attack: an approval of what was asked as `ask`, for what a later contract asks about the same action under that id.
+    """
+    entry = turn.entry(number)
+    posture = None if entry is None or entry.body.posture is None else turn.entry(entry.body.posture)
+    now = turn.state.agent[row.agent].contract
+    if posture is None or now is None or posture.body.contract_digest == now:
+        return frozenset(row.clauses)
+    before, after = _rules(turn, posture.body.contract_digest), _rules(turn, now)
+    return frozenset(rule for rule in row.clauses if before.get(rule) == after.get(rule))
+
+
+def _rules(turn: Turn, digest: str) -> dict[str, Any]:
+    contract = turn.state.contract_at(digest)
+    if contract is None:
+        return {}
+    return {clause.id: clause for clause in contract.clauses} | {limit.id: limit for limit in contract.limits}
 
 
 def find_ticket(turn: Turn, number: int) -> rows.Ticket | None:

@@ -65,7 +65,7 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
         (("person", "verify", "anna", "--code", "k7m2p9qx", "--vouch"), 2, "take one"),
         (("person", "verify", "anna", "--vouch", "--as", "anna", "--yes"), 1, "another person vouches"),
         (("run", "--agent", "refund-bot", "--tool", "t", "--", "no-such-command"), 2, "no command 'no-such-command'"),
-        (("run", "--agent", "refund-bot", "--tool", "t", "--", "true"), 2, "there is no key file"),
+        (("run", "--agent", "refund-bot", "--tool", "t", "--", "true"), 2, "no key of the agent refund-bot is here"),
         (("incident", "show", "7"), 2, "failwell incident list"),
         (("ledger", "verify", "--checkpoint", "nowhere"), 2, "cannot be read"),
         (("ledger", "verify", "--checkpoint", "sound.yaml"), 2, "sound.yaml"),

@@ -65,7 +65,7 @@ def observe(
 
     def show(screen: Screen) -> None:
         screen.lead(
-            f"{name} is OBSERVED, NOT GOVERNED, until {when} (entry {entry}).",
+            f"{name} is OBSERVED, NOT GOVERNED, until {when[:10]} {when[11:19]} UTC (entry {entry}).",
             "Adopt a contract before then: it is judged at once, and kept from that date on.",
             bad=True,
         )

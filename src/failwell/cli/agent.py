@@ -228,16 +228,17 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         full, row = find_agent(wire, name)
         contract = contract_in_force(wire, full)
         running = [item for item in wire.call("ask", about="running") if item["agent"] == full]
+        owner = agent_owner.owner_of(row, wire.call("ask", about="persons"))
         under = {floor: each for floor, each in wire.call("ask", about="floors").items() if binds(each["scope"], row)}
     authority, incident = row["authority"], row["incident"]
     tools = [] if contract is None else [_tool(tool) for tool in contract.tools]
 
     def show(screen: Screen) -> None:
-        asked = f"Its incident: failwell incident show {incident}" if incident else f"Owner: {row['owner']}"
+        asked = f"Its incident: failwell incident show {incident}" if incident else f"Owner: {owner}"
         may = "nothing here, and what it likes elsewhere" if row["detect_only"] else AUTHORITIES.get(authority, "?")
         bad = authority == "SUSPENDED" or not governed(row)
         screen.lead(f"{row['name']} is {standing(row)}: it may do {may}.", asked, bad=bad)
-        screen.table(("", ""), [*_facts(full, row, contract, running), ("floors", _floors(under))])
+        screen.table(("", ""), [*_facts(full, row, owner, contract, running), ("floors", _floors(under))])
         if contract is not None:
             screen.say()
             columns = ("tool", "effect", "stopped how", "custody", "deadline", "witness")
@@ -255,12 +256,17 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
     return Answer(fields=fields, show=show)
 
 
-def _facts(full: str, row: dict[str, Any], contract: Contract | None, running: list[Any]) -> list[tuple[str, Any]]:
+def _facts(
+    full: str, row: dict[str, Any], owner: str, contract: Contract | None, running: list[Any]
+) -> list[tuple[str, Any]]:
     bound = "none: every action is denied"
+    if row["detect_only"]:
+        bound = "none: no gate stands before it"
+    elif not governed(row):
+        bound = "none: once it is governed, every action is denied"
     if contract is not None:
         clauses, limits = plural(len(contract.clauses), "clause"), plural(len(contract.limits), "limit")
         bound = f"{contract.contract} v{contract.version}: {contract.purpose} ({clauses}, {limits})"
-    owner = f"{row['owner']}, who has left: failwell agent assign" if row["orphaned"] else row["owner"]
     facts = [("id", full), ("owner", owner), ("contract", bound)]
     if row["groups"]:
         facts.append(("groups", ", ".join(row["groups"])))
@@ -386,6 +392,8 @@ def _entries(text: str) -> tuple[int, ...]:
 def _incident_of(place: Any, name: str) -> int:
     with session.reach_node(place) as wire:
         _, row = find_agent(wire, name)
+    if row["authority"] != "SUSPENDED":
+        raise NotFound(f"{name} is not suspended: it is {row['authority']}", hint=f"failwell agent show {name}")
     if row["incident"] is None:
         raise NotFound(f"{name} is suspended for no incident", hint="failwell incident list; then --incident N")
     return int(row["incident"])

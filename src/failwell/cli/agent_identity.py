@@ -36,10 +36,10 @@ def certify(
     ] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Have a short-lived certificate made out to an agent whose key is here.
+    """Have a short-lived certificate made out to an agent.
 
-    A fresh key is made for it; both go into one file with mode 600. Beside the agent's key, where it goes by itself,
-    whoever runs the agent uses it from then on and renews it when half its time is over.
+    Its key must be here. A fresh key is made for it; both go into one file with mode 600. Beside the agent's key,
+    where it goes by itself, whoever runs the agent uses it from then on and renews it when half its time is over.
 
     \b
     Example:
@@ -75,10 +75,11 @@ def revoke(
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why, for the record.")],
     workspace: options.Workspace = None, person: options.As = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Take an agent's key and certificates out of force, at once, whatever state the node is in.
+    """Take an agent's key and certificates out of force, at once.
 
-    Connections that proved themselves with them prove nothing any more, and what they run is stopped. Any enrolled
-    person may; it asks nothing. The agent acts again once an operator gave it a new key.
+    It works whatever state the node is in. Connections that proved themselves with them prove nothing any more, and
+    what they run is stopped. Any enrolled person may; it asks nothing. The agent acts again once an operator gave
+    it a new key.
 
     \b
     Example:
@@ -120,7 +121,7 @@ def rekey(
     name: Name, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Give an agent a new key in the place of the one it has, by an operator's order.
+    """Give an agent a new key, by an operator's order.
 
     The new key lies in this configuration directory, where the old one lay; all certificates of the old one are void.
 

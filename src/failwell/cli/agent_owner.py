@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Iterator
+from typing import Annotated, Any
 
 import typer
 
@@ -18,6 +19,31 @@ def register(app: typer.Typer) -> None:
     app.command("group")(group)
 
 
+def owner_of(row: dict[str, Any], persons: dict[str, dict[str, Any]]) -> str:
+    """Who answers for an agent, in words: also that they have left, or have signed nothing for it yet."""
+    owner = str(row["owner"])
+    if persons.get(owner, {}).get("left"):
+        return f"{owner}, who has left: failwell agent assign {row['name']}"
+    return f"{owner}, whose contract for it is not in force yet" if row["orphaned"] else owner
+
+
+def checks(row: dict[str, Any], persons: dict[str, dict[str, Any]]) -> Iterator[tuple[str, str, str]]:
+    """What `doctor` says of who answers for an agent and who proves to be it: state, what was found, what to do."""
+    owner, name = str(row["owner"]), row["name"]
+    if persons.get(owner, {}).get("left"):
+        yield (
+            "todo", f"nobody answers for it: {owner}, who owned it, has left",
+            f"failwell agent assign {name} --owner PERSON --as OPERATOR",
+        )  # fmt: skip
+    elif row["orphaned"]:
+        yield (
+            "todo", f"it acts restricted until a contract that {owner} signed is adopted",
+            f"failwell contract sign FILE --as {owner}",
+        )  # fmt: skip
+    if row["key"] is None:
+        yield "known", "its key is revoked: nobody proves to be it", f"to let it act again: failwell agent rekey {name}"
+
+
 @door("agent-assign")
 def assign(
     name: Name,
@@ -25,7 +51,7 @@ def assign(
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Make another person accountable for an agent, by an operator's order.
+    """Make another person accountable, by an operator's order.
 
     What the agent may do stays as it is: the next contract takes the new owner's signature.
 

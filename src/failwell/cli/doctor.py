@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from failwell.cli import adoption, options, session
+from failwell.cli import adoption, agent_owner, options, session
 from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError
@@ -47,6 +47,7 @@ class Seen(NamedTuple):
     force: dict[str, str]
     checkpoint: str
     agents: dict[str, dict[str, Any]]
+    persons: dict[str, dict[str, Any]]
     contracts: dict[str, Contract]
     incidents: dict[str, dict[str, Any]]
     pages: dict[str, dict[str, Any]]
@@ -128,6 +129,7 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
             return Seen(
                 status=status, force=wire.call("ask", about="settings", timeout_s=10),
                 checkpoint=wire.call("ask", about="checkpoint", timeout_s=10), agents=agents,
+                persons=wire.call("ask", about="persons", timeout_s=10),
                 contracts={full: found for full, found in contracts.items() if found is not None},
                 incidents=wire.call("ask", about="incidents", timeout_s=10),
                 pages=wire.call("ask", about="pages", timeout_s=10),
@@ -347,6 +349,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
     for full, row in sorted(seen.agents.items(), key=lambda item: str(item[1]["name"])):
         contract = seen.contracts.get(full)
         part = f"agent {row['name']}"
+        yield from (Check(part, *found) for found in agent_owner.checks(row, seen.persons))
         if not governed(row):
             yield Check(part, *adoption.ungoverned(full, row, force))
             continue

@@ -123,7 +123,7 @@ def _show_first(screen: Screen, told: dict[str, Any]) -> None:
     unproven = [stop for stop in told["stops"] if stop["state"] == "interrupted_unconfirmed"]
     done = _CONTAINED.get(told["authority"], f"Its authority now: {told['authority']}.")
     if told["access"] is not None:
-        done += f" No gate stands before it. Its access: {told['access']}."
+        done += f" No gate stands before it. Its access at its vendor: {told['access']}."
     elif not told["governed"]:
         done += " It is NOT GOVERNED."
     if unproven:
@@ -189,7 +189,8 @@ def _show_escaped(screen: Screen, told: dict[str, Any], *, customers: bool) -> N
     screen.say("\nWhat escaped", "bold")
     if not escaped["counted_from"]:
         screen.say(
-            "Unknown: no log of the tool side was read for this agent. Declare one: [witness.NAME] in failwell.toml"
+            "Unknown: no log of the tool side was read for this agent. [witness.NAME] in failwell.toml declares one; "
+            "its file has to be there."
         )
         return
     screen.say(

@@ -76,7 +76,8 @@ def add(
 
     def show(screen: Screen) -> None:
         held = ", ".join(role or ()) or "no role"
-        screen.lead(f"{name} is enrolled with {held} (entry {entry}).", "All persons: failwell person list")
+        owns = f"To own an agent they must be reached: failwell person verify {name}"
+        screen.lead(f"{name} is enrolled with {held} (entry {entry}).", owns if email else "See: failwell person list")
 
     fields = {"person": name, "roles": list(role or ()), "key": public, "entry": entry}
     return Answer(fields=fields, show=show)
@@ -118,9 +119,10 @@ def verify(
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Show that a person is reached at their address, which whoever owns an agent must be.
+    """Show that a person is reached at their address.
 
-    Without --code a code is mailed to them, good for an hour; they give it back themselves. Or another person vouches.
+    Whoever owns an agent must be. Without --code a code is mailed to them, good for an hour; they give it back
+    themselves. Or another person vouches.
 
     \b
     Examples:
@@ -162,10 +164,10 @@ def leave(
     workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Say that a person is gone: their key orders nothing any more, by an operator's order.
+    """Say that a person is gone, by an operator's order.
 
-    Their agents act restricted from that moment, until another person is assigned and signs their contract. The
-    successor is told of each.
+    Their key orders nothing any more. Their agents act restricted from that moment, until another person is
+    assigned and signs their contract. The successor is told of each.
 
     \b
     Example:

@@ -129,4 +129,10 @@ def _key(wire: Wire, config: Path, role: str, name: str) -> keys.SigningKey:
     for origin in origins[:-1]:
         with contextlib.suppress(NotFound):
             return load(config, origin, name)
-    return load(config, origins[-1], name)
+    try:
+        return load(config, origins[-1], name)
+    except NotFound as error:
+        raise NotFound(
+            f"no key of the {role} {name} is here", hint=f"It should be {error.message.split()[-1]}. "
+            "All that are registered: failwell agent list",
+        ) from error  # fmt: skip

@@ -64,7 +64,9 @@ def _may_observe(row: rows.Agent, person: str) -> None:
     if row.authority != "REGISTERED":
         raise Refused(
             f"{row.name} is {row.authority}: only an agent that was never governed is observed",
-            hint="Observing it would loosen what binds it.",
+            hint="Once is all: a date that can be moved is none."
+            if row.authority == "OBSERVED"
+            else "Observing it would loosen what binds it.",
         )
     if row.observed_until_us is not None:
         # Attack: an end date that is moved each time it comes near is none.

@@ -27,12 +27,15 @@ from failwell.core.errors import (
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 P = ParamSpec("P")
 
 FINE, FINDING, USAGE, FAILED = 0, 1, 2, 3
 #: Width of text that goes to a file or another program and whose reader told none.
 PLAIN_WIDTH = 120
+#: A longer one, a path for example, may be broken in a table where there is no room.
+LONGEST_WORD = 24
 #: Letters of these categories are shown by their code point: controls move the cursor, formats turn the reading
 #: direction or hide letters, lone surrogates cannot be written at all.
 _UNSEEN = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
@@ -122,18 +125,37 @@ class Screen:
         self.console.print(Text("  " + safe(line)), soft_wrap=True)
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Iterable[str] = ()) -> None:
-        """Rows under headings; long cells wrap and nothing is cut off."""
+        """Rows under headings; long cells wrap, first where they have blanks, and nothing is cut off."""
         from rich.table import Table
         from rich.text import Text
 
         numbers = frozenset(right)
+        cells = [[Text("-" if cell is None else safe(cell)) for cell in row] for row in rows]
+        widths = _widths([[Text(name) for name in columns], *cells], self.console.width)
         shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim", show_header=any(columns))
-        for name in columns:
+        for name, width in zip(columns, widths, strict=True):
             side: Any = "right" if name in numbers else "left"
-            shown.add_column(name, justify=side, overflow="fold")
-        for row in rows:
-            shown.add_row(*(Text("-" if cell is None else safe(cell)) for cell in row))
+            shown.add_column(name, justify=side, overflow="fold", width=width)
+        for row in cells:
+            shown.add_row(*row)
         self.put(shown)
+
+
+def _widths(rows: Sequence[Sequence[Text]], room: int) -> list[int]:
+    """How wide each column is, so that all fit into `room`: what has blanks wraps before a word is broken."""
+    from rich.cells import cell_len
+
+    columns = list(zip(*rows, strict=True))
+    wanted = [max(cell.cell_len for cell in column) for column in columns]
+    words = [
+        min(LONGEST_WORD, max((cell_len(word) for cell in column for word in cell.plain.split()), default=1))
+        for column in columns
+    ]
+    room = max(room - 2 * (len(columns) - 1), 4 * len(columns))
+    for least in (words, [1] * len(columns)):
+        while sum(wanted) > room and (over := [at for at, width in enumerate(wanted) if width > least[at]]):
+            wanted[max(over, key=wanted.__getitem__)] -= 1
+    return [max(1, width) for width in wanted]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -80,6 +80,13 @@ def test_every_line_fits_and_none_ends_in_blanks() -> None:
     assert lines[1].startswith("  ")
 
 
+def test_a_cell_with_blanks_wraps_before_a_word_is_broken() -> None:
+    made, out = screen(width=40, color=None)
+    made.table(("tool", "effect", "how"), [("payments.refund", "irreversible", "as the door of it can")])
+    assert [line for line in out.getvalue().splitlines() if "payments.refund  irreversible" in line]
+    assert max(len(line) for line in out.getvalue().splitlines()) <= 40
+
+
 @pytest.mark.parametrize(
     ("error", "code"),
     [

@@ -126,7 +126,8 @@ def _mcp(path: Path, text: str) -> Iterable[Sighting]:
         client = "claude-desktop" if path.name == "claude_desktop_config.json" else "mcp-client"
     if servers:
         named = ", ".join(cut(name) for name in list(dict(servers))[:20])
-        yield _seen(client, path, f"MCP client with {len(servers)} servers: {named}")
+        many = "1 server" if len(servers) == 1 else f"{len(servers)} servers"
+        yield _seen(client, path, f"MCP client with {many}: {named}")
 
 
 def _claude_agent(path: Path, text: str) -> Iterable[Sighting]:

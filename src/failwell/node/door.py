@@ -31,6 +31,7 @@ from failwell.node.assembly import EVALUATOR
 from failwell.node.guarding import sealed
 from failwell.node.informed import decide_informed
 from failwell.node.proving import KEY_GONE, Identities
+from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
 
 if TYPE_CHECKING:
@@ -249,7 +250,7 @@ class Connection(asyncio.Protocol):
         try:
             return await self._node.given_orders.take(request)
         except Refused:
-            self._node.refusals.count(f"pid:{self.peer_pid}", "an order that does not hold")
+            self._node.refusals.count(f"pid:{self.peer_pid}", REFUSED_ORDER)
             raise
 
     def _act(self, request: asked.Act) -> Awaitable[Any]:

@@ -12,6 +12,8 @@ from failwell.core.records import Draft
 #: Sources counted one by one within a second; beyond, they share one summary, so that a stranger fills no memory.
 MAX_SOURCES = 100
 SUMMARY_US = 1_000_000
+#: What an order is counted as that was not carried out.
+REFUSED_ORDER = "an order that does not hold"
 
 
 class RefusalCounter:

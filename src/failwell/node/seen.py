@@ -10,6 +10,7 @@ from failwell.core import kinds
 from failwell.core.errors import FailwellError
 from failwell.core.records import Entry, decode_entry
 from failwell.node.reading import LedgerRows
+from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.workspace import Workspace
 
 PAGE = 10_000
@@ -52,7 +53,8 @@ def refused(workspace: Workspace) -> list[Refused]:
     with LedgerRows(workspace) as rows:
         for row in rows.holding(b'"kind":"refusals"', rows.size()):
             entry = decode_entry(row.data)
-            if isinstance(entry.body, kinds.Refusals):
+            # An order is a person's: a mistyped code is no trace of an agent.
+            if isinstance(entry.body, kinds.Refusals) and entry.body.reason != REFUSED_ORDER:
                 counts[entry.body.reason] += entry.body.count
                 latest[entry.body.reason] = entry.at
     return [Refused(reason, count, latest[reason]) for reason, count in sorted(counts.items())]

@@ -83,7 +83,7 @@ def test_agents_are_found_in_the_configuration_of_known_frameworks(tmp_path: Pat
         "?", "claude-code", "claude-desktop", "code-reviewer", "cursor", "mcp-client", "researcher", "vscode", "writer",
     ]  # fmt: skip
     told = " ".join(one.what for one in found.sightings)
-    assert "MCP client with 1 servers: files" in told
+    assert "MCP client with 1 server: files" in told
     assert "hooks: PreToolUse" in told
     assert "m-1" in told
     assert "sk-secret" not in told, "no secret is carried off"

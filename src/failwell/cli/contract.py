@@ -83,7 +83,7 @@ def sign(
 ) -> Answer:  # fmt: skip
     """Stand for a version of a contract, as the agent's owner.
 
-    It takes effect when another person adopts it.
+    It takes effect when another person adopts it. A floor is signed by an operator or an owner.
 
     \b
     Example:
@@ -122,9 +122,9 @@ def adopt(
     file: File, workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
     as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """Put a contract in force that its owner signed.
+    """Put a contract, or a floor, in force that another person signed.
 
-    That takes an approver who is another person.
+    That takes an approver. Of a contract the other person is its owner; what a floor changes is shown.
 
     \b
     Example:
@@ -207,7 +207,8 @@ def _about(contract: Contract) -> list[str]:
         lines.append(f"may call {tool.tool}: {tool.effect}, custody {tool.custody}, {deadline}")
     lines += outline(contract)
     for rule in contract.response:
-        lines.append(f"on {rule.signal}: {', '.join(rule.do)}")
+        often = f" {rule.at_least} times within {format_duration(rule.within_us)}" if rule.within_us else ""
+        lines.append(f"on {rule.signal}{often}: {', '.join(rule.do)}")
     return lines
 
 

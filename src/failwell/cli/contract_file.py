@@ -12,7 +12,7 @@ from failwell.core.errors import InputError, NotFound
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Example
 
-File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, YAML.")]
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, or floor, YAML.")]
 MAX_FILE_BYTES = 1 << 20
 
 
@@ -42,4 +42,11 @@ def load_whole_file(file: Path) -> tuple[Contract, tuple[Example, ...]]:
     """The contract of a file, and its examples."""
     from failwell.core import contract as contracts
 
-    return contracts.load_whole(read_file(file), name=str(file))
+    text = read_file(file)
+    if contracts.is_floor(text):
+        raise InputError(
+            f"{file} is a floor: this command reads contracts",
+            hint=f"failwell contract lint {file}; contract sign and adopt show what it changes. "
+            "For what it adds to a contract: failwell contract explain CONTRACT --floor FILE",
+        )
+    return contracts.load_whole(text, name=str(file))

@@ -117,7 +117,8 @@ def diff(
     def show(screen: Screen) -> None:
         what = f"{old.contract} v{old.version} to {new.contract} v{new.version}"
         if not changes:
-            screen.lead(f"{what}: nothing changes but the version.", "It lets through what the older one let through.")
+            same = "nothing changes" if old.version == new.version else "nothing changes but the version"
+            screen.lead(f"{what}: {same}.", "It lets through what the older one let through.")
         elif loose:
             counts = ", ".join(
                 f"{len(of)} {word}" for word in ("looser", "unclear") if (of := [c for c in changes if c.means == word])

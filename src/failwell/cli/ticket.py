@@ -35,7 +35,9 @@ def list_tickets(
     agent: Annotated[str | None, typer.Option("--agent", metavar="NAME", help="Only this agent's.")] = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> Answer:  # fmt: skip
-    """List the actions that wait for a person, those whose time ends first at the top.
+    """List the actions that wait for a person.
+
+    Those whose time ends first stand at the top.
 
     How well an answer was looked at is not measured yet: no answer counts as a review.
 
@@ -80,7 +82,7 @@ def list_tickets(
 def show_ticket(
     numbers: Numbers, workspace: options.Workspace = None, as_json: options.AsJson = False
 ) -> Answer:  # fmt: skip
-    """Show what an action would do, on whose behalf, because of what request, and why it waits.
+    """Show what an action would do, for whom and why it waits.
 
     \b
     Example:
@@ -125,7 +127,8 @@ def approve(
     def show(screen: Screen) -> None:
         screen.lead(
             f"{approver} approved ticket {number} (entry {entry}): {told['name']} may call {told['tool']} once.",
-            f"It is good until {_until(after['expires_at'])} UTC. To take it back: failwell ticket deny {number}",
+            f"It asks again, with ticket {number}, until {_until(after['expires_at'])} UTC. To take it back: "
+            f"failwell ticket deny {number}",
         )
 
     fields = {"ticket": number, "person": approver, "entry": entry, "good_until": after["expires_at"]}

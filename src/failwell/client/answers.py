@@ -74,8 +74,10 @@ class Denied(FailwellError):
 
     code = "denied"
 
+    _said = "denied"
+
     def __init__(self, verdict: Verdict) -> None:
-        super().__init__(_words("denied", verdict), hint=verdict.hint)
+        super().__init__(_words(self._said, verdict), hint=verdict.hint)
         self.verdict = verdict
         self.clauses, self.because = verdict.clauses, verdict.because
         self.ticket, self.entry = verdict.ticket, verdict.entry
@@ -88,12 +90,12 @@ class Escalated(Denied):
     """
 
     code = "escalated"
+    _said = "escalated: it does not run until a person decides"
 
     def __init__(self, verdict: Verdict) -> None:
         super().__init__(verdict)
-        if verdict.ticket is not None:
-            self.hint = f"A person answers: failwell ticket show {verdict.ticket}. Then call again, with ticket=."
-        self.message = _words("escalated: it does not run until a person decides", verdict)
+        if (number := verdict.ticket) is not None:
+            self.hint = f"A person answers: failwell ticket show {number}. Then call again with ticket={number}."
 
 
 class Interrupted(FailwellError):

@@ -92,7 +92,8 @@ class Ruling:
     @property
     def because(self) -> str:
         """The reasons of what spoke, in words."""
-        said = "; ".join(clause.because for clause in self.clauses if clause.because)
+        words = [clause.because for clause in self.clauses if clause.because]
+        said = " ".join(word if word.endswith((".", "!", "?")) or word is words[-1] else f"{word};" for word in words)
         decided = ", ".join(clause.id for clause in self.clauses if clause.then != "record")
         return said or (f"Decided by {decided}." if decided else "Inside the contract.")
 

@@ -43,7 +43,8 @@ class BrokenContract(ContractError):
 
     def __init__(self, what: str, findings: Sequence[Finding]) -> None:
         ordered = sorted(findings, key=lambda finding: finding.level != "error")
-        super().__init__(f"{what} not adopted: {ordered[0]}", hint=ordered[0].mend or None)
+        more = f"All that is wrong: failwell contract lint {ordered[0].name}" if ordered[0].name else None
+        super().__init__(f"{what} not adopted: {ordered[0]}", hint=more)
         self.findings: tuple[Finding, ...] = tuple(ordered)
 
 

@@ -188,7 +188,7 @@ class Compiled:
         if tool.effect != "irreversible" or then == "allow":
             return []
         word = "wait for a person" if then == "escalate" else "are denied"
-        because = f"The agent is {authority.lower()}: irreversible actions {word}."
+        because = f"The agent is in {authority}: irreversible actions {word}."
         return [_reserved("authority.restricted", then, because)]
 
     def _weigh(self, plan: _Plan, facts: dict[str, Fact], text: bytes | None, situation: Situation) -> Judgment:

@@ -70,7 +70,7 @@ class Colour(enum.StrEnum):
         math.nan,
         b"bytes",
         {1, 2},
-        object(),
+        pytest.param(object(), id="object"),
         Colour.RED,
         OrderedDict(a=1),
         {"A": 1},

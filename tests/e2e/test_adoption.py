@@ -70,6 +70,7 @@ def shown_as_not_governed(
     (crew / "langgraph.json").write_text('{"graphs": {"pla\\u001b[2Jnner": "./a.py:g"}}')
     monkeypatch.setenv("FAILWELL_WORKSPACE", str(house.workspace.path))
     monkeypatch.setenv("FAILWELL_CONFIG", str(house.config))
+    monkeypatch.setenv("COLUMNS", "240")  # what is looked for stands in one line
     for command, words in (
         (("agent", "list"), ("NOT GOVERNED.", "OBSERVED, NOT GOVERNED, until")),
         (("agent", "show", "old-bot"), ("OBSERVED, NOT GOVERNED, until",)),

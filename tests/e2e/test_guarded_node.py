@@ -208,11 +208,13 @@ def test_a_node_that_does_not_come_up_leaves_neither_guard_nor_writer(
     def broken(self: Any) -> None:
         raise OSError("planned")
 
+    before = set(threading.enumerate())
     with monkeypatch.context() as patch:
         patch.setattr("failwell.execute.supervised.SupervisedExecutor.self_test", broken)
         with pytest.raises(OSError, match="planned"):
             Node(house.workspace)
-    assert not [each.name for each in threading.enumerate() if each.name.startswith("ledger-")]
+    left = set(threading.enumerate()) - before
+    assert not [each.name for each in left if each.name.startswith("ledger-")]
     LocalGuard.open(Path(house.workspace.guard_place())).close()
 
 

@@ -18,6 +18,9 @@ from failwell.core.records import MAX_ENTRY_BYTES
 MAX_SPOKEN = 90
 #: What an entry holds besides its body, but for its tokens; and how much a token takes.
 _BESIDES, _TOKEN = 4096, 80
+#: Rules, facts, floors and errors together with which a decision always fits: public facts take 32 KiB at most (the
+#: linter sees to it), anything else some 600 bytes each. So the common decision is encoded once.
+_ALWAYS_FITS = 32
 TOO_MUCH = "More rules bind this action than one entry has room for."
 
 #: A text beyond this would not fit the entry's blob sensibly; it is cut and its digest kept.
@@ -30,6 +33,8 @@ _ENCODER = msgspec.json.Encoder()
 
 def fits(body: kinds.Decision2, minted: dict[bytes, Any]) -> bool:
     """Whether a decision and all that follows from it can be written down; `minted` are the tokens that it brings."""
+    if len(body.clauses) + len(body.uses) + len(body.facts) + len(body.floors) + len(body.errors) <= _ALWAYS_FITS:
+        return True
     if len(body.clauses) > MAX_SPOKEN:
         return False
     return len(_ENCODER.encode(body)) + _TOKEN * len(minted) + _BESIDES <= MAX_ENTRY_BYTES

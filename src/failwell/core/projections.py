@@ -165,10 +165,13 @@ class Projections:
 
     def running(self, agent: str) -> tuple[int, ...]:
         """Decisions of `agent`, or handed over by it, that may run and have no outcome yet, oldest first."""
+        # Asked while an agent is being stopped, of everything that is open: what is another's falls out first.
         return tuple(
-            seq
-            for seq, action in self.action.items()
-            if action.state == "open" and (action.agent == agent or agent in action.chain)
+            [
+                seq
+                for seq, action in self.action.items()
+                if (action.agent == agent or (action.chain and agent in action.chain)) and action.state == "open"
+            ]
         )
 
     def used(self, agent: str, limit: str, key: str | None, now_us: int, per_us: int) -> int:

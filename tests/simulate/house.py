@@ -134,9 +134,8 @@ class NodeProcess:
         return self.log.read_text()
 
     def kill(self) -> None:
-        """End it as a power cut would."""
+        """End it as a power cut would; also one that stands still, which must not get to do anything more."""
         with contextlib.suppress(ProcessLookupError):
-            os.kill(self.pid, signal.SIGCONT)
             os.kill(self.pid, signal.SIGKILL)
         self.process.wait(10)
 

@@ -65,6 +65,26 @@ def test_who_had_leave_to_act_by_itself_has_it_once_however_its_run_ends(house: 
     house.verify()
 
 
+def test_what_an_agent_does_by_itself_is_never_said_to_be_stopped_nor_given_back(house: House) -> None:
+    """Attack: ask for leave only, act without the node, be suspended, and have the approval back after a release."""
+    house.node(crashing=True)
+    caller = house.agent()
+    ticket = escalate(caller)
+    house.hand("anna").approve_ticket(ticket, "I looked at it")
+    answer = caller.ask({"customer": "maybe", "millis": 0}, how="decide", ticket=ticket).result(30)
+    assert answer["verdict"] == "ALLOW"
+    house.suspend()
+    await_true(lambda: house.entries("outcome"))
+    assert [entry["body"]["state"] for entry in house.entries("outcome")] == ["interrupted_unconfirmed"]
+    assert house.entries("interrupt.confirmed") == []
+    (case,) = house.ask("incidents").values()
+    assert "CONTAINMENT_FAILED" in case["marks"]
+    assert "STOPPED" not in case["marks"]
+    assert house.ask("ticket", ticket)["state"] == "used"
+    house.hold_true()
+    house.verify()
+
+
 def test_of_many_that_come_at_once_with_one_ticket_one_runs(house: House) -> None:
     house.node(crashing=True)
     first, second = house.agent(), house.agent()

@@ -29,6 +29,8 @@ from failwell.response.containment import ended_by_order
 COOPERATIVE_GRACE_S = 1.0
 #: How a supervised action was interrupted whose caller's connection ended.
 CALLER_GONE = "its caller is gone"
+#: Why nobody can confirm that an action was stopped whose verdict alone was asked for.
+TOLD = "its caller had leave to act by itself: nobody here sees or stops that"
 #: The only variables of the node's own environment that a tool inherits: no secret passes by accident.
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
 
@@ -192,9 +194,9 @@ class ToolRunner:
         if self._fence.take(action) is not None:
             self._unproven(action, why, "interrupted_unconfirmed", True)
 
-    def _unproven(self, action: int, why: str, state: str, stopped: bool) -> None:
+    def _unproven(self, action: int, why: str, state: str, stopped: bool, method: str = "asked") -> None:
         end = _ended(action, "interrupted_unconfirmed", why, "nothing")
-        self._record(end, Settlement(decision=action, state=state, by="gate", why=why), "asked", stopped=stopped)
+        self._record(end, Settlement(decision=action, state=state, by="gate", why=why), method, stopped=stopped)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -203,13 +205,19 @@ class ToolRunner:
         self._executor.freeze(actions)
 
     def interrupt(self, actions: tuple[int, ...]) -> None:
-        """Stop these actions; those that never started are recorded as blocked, so that none is left open."""
-        for action in self._fence.interrupt(actions):
+        """Stop these actions. None is left open: what never started is blocked, and of what its caller does by itself
+        nobody can say that it stopped.
+        """
+        missed = self._fence.interrupt(actions)
+        for action in missed.unstarted:
             self.block(action, "suspended before it started")
+        for action in missed.told:
+            # Attack: ask for leave, act by oneself, be stopped, and have the limit and the approval back (D6).
+            self._unproven(action, TOLD, "interrupted_unconfirmed", True, method="none: it is not run here")
 
     def abandon(self, actions: tuple[int, ...], why: str = CALLER_GONE) -> None:
         """Stop what a caller that is gone had started: nobody waits for it, and nobody could stop it by itself."""
-        for action in self._fence.interrupt(actions, why):
+        for action in self._fence.interrupt(actions, why).unstarted:
             self.block(action, f"{why} before it started")
 
 

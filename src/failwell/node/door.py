@@ -269,17 +269,25 @@ class Connection(asyncio.Protocol):
     async def _decide_only(self, decided: Awaitable[Verdict]) -> Verdict:
         """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
         verdict = await decided
-        if verdict.may_start:
-            self._node.told.add(verdict.entry)  # before it leaves: whoever has it may act on it
-        if verdict.repeated:
-            return await self._told_again(verdict)
-        if verdict.may_start and verdict.irreversible:
-            try:
+        fence = self._node.fence
+        if verdict.repeated and verdict.state == "open" and not fence.has_left(verdict.entry):
+            # Attack: ask twice. The first question waits for its seal, the second carries the leave off without one.
+            raise Refused(
+                "this call is still under way, or was stopped", hint="Ask again what came of it.", code="busy"
+            )
+        if not verdict.may_start or verdict.repeated:
+            return verdict
+        permit = fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
+        try:
+            await self._node.wait_for_orders()
+            if verdict.irreversible:
                 await sealed(self._node.writer.seals, verdict.entry)
-            except FailwellError as error:
-                await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
-                raise
-        await self._still(verdict)
+            await self._still(verdict)
+            fence.tell(permit)  # before it leaves: whoever has it may act on it
+        except FailwellError as error:
+            fence.take(verdict.entry)
+            await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+            raise
         return verdict
 
     async def _still(self, verdict: Verdict) -> None:
@@ -318,9 +326,9 @@ class Connection(asyncio.Protocol):
         if self._node.under_way[request.run]:
             raise Refused(f"actions of run {request.run} are still under way", code="busy", hint="Await them first.")
         running = frozenset(item.action for item in self._node.fence.running())
-        told = frozenset(self._node.told)
+        told = self._node.fence.told()
         await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running, told))
-        self._node.told -= {seq for seq in told if seq not in self._node.writer.book.state.action}
+        self._node.fence.forget_told([seq for seq in told if seq not in self._node.writer.book.state.action])
 
     async def _execute(
         self, request: asked.Act, proposal: Proposal, decided: Awaitable[Verdict]

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from failwell.core.errors import Refused
 
@@ -46,6 +48,13 @@ class Permit:
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
+class Missed(NamedTuple):
+    """Of actions that were ordered to stop: those that never started, and those whose callers act by themselves."""
+
+    unstarted: tuple[int, ...]
+    told: tuple[int, ...]
+
+
 class Fence:
     """Epochs by agent, permits not yet used, and running actions. Thread-safe; every method is a few dict lookups."""
 
@@ -58,6 +67,8 @@ class Fence:
         self._keyless: set[str] = set()
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
+        #: Actions whose callers were given leave to act by themselves: nobody here sees or stops what they do with it.
+        self._told: set[int] = set()
         #: Actions that have ended and whose end is not durable yet: an order finds them neither running nor unstarted.
         self._ending: set[int] = set()
         self.unread = unread
@@ -116,6 +127,20 @@ class Fence:
 
     def start(self, permit: Permit, executor: str) -> Running:
         """Use a permit and register the action as running; Refused if the agent was stopped meanwhile."""
+        with self._using(permit):
+            chain = tuple(agent for agent, _ in permit.chain)
+            running = Running(permit.action, permit.agent, executor, chain)
+            self._running[permit.action] = running
+            return running
+
+    def tell(self, permit: Permit) -> None:
+        """Use a permit for a caller that acts by itself; Refused like `start`."""
+        with self._using(permit):
+            self._told.add(permit.action)
+
+    @contextmanager
+    def _using(self, permit: Permit) -> Iterator[None]:
+        """Hold the lock over the use of a permit; Refused if it is void or used, or an order is not read yet."""
         if self.unread():
             raise Refused(
                 "an order was left in the workspace and is being read: nothing starts before it",
@@ -130,10 +155,7 @@ class Fence:
                     raise Refused(f"the key of {agent} is not in force any more", code="fenced")
             if known is None or not secrets.compare_digest(known.secret, permit.secret):
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
-            chain = tuple(agent for agent, _ in permit.chain)
-            running = Running(permit.action, permit.agent, executor, chain)
-            self._running[permit.action] = running
-            return running
+            yield
 
     def attach(self, running: Running, stop: Callable[[], None]) -> None:
         """Tell how to stop an action that now really runs; if an interrupt was ordered meanwhile it is delivered."""
@@ -143,21 +165,24 @@ class Fence:
         if ordered:
             stop()
 
-    def interrupt(self, actions: Iterable[int], method: str = "order") -> list[int]:
-        """Deliver an interrupt to these running actions; returns those that were never started."""
-        absent = []
+    def interrupt(self, actions: Iterable[int], method: str = "order") -> Missed:
+        """Deliver an interrupt to these running actions; returns those that it cannot reach."""
+        unstarted, told = [], []
         for action in actions:
             with self._lock:
                 running = self._running.get(action)
                 if running is not None:
                     running.method = running.method if running.ordered else method
                     running.ordered = True
+                elif action in self._told:
+                    self._told.discard(action)
+                    told.append(action)
                 elif action not in self._ending:
                     self._permits.pop(action, None)
-                    absent.append(action)
+                    unstarted.append(action)
             if running is not None and running.stop is not None:
                 running.stop()
-        return absent
+        return Missed(tuple(unstarted), tuple(told))
 
     def ended(self, action: int) -> bool:
         """Take an action off the table; whether its interrupt had been ordered."""
@@ -177,6 +202,21 @@ class Fence:
         """The end of an action is on record (or could not be recorded)."""
         with self._lock:
             self._ending.discard(action)
+
+    def told(self) -> frozenset[int]:
+        """Actions whose callers were given leave to act by themselves, and that have not ended since."""
+        with self._lock:
+            return frozenset(self._told)
+
+    def has_left(self, action: int) -> bool:
+        """Whether the leave of an action was used: it runs, or its caller acts by itself, and no end was told yet."""
+        with self._lock:
+            return action in self._told or action in self._running
+
+    def forget_told(self, actions: Collection[int]) -> None:
+        """These have ended on record."""
+        with self._lock:
+            self._told.difference_update(actions)
 
     def running(self) -> list[Running]:
         with self._lock:

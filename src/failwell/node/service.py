@@ -126,8 +126,6 @@ class Node:
         self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
-        #: Open actions whose callers were given leave to act by themselves; touched by the loop's thread only.
-        self.told: set[int] = set()
         self._uncontained: dict[str, kinds.Signal] = {}
         self.connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}

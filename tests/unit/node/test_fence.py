@@ -54,3 +54,22 @@ def test_nothing_starts_while_an_order_may_lie_unread() -> None:
     fence.set(AGENT, "ACTIVE", 1)
     with pytest.raises(Refused, match="order was left"):
         fence.start(fence.grant(10, AGENT, 1), "supervised")
+
+
+@pytest.mark.requirement("R8.1")
+def test_a_leave_that_has_not_left_when_the_suspension_comes_leaves_no_more(fence: Fence) -> None:
+    early = fence.grant(10, AGENT, 1)
+    fence.close(AGENT, 2)
+    with pytest.raises(Refused, match="was stopped"):
+        fence.tell(early)
+    assert not fence.has_left(10)
+
+
+def test_of_a_leave_that_left_nobody_says_that_it_never_started(fence: Fence) -> None:
+    for action in (10, 11, 12):
+        fence.tell(fence.grant(action, AGENT, 1))
+    assert fence.interrupt((10, 11, 13)) == ((13,), (10, 11))
+    assert fence.told() == {12}
+    assert [fence.has_left(action) for action in (10, 12)] == [False, True]
+    fence.forget_told([12])
+    assert fence.interrupt((12,)) == ((12,), ())

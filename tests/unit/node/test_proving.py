@@ -110,7 +110,7 @@ def test_a_permit_given_before_the_key_was_replaced_starts_nothing_after_it() ->
     made = fence()
     early = made.grant(10, AGENT, 1)
     made.take_key(AGENT)
-    assert made.interrupt(made.acting(AGENT), "key") == [10]  # never started: to be blocked
+    assert made.interrupt(made.acting(AGENT), "key").unstarted == (10,)  # to be blocked
     made.give_key(AGENT)
     with pytest.raises(Refused, match="no unused permit"):
         made.start(early, "supervised")

@@ -18,9 +18,12 @@ from failwell.gate import tickets
 from failwell.gate.verdicts import Proposal, Verdict
 from failwell.identity import keys, persons
 from failwell.ledger.vault import commitment
+from tests.attacks.test_delegation_widened import adopt, open_pair, written
 from tests.unit.gate.house import (
+    AGENT,
     ASK,
     FATAL,
+    FINE,
     HOUR_US,
     MINUTE_US,
     OTHER,
@@ -30,6 +33,7 @@ from tests.unit.gate.house import (
     contract_text,
     open_house,
 )
+from tests.unit.gate.test_floors import put
 
 ORDER = "o-77"
 
@@ -350,6 +354,43 @@ def test_an_approval_answers_no_other_question_that_a_later_contract_asks_under_
     house.adopt(contract_text(other, version=2))
     verdict = house.ask(run, ASK, order="o-1", customer="c-1", ticket=ticket)
     assert (verdict.verdict, verdict.clauses) == ("ESCALATE", ("ask",))
+
+
+FLOOR = """\
+floor: company
+version: {version}
+scope: organisation
+purpose: What a person has to look at.
+clauses:
+  - {{id: look, escalate: "payments.*", when: {when}, severity: minor}}
+"""
+
+
+def test_an_approval_answers_no_other_question_that_a_later_floor_asks_under_the_same_id(house: House) -> None:
+    put(house, FLOOR.format(version=1, when="context.args.amount == 500"))
+    run = house.run()
+    asked = [house.ask(run, FINE, order=order, customer="c-1").entry for order in ("o-1", "o-2")]
+    for ticket in asked:
+        approve(house, ticket)
+    assert house.ask(run, FINE, order="o-1", customer="c-1", ticket=asked[0]).verdict == "ALLOW"
+    put(house, FLOOR.format(version=2, when='context.args.customer_id == "c-1"'))
+    verdict = house.ask(run, FINE, order="o-2", customer="c-1", ticket=asked[1])
+    assert (verdict.verdict, verdict.clauses) == ("ESCALATE", ("company/look",))
+
+
+def test_an_approval_answers_no_other_question_that_a_later_contract_of_the_delegator_asks() -> None:
+    house = open_pair()
+    house.enrol("sara", "reviewer")
+    run = house.run(OTHER, parent=house.run())
+    asked = [house.ask(run, ASK, order=order, customer="c-1", agent=OTHER).entry for order in ("o-1", "o-2")]
+    for ticket in asked:
+        approve(house, ticket)
+    assert house.ask(run, ASK, order="o-1", customer="c-1", agent=OTHER, ticket=asked[0]).verdict == "ALLOW"
+    other = RULES.replace("context.args.amount == 400", 'context.args.customer_id == "c-1"')
+    adopt(house, written(AGENT, other, delegates=("other-bot",), version=3))
+    verdict = house.ask(run, ASK, order="o-2", customer="c-1", agent=OTHER, ticket=asked[1])
+    assert (verdict.verdict, verdict.clauses) == ("ESCALATE", ("refund-bot/ask",))
+    house.close()
 
 
 def test_nobody_else_approves_and_no_agent_approves_itself(house: House) -> None:

@@ -47,17 +47,26 @@ def redeem(turn: Turn, number: int, proposal: Any, run: rows.Run) -> Redeemed:
 
 
 def _unchanged(turn: Turn, number: int, row: rows.Ticket) -> frozenset[str]:
-    """The rules that a person was asked about, without those of the agent's contract that say something else by now.
+    """The rules that a person was asked about, without those that say something else by now.
 
     Attack: an approval of what was asked as `ask`, for what a later contract asks about the same action under that id.
     """
+    asked = frozenset(rule for rule in row.clauses if not _replaced(turn, number, row, rule))
     entry = turn.entry(number)
     posture = None if entry is None or entry.body.posture is None else turn.entry(entry.body.posture)
     now = turn.state.agent[row.agent].contract
     if posture is None or now is None or posture.body.contract_digest == now:
-        return frozenset(row.clauses)
+        return asked
     before, after = _rules(turn, posture.body.contract_digest), _rules(turn, now)
-    return frozenset(rule for rule in row.clauses if before.get(rule) == after.get(rule))
+    return frozenset(rule for rule in asked if before.get(rule) == after.get(rule))
+
+
+def _replaced(turn: Turn, number: int, row: rows.Ticket, rule: str) -> bool:
+    """Whether a floor, or the contract of who handed the work over, was adopted anew since it was asked for `rule`."""
+    state = turn.state
+    handed = {state.agent[agent].name: state.contract.get(state.agent[agent].contract or "") for agent in row.chain}
+    held_by = [handed.get(part) or state.floor.get(part) for part in rule.split("/")[:-1]]
+    return any(holder is None or holder.adopted > number for holder in held_by)
 
 
 def _rules(turn: Turn, digest: str) -> dict[str, Any]:

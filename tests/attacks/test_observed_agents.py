@@ -13,7 +13,7 @@ from failwell.core import kinds, orders
 from failwell.core.errors import Corrupt, FailwellError, Refused
 from failwell.core.instants import format_at
 from failwell.core.records import Draft, Entry
-from failwell.gate import adoption, outcomes, registry, runs
+from failwell.gate import observing, outcomes, registry, runs
 from failwell.identity import keys, names, persons
 from failwell.verify.enforcement import prove
 from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, SECOND_US, House, contract_text
@@ -34,7 +34,7 @@ def house() -> House:
 def observe(house: House, person: str = "olga", days: float = 7, until: str | None = None) -> int:
     date = until or format_at(house.state.last_at_us + round(days * DAY_US))
     signed = house.sign(person, "agent.observe", orders.AgentObserve(agent=AGENT, until=date, reason="it runs"))
-    return house.do(adoption.observe(signed, persons.verify_order))
+    return house.do(observing.observe(signed, persons.verify_order))
 
 
 # ---- an observation without end --------------------------------------------------------------------------------
@@ -51,7 +51,7 @@ def test_a_clock_set_back_does_not_extend_an_observation(house: House) -> None:
     house.clock.reboot(-300 * DAY_US)  # and over a start
     house.reopen()
     assert house.ask(run).clauses == ("authority.observed",)
-    assert house.do(adoption.end_observations) == (AGENT,)
+    assert house.do(observing.end_observations) == (AGENT,)
 
 
 def test_an_observation_ends_while_nothing_runs(house: House) -> None:
@@ -59,7 +59,7 @@ def test_an_observation_ends_while_nothing_runs(house: House) -> None:
     house.clock.reboot(2 * DAY_US)
     house.reopen()
     assert not house.ask(house.run()).may_start, "nobody has written down that it is over"
-    house.do(adoption.end_observations)
+    house.do(observing.end_observations)
     assert house.agent().authority == "REGISTERED"
 
 
@@ -68,7 +68,7 @@ def test_a_second_order_extends_nothing(house: House) -> None:
     with pytest.raises(Refused, match="never governed"):
         observe(house, days=80)
     house.clock.skip(DAY_US)
-    house.do(adoption.end_observations)
+    house.do(observing.end_observations)
     with pytest.raises(Refused, match="observed once"):
         observe(house, days=80)
     with pytest.raises(Corrupt):  # nor an entry that somebody writes without one
@@ -98,7 +98,7 @@ def test_an_agent_that_asks_for_itself_holds_no_persons_key(house: House) -> Non
     house.signers["olga"] = persons.Signer("olga", keys.from_seed(b"a" * 32))
     signed = house.sign("olga", "agent.observe", details)
     with pytest.raises(Refused):
-        house.do(adoption.observe(signed, persons.verify_order))
+        house.do(observing.observe(signed, persons.verify_order))
 
 
 def test_a_governed_agent_is_never_observed(house: House) -> None:
@@ -116,9 +116,9 @@ def test_a_suspended_agent_is_not_freed_by_the_end_of_its_observation(house: Hou
     house.suspend("piet")
     signed = house.sign("olga", "agent.govern", orders.AgentGovern(agent=AGENT), shown="0" * 64)
     with pytest.raises(Refused, match="no observation to end"):
-        house.do(adoption.govern(signed, persons.verify_order))
+        house.do(observing.govern(signed, persons.verify_order))
     house.clock.skip(10 * DAY_US)
-    assert house.do(adoption.end_observations) == ()
+    assert house.do(observing.end_observations) == ()
     assert house.agent().authority == "SUSPENDED"
 
 
@@ -148,7 +148,7 @@ def test_what_an_observed_agent_does_is_not_governed_counts_as_no_enforcement_an
     house.clock.skip(DAY_US + SECOND_US)
     refused = house.ask(run)
     assert (refused.verdict, refused.governed, refused.may_start) == ("DENY", True, False)
-    house.do(adoption.end_observations)
+    house.do(observing.end_observations)
     later = house.ask(run)
     assert later.governed
     assert later.verdict == "ALLOW"
@@ -178,11 +178,11 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> Image:
         made.do(registry.register_agent(register, "old-bot", persons.verify_order, names.check_distinct))
         until = format_at(made.book.state.last_at_us + DAY_US)
         details = orders.AgentObserve(agent="old-bot", until=until, reason="it runs already")
-        made.do(adoption.observe(made.sign("olga", "agent.observe", details), persons.verify_order))
+        made.do(observing.observe(made.sign("olga", "agent.observe", details), persons.verify_order))
         run = made.do(_open(OLD))
         made.settle(made.ask(run, "c1", "payments.refund", {"order_id": "A"}, agent=OLD))
         govern = made.sign("piet", "agent.govern", orders.AgentGovern(agent=OLD), shown="0" * 64)
-        made.do(adoption.govern(govern, persons.verify_order))
+        made.do(observing.govern(govern, persons.verify_order))
         made.ask(run, "c2", "payments.refund", {"order_id": "A"}, agent=OLD)
     return Image(path)
 
@@ -246,4 +246,4 @@ def test_a_date_that_no_calendar_has_is_refused(tmp_path: Path) -> None:
         ledgers.begin(made)
         details = orders.AgentObserve(agent=ledgers.AGENT, until="2026-02-30T00:00:00.000000Z", reason="x")
         with pytest.raises(FailwellError):
-            made.do(adoption.observe(made.sign("olga", "agent.observe", details), persons.verify_order))
+            made.do(observing.observe(made.sign("olga", "agent.observe", details), persons.verify_order))

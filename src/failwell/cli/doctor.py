@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from failwell.cli import adoption, agent_owner, options, session
+from failwell.cli import agent_owner, observing, options, session
 from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError
@@ -351,7 +351,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
         part = f"agent {row['name']}"
         yield from (Check(part, *found) for found in agent_owner.checks(row, seen.persons))
         if not governed(row):
-            yield Check(part, *adoption.ungoverned(full, row, force))
+            yield Check(part, *observing.ungoverned(full, row, force))
             continue
         if contract is None:
             yield Check(part, KNOWN, "no contract is adopted: everything is denied", "failwell contract sign, adopt")

@@ -15,7 +15,6 @@ from typer.core import TyperGroup
 
 from failwell.cli import (
     action,
-    adoption,
     agent,
     continuity,
     contract,
@@ -25,6 +24,7 @@ from failwell.cli import (
     guard,
     incident,
     ledger,
+    observing,
     person,
     ticket,
     workspace,
@@ -100,7 +100,7 @@ workspace.register(app)
 action.register(app)
 doctor.register(app)
 continuity.register(ledger.app)
-adoption.register(agent.app, ledger.app)
+observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("ticket", ticket),
                      ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip

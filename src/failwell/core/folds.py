@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import adoption, credentials, kinds, orders, owing, people, rows, tickets
+from failwell.core import credentials, kinds, observed, orders, owing, people, rows, tickets
 from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -395,4 +395,4 @@ def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed
     _mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)
 
 
-FOLDS.update(adoption.FOLDS)
+FOLDS.update(observed.FOLDS)

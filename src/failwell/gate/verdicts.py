@@ -14,15 +14,15 @@ from typing import Any
 import msgspec
 
 from failwell.core import asking, kinds, rows
-from failwell.core.adoption import ALWAYS_REFUSED
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import ContractError, FailwellError, Refused
+from failwell.core.observed import ALWAYS_REFUSED
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
-from failwell.gate.adoption import observation_over
 from failwell.gate.fitting import cut_reason, fits, short_tool
 from failwell.gate.judging import Judges, Ruling
 from failwell.gate.novelty import NoBaseline
+from failwell.gate.observing import observation_over
 from failwell.gate.postures import Postures
 from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
 from failwell.ledger.jobs import Job, Plan, Turn

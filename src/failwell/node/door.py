@@ -275,7 +275,7 @@ class Connection(asyncio.Protocol):
             raise Refused(
                 "this call is still under way, or was stopped", hint="Ask again what came of it.", code="busy"
             )
-        if not verdict.may_start or verdict.repeated:
+        if verdict.repeated or not verdict.may_start:
             return verdict
         permit = fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
         try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from failwell.gate.adoption import end_observations
+from failwell.gate.observing import end_observations
 from failwell.gate.tickets import expire_tickets
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node.ensuring import Ensurer

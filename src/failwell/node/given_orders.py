@@ -16,7 +16,7 @@ import msgspec
 from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
-from failwell.gate import adoption, credentials, floors, people, registry, tickets
+from failwell.gate import credentials, floors, observing, people, registry, tickets
 from failwell.identity import names
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
@@ -98,8 +98,8 @@ class GivenOrders:
             "agent.rekey": lambda: credentials.rekey(last, verify_order),
             "agent.revoke": lambda: credentials.revoke_key(last, verify_order, source="node"),
             "agent.register": lambda: self._register(last),
-            "agent.observe": lambda: adoption.observe(last, verify_order),
-            "agent.govern": lambda: adoption.govern(last, verify_order),
+            "agent.observe": lambda: observing.observe(last, verify_order),
+            "agent.govern": lambda: observing.govern(last, verify_order),
             "host.register": lambda: registry.register_host(last, verify_order),
             "config.apply": lambda: self._configure(last),
             "contract.adopt": lambda: self._adopt(signed, request),

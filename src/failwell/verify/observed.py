@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from failwell.core import adoption, kinds, orders, rows
+from failwell.core import kinds, orders, rows
 from failwell.core.instants import parse_at
+from failwell.core.observed import ALWAYS_REFUSED
 from failwell.core.records import Entry
 from failwell.core.state import State
 
@@ -87,7 +88,7 @@ def governed_fault(entry: Entry[Any], body: kinds.Decision, state: State) -> str
     now_us = parse_at(entry.at)
     observed = all(_observed(each) for each in (row, *chain))
     over = any(_over(each, now_us) for each in (row, *chain))
-    refused = any(clause.id in adoption.ALWAYS_REFUSED for clause in body.clauses)
+    refused = any(clause.id in ALWAYS_REFUSED for clause in body.clauses)
     if body_governed(body) == (observed and not refused):
         return "it counts as governed, and the agent was observed" if observed else "it counts as not governed"
     if over and body.verdict != "DENY":

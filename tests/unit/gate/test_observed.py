@@ -10,7 +10,7 @@ from failwell.core import kinds, orders
 from failwell.core.errors import Refused
 from failwell.core.instants import format_at
 from failwell.core.records import Draft
-from failwell.gate import adoption
+from failwell.gate import observing
 from failwell.gate.verdicts import Verdict
 from failwell.identity import persons
 from tests.unit.gate.house import AGENT, ASK, BIG, DAY_US, FATAL, FINE, HOUR_US, SECOND_US, House, contract_text
@@ -28,12 +28,12 @@ def observe(house: House, person: str = "olga", days: float = 7, **more: Any) ->
     until = format_at(house.state.last_at_us + round(days * DAY_US))
     details = orders.AgentObserve(agent=AGENT, until=until, reason="it runs already", **more)
     signed = house.sign(person, "agent.observe", details)
-    return house.do(adoption.observe(signed, persons.verify_order))
+    return house.do(observing.observe(signed, persons.verify_order))
 
 
 def govern(house: House, person: str = "olga") -> int:
     signed = house.sign(person, "agent.govern", orders.AgentGovern(agent=AGENT), shown="0" * 64)
-    return house.do(adoption.govern(signed, persons.verify_order))
+    return house.do(observing.govern(signed, persons.verify_order))
 
 
 def applied(house: House) -> list[kinds.Signal]:
@@ -107,8 +107,8 @@ def test_on_its_date_it_is_denied_at_once_and_written_down_by_the_node(house: Ho
     assert house.ask(run).may_start
     house.clock.skip(DAY_US)
     assert said(house.ask(run)) == ("DENY", ("authority.observed",), True, False)
-    assert house.do(adoption.end_observations) == (AGENT,)
-    assert house.do(adoption.end_observations) == ()
+    assert house.do(observing.end_observations) == (AGENT,)
+    assert house.do(observing.end_observations) == ()
     assert house.agent().authority == "REGISTERED"
     changed = house.bodies(kinds.AuthorityChanged)[-1]
     assert (changed.was, changed.now, changed.by) == ("OBSERVED", "REGISTERED", "node")
@@ -119,7 +119,7 @@ def test_with_a_contract_it_is_governed_by_it_from_the_date_on(house: House) -> 
     observe(house, days=1)
     house.adopt(contract_text())
     house.clock.skip(DAY_US + SECOND_US)
-    house.do(adoption.end_observations)
+    house.do(observing.end_observations)
     assert house.agent().authority == "ACTIVE"
     run = house.run()
     assert said(house.ask(run)) == ("ALLOW", (), True, True)
@@ -147,7 +147,7 @@ def test_a_person_suspends_an_observed_agent(house: House) -> None:
     assert house.bodies(kinds.InterruptOrdered)[0].actions == (going.entry,), "what runs ungoverned is stopped too"
     assert said(house.ask(run))[2:] == (True, False)
     house.clock.skip(8 * DAY_US)
-    assert house.do(adoption.end_observations) == (), "a suspension outlives the date"
+    assert house.do(observing.end_observations) == (), "a suspension outlives the date"
     assert house.agent().authority == "SUSPENDED"
 
 

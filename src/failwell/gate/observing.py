@@ -7,10 +7,10 @@ where nothing was governed yet, once, for at most 90 days; and it ends by itself
 from __future__ import annotations
 
 from failwell.core import kinds, rows
-from failwell.core.adoption import MAX_OBSERVED_US
 from failwell.core.errors import NotFound, Refused
 from failwell.core.instants import format_at, parse_at
 from failwell.core.machines import AUTHORITY, step
+from failwell.core.observed import MAX_OBSERVED_US
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn

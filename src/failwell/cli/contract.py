@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +9,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from failwell.cli import floor, options, session
-from failwell.cli.contract_file import File, load_file, read_file
+from failwell.cli.contract_file import File, keep_signature, load_file, read_file
 from failwell.cli.contract_read import show_changes_since
 from failwell.cli.contract_schema import schema
 from failwell.cli.screen import Answer, Screen, door, plural
@@ -102,7 +100,7 @@ def sign(
                 hint=f"failwell contract sign {file} --as {contract.owner}",
             )
         signed = hand.sign_contract(contract)
-        path = _keep(place, contract, hand.person, signed)
+        path = keep_signature(_signature_path(place, contract, hand.person), signed)
 
     def show(screen: Screen) -> None:
         screen.lead(
@@ -162,19 +160,6 @@ def adopt(
 
 def _signature_path(place: Workspace, contract: Contract, person: str) -> Path:
     return place.contracts / f"{contract.contract}.v{contract.version}.{person}.sig"
-
-
-def _keep(place: Workspace, contract: Contract, person: str, signed: SignedOrder) -> Path:
-    """Write the signature whole or not at all; a newer one of the same person replaces an older."""
-    from failwell.core.orders import encode_signed
-
-    path = _signature_path(place, contract, person)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(encode_signed(signed))
-    part.replace(path)
-    return path
 
 
 def _signature(place: Workspace, contract: Contract, file: Path) -> SignedOrder:

@@ -1,7 +1,9 @@
-"""The file of a contract: read whole, or refused with what is wrong with it."""
+"""The file of a contract or floor, read whole or refused with what is wrong with it, and the signatures over it."""
 
 from __future__ import annotations
 
+import os
+import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Example
+    from failwell.core.orders import SignedOrder
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The contract, or floor, YAML.")]
 MAX_FILE_BYTES = 1 << 20
@@ -50,3 +53,15 @@ def load_whole_file(file: Path) -> tuple[Contract, tuple[Example, ...]]:
             "For what it adds to a contract: failwell contract explain CONTRACT --floor FILE",
         )
     return contracts.load_whole(text, name=str(file))
+
+
+def keep_signature(path: Path, signed: SignedOrder) -> Path:
+    """Write a signature whole or not at all; a newer one of the same person replaces an older."""
+    from failwell.core.orders import encode_signed
+
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "wb") as stream:
+        stream.write(encode_signed(signed))
+    part.replace(path)
+    return path

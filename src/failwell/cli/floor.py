@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import secrets
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import typer
 
 from failwell.cli import options, session
-from failwell.cli.contract_file import read_file
+from failwell.cli.contract_file import keep_signature, read_file
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
 
@@ -107,7 +105,7 @@ def sign(file: Path, place: Workspace, person: str | None, *, yes: bool) -> Answ
     floor = _load(file)
     with session.take_hand(place, person, yes=yes, about=_about(place, floor)) as hand:
         signed = hand.sign_floor(floor)
-        path = _keep(place, floor, hand.person, signed)
+        path = keep_signature(place.contracts / _signature_name(floor, hand.person), signed)
         signer = hand.person
 
     def show(screen: Screen) -> None:
@@ -146,19 +144,6 @@ def _load(file: Path) -> Floor:
 
 def _signature_name(floor: Floor, person: str) -> str:
     return f"floor.{floor.floor}.v{floor.version}.{person}.sig"
-
-
-def _keep(place: Workspace, floor: Floor, person: str, signed: SignedOrder) -> Path:
-    """Write the signature whole or not at all; a newer one of the same person replaces an older."""
-    from failwell.core.orders import encode_signed
-
-    path = place.contracts / _signature_name(floor, person)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "wb") as stream:
-        stream.write(encode_signed(signed))
-    part.replace(path)
-    return path
 
 
 def _signature(place: Workspace, floor: Floor, file: Path) -> SignedOrder:

@@ -257,7 +257,8 @@ class Run:
     ) -> Verdict:  # fmt: skip
         """The verdict on an action, on record, without executing it. `ticket`: the approved one that it rests on.
 
-        An ALLOW is leave to act: what it takes of limits, and its ticket, are not given back when the run is closed.
+        An ALLOW is leave to act that nobody here can stop or see used: what it takes of limits, and its ticket, are not
+        given back, and a stop of the agent is on record as unconfirmed for it. `call` and `acting` do better.
         """
         given = {**(arguments or {}), **more}
         return self._verdict(self._propose(tool, given, reason, call_id, "decide", ticket).result())

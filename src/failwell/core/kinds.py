@@ -622,6 +622,40 @@ class AuthorityChanged(Body, frozen=True, kw_only=True):
     by: str
 
 
+@register("scope.stopped")
+class ScopeStopped(Body, frozen=True, kw_only=True):
+    """Nothing within `scope` starts any more, whoever asks: `all`, `group:NAME`, `tool:NAME` or `contract:NAME`.
+
+    `epoch` voids every permit of a lower one for the scope. What ran there is in `interrupt.ordered` beside it.
+    """
+
+    scope: str
+    epoch: int
+    why: str
+    by: str
+
+
+@register("scope.proposed")
+class ScopeProposed(Body, frozen=True, kw_only=True):
+    """One person proposes to lift the stop of a scope; `digest` is of the order, `references` cite the evidence."""
+
+    scope: str
+    epoch: int
+    person: str
+    digest: str
+    conditions: str
+
+
+@register("scope.lifted")
+class ScopeLifted(Body, frozen=True, kw_only=True):
+    """A second person agreed: what is within the scope may start again, with new permits."""
+
+    scope: str
+    epoch: int
+    person: str
+    digest: str
+
+
 @register("access.revoked")
 class AccessRevoked(Body, frozen=True, kw_only=True):
     """A detect-only agent's access was taken away: confirmed by its vendor's own answer, or unconfirmed and why."""
@@ -632,6 +666,133 @@ class AccessRevoked(Body, frozen=True, kw_only=True):
     elapsed_us: int
     detail: str
     incident: int | None
+
+
+@register("containment.measured")
+class ContainmentMeasured(Body, frozen=True, kw_only=True):
+    """How long one order to stop took, by the boot clock of its node, written once every action it named has its end.
+
+    `order` is the `interrupt.ordered` entry. `received_mono_us` is when the order (or the decision that tripped a
+    rule) reached the node, `fenced_mono_us` when nothing new could start any more, `ended_mono_us` when the last
+    effect ended: null while that is not proven of every action. `bound_us` is what the settings in force state.
+    `classes` counts the actions by executor class and state, such as `supervised:interrupted_confirmed`.
+    """
+
+    order: int
+    incident: int | None
+    scope: str | None
+    received_mono_us: int
+    fenced_mono_us: int
+    ended_mono_us: int | None
+    bound_us: int
+    actions: int
+    unconfirmed: int
+    classes: dict[str, int]
+
+
+@register("state.preserved")
+class StatePreserved(Body, frozen=True, kw_only=True):
+    """The working state of an action that was stopped, as it was while everything stood still and just after (R9).
+
+    `snapshot` is SHA-256(salt || canonical text) of the processes, their open files and environment names, and the
+    tail of the output; `directory` of the listing (path, size, SHA-256) of where it worked. Both texts lie in the
+    blob. `complete` false: `missing` says what was not taken.
+    """
+
+    decision: int
+    processes: int
+    took_us: int
+    snapshot: str | None
+    directory: str | None
+    files: int
+    bytes: int
+    complete: bool
+    missing: str | None
+
+
+@register("executor.tested")
+class ExecutorTested(Body, frozen=True, kw_only=True):
+    """What was shown, with real processes, about one executor class: at a start, or at intervals after it.
+
+    `state`: ok, degraded (a mechanism was given up, the class still holds) or failed (nothing of the class starts).
+    """
+
+    executor: str
+    state: str
+    mechanisms: tuple[str, ...]
+    elapsed_us: int
+    figures: dict[str, int]
+    detail: str
+
+
+@register("leftovers.swept")
+class LeftoversSwept(Body, frozen=True, kw_only=True):
+    """What an earlier node's tools had left running, found and stopped at a start; `left` could not be."""
+
+    processes: int
+    supervisors: int
+    left: int
+    actions: tuple[int, ...]
+    detail: str
+
+
+@register("permit.key")
+class PermitKey(Body, frozen=True, kw_only=True):
+    """The key that permits are signed with that leave the node, as its JWK thumbprint (RFC 7638) and public half."""
+
+    kid: str
+    key: str
+
+
+@register("permit.issued")
+class PermitIssued(Body, frozen=True, kw_only=True):
+    """A permit left the node: single-use leave for one action, which a tool server checks offline until `expires`."""
+
+    decision: int
+    jti: str
+    kid: str
+    audience: str
+    expires: str
+
+
+@register("compensation.ordered")
+class CompensationOrdered(Body, frozen=True, kw_only=True):
+    """What an action may have done is to be undone by the step that its contract declares; run once, outside any lock.
+
+    `by` is who or what asked for it: the interrupt, or a person.
+    """
+
+    decision: int
+    tool: str
+    contract: str
+    within_us: int
+    by: str
+
+
+@register("compensated")
+class Compensated(Body, frozen=True, kw_only=True):
+    """How an undoing ended: reversed, partly, not, or unknown where nobody can say."""
+
+    decision: int
+    tool: str
+    state: str
+    exit_code: int | None
+    elapsed_us: int | None
+    detail: str
+
+
+@register("custody.probed")
+class CustodyProbed(Body, frozen=True, kw_only=True):
+    """What was tried, from where the agent runs, to reach a tool round the gate.
+
+    `state`: bypassable (one of `ways` worked) or held (all that was tried failed; what was not tried is not known).
+    """
+
+    tool: str
+    state: str
+    ways: tuple[str, ...]
+    tried: tuple[str, ...]
+    uid: int
 
 
 @register("hold.placed")

@@ -49,6 +49,14 @@ Signature = Annotated[str, Meta(pattern=r"^[A-Za-z0-9+/]{85}[AQgw]==\Z")]
 Text = Annotated[
     str, Meta(pattern="^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*\\Z", min_length=1, max_length=1000)
 ]
+# A tool's name is spelled as contracts spell it.
+Scope = Annotated[
+    str,
+    Meta(
+        pattern=r"^(all|(group|contract):[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?|"
+        r"tool:[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127})\Z"
+    ),
+]
 VKey = Annotated[str, Meta(pattern=r"^[a-z0-9._/-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", max_length=400)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -231,6 +239,37 @@ class AgentSuspend(Details, frozen=True):
     reason: Text
 
 
+class StopScope(Details, frozen=True):
+    """Stop everything within a scope, now, and let nothing of it start: `all`, a group, a tool or a contract."""
+
+    scope: Scope
+    reason: Text
+
+
+class LiftPropose(Details, frozen=True):
+    """Let what is within a stopped scope start again. `epoch` is that of the stop that is meant."""
+
+    scope: Scope
+    epoch: Count
+    conditions: Text
+    evidence: Annotated[tuple[Seq, ...], Meta(min_length=1, max_length=256)]
+
+
+class LiftApprove(Details, frozen=True):
+    """A second person agrees. `proposal` is the digest of the proposing order (`order_digest`)."""
+
+    scope: Scope
+    epoch: Count
+    proposal: Digest
+
+
+class ActionCompensate(Details, frozen=True):
+    """Undo what a completed action did, by the step that its contract declares."""
+
+    action: Seq
+    reason: Text
+
+
 class IncidentAcknowledge(Details, frozen=True):
     """A named person took the incident."""
 
@@ -317,6 +356,10 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
         "ticket.approve": Power(details=TicketApprove),
         "ticket.deny": Power(details=TicketDeny, restricts=True),
         "agent.suspend": Power(details=AgentSuspend, restricts=True),
+        "stop": Power(details=StopScope, restricts=True),
+        "stop.propose": Power(details=LiftPropose),
+        "stop.lift": Power(details=LiftApprove, persons_needed=2, follows="stop.propose"),
+        "action.compensate": Power(details=ActionCompensate),
         "incident.acknowledge": Power(details=IncidentAcknowledge),
         "release.propose": Power(details=ReleasePropose),
         "release.approve": Power(details=ReleaseApprove, persons_needed=2, follows="release.propose"),

@@ -58,6 +58,11 @@ class Projections:
         self.ticket: dict[int, rows.Ticket] = {}
         #: Looks at the world that are still owed.
         self.check: dict[str, rows.Check] = {}
+        #: Scopes that were ever stopped.
+        self.stop: dict[str, rows.Stop] = {}
+        #: Undoings that have not ended.
+        self.compensation: dict[int, rows.Compensation] = {}
+        self.custody: dict[str, rows.Custody] = {}
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], Window] = {}

@@ -273,6 +273,50 @@ class Incident(Row, frozen=True, kw_only=True):
     stopped_by: tuple[str, ...]
 
 
+class Stop(Row, frozen=True, kw_only=True):
+    """A scope that was stopped by a person's order, by its name; kept after it was lifted, for its epoch.
+
+    `closed`: nothing within it starts. `ordered` is the entry of the newest order, `waiting` the actions it named that
+    have not ended, `failed` those of which nobody can say that they stopped. `proposal` is a lift that waits for its
+    second person.
+    """
+
+    epoch: int
+    closed: bool
+    ordered: int
+    stopped_by: tuple[str, ...]
+    why: str
+    waiting: tuple[int, ...]
+    failed: tuple[int, ...]
+    proposed_by: str | None
+    proposal: str | None
+
+
+class Compensation(Row, frozen=True, kw_only=True):
+    """The undoing of an action, by its decision: owed, begun, reversed, partly, not or unknown.
+
+    `step` is the compensating tool, `contract` the digest of the contract that declares it.
+    """
+
+    agent: str
+    tool: str
+    step: str
+    contract: str
+    within_us: int
+    ordered: int
+    by: str
+    state: str
+
+
+class Custody(Row, frozen=True, kw_only=True):
+    """How a tool was last found from where an agent runs, by its name: bypassable or held."""
+
+    agent: str
+    state: str
+    ways: tuple[str, ...]
+    probed: int
+
+
 class Hold(Row, frozen=True, kw_only=True):
     agent: str
     incident: int | None
@@ -325,6 +369,9 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "witness": (WitnessRow, False),
     "ticket": (Ticket, True),
     "check": (Check, False),
+    "stop": (Stop, False),
+    "compensation": (Compensation, True),
+    "custody": (Custody, False),
 }
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

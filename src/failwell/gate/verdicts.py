@@ -76,6 +76,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
     `irreversible`: leave is given only once the guard has sealed the entry (D18). `governed` false: the agent is
     OBSERVED, and the action may start whatever the verdict is. `chain`: who handed the work over, with their epochs.
+    `scopes`: what a stop of more than one agent can name it by, with the epochs of now.
     """
 
     entry: int
@@ -92,6 +93,7 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     irreversible: bool = False
     governed: bool = True
     chain: tuple[tuple[str, int], ...] = ()
+    scopes: tuple[tuple[str, int], ...] = ()
 
     @property
     def may_start(self) -> bool:

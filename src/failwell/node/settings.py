@@ -33,11 +33,17 @@ class Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class NodeSettings(Section, frozen=True, kw_only=True):
-    """`idle_s`: a node started on demand ends after this long without callers, tools or due pages (0 = never)."""
+    """`idle_s`: a node started on demand ends after this long without callers, tools or due pages (0 = never).
+
+    `warm_supervisors`: how many stand by, so that a tool starts at once (0: each is started when it is needed).
+    `self_test_minutes`: how often it is shown anew that tools can be stopped here.
+    """
 
     idle_s: int = 900
     interrupt_bound_ms: int = 50
     output_cap_bytes: int = 1_048_576
+    warm_supervisors: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
+    self_test_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 60
 
 
 class MailSettings(Section, frozen=True, kw_only=True):
@@ -74,12 +80,63 @@ class WitnessSettings(Section, frozen=True, kw_only=True):
         return parse_log({**fields, "witness": name})
 
 
+_Command = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+
+
+class ToolLimits(Section, frozen=True, kw_only=True):
+    """What each process of a tool may take of the machine (setrlimit(2)); None: what the node may."""
+
+    cpu_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
+    memory_mb: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] | None = None
+    file_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] | None = None
+    open_files: Annotated[int, msgspec.Meta(ge=8, le=1_048_576)] | None = None
+
+
 class ToolSettings(Section, frozen=True, kw_only=True):
-    """What runs for a tool. Declared here it is the operator's word, not the agent's."""
+    """What runs for a tool. Declared here it is the operator's word, not the agent's.
+
+    `secrets`: environment variable -> name in [secrets], which only this tool's processes get to see.
+    `fence`: told at a stop which epoch is void (`fenced`); it ends with 0 once the resource refuses what is older.
+    `confirm`: asked after a stop of what runs elsewhere (`unstoppable`); it ends with 0 once nothing of it goes on.
+    `transaction`: the SQLite database whose transaction the tool's work is (`transactional`).
+    `permit`: the audience of the permit that the tool finds in FAILWELL_PERMIT, for the tool server it speaks to.
+    `probe`: tried by `doctor --as-agent`; it ends with 0 where the tool could be used round the gate.
+    """
 
     command: tuple[str, ...]
     cwd: str | None = None
     env: dict[str, str] = {}
+    secrets: dict[str, str] = {}
+    limits: ToolLimits | None = None
+    output_cap_bytes: Annotated[int, msgspec.Meta(ge=0, le=67_108_864)] | None = None
+    fence: _Command | None = None
+    confirm: _Command | None = None
+    stop_deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 10_000
+    transaction: str | None = None
+    permit: str | None = None
+    probe: _Command | None = None
+
+
+class SecretSettings(Section, frozen=True, kw_only=True):
+    """Where the node finds a secret: a file (0600, its own), a variable of its own environment, or what a command
+    prints. The secret itself is never written here.
+    """
+
+    file: str | None = None
+    env: str | None = None
+    command: _Command | None = None
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
+
+    def check(self, name: str) -> None:
+        """InputError names what is wrong."""
+        if sum(given is not None for given in (self.file, self.env, self.command)) != 1:
+            raise InputError(f'[secrets."{name}"]: one of file, env and command')
+
+
+class PermitSettings(Section, frozen=True, kw_only=True):
+    """`lifetime_s`: how long a permit is good that leaves the node; so long may what it permits start after a stop."""
+
+    lifetime_s: Annotated[int, msgspec.Meta(ge=1, le=300)] = 30
 
 
 class SourceSettings(Section, frozen=True, kw_only=True):
@@ -148,6 +205,8 @@ class Settings(Section, frozen=True, kw_only=True):
     revocation: dict[str, RevocationSettings] = {}
     identity: IdentitySettings = IdentitySettings()
     trust: dict[str, Trust] = {}
+    secrets: dict[str, SecretSettings] = {}
+    permits: PermitSettings = PermitSettings()
 
 
 DEFAULT_TEXT = """\
@@ -174,6 +233,11 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 
 # [tools."notices.send"]   # what runs for a tool
 # command = ["/usr/local/bin/send-notice"]
+# secrets = {SHOP_KEY = "shop"}  # a variable of the tool's own environment, and which secret it holds
+# limits = {memory_mb = 512, cpu_s = 30}
+
+# [secrets.shop]           # kept by the node: no agent, no entry and no answer ever holds it
+# file = "/etc/failwell/shop.key"  # or env = "SHOP_KEY", or command = ["/usr/local/bin/vault", "read", "shop"]
 
 # [sources."orders.paid_amount"]  # whom the gate asks for a fact that a contract looks up
 # command = ["/usr/local/bin/paid-amount"]  # arguments as JSON on its input, one JSON value on its output
@@ -201,6 +265,15 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
             log.log(witness)
         for source, declared in found.sources.items():
             declared.check(source)
+        for secret, kept in found.secrets.items():
+            kept.check(secret)
+        for tool, runs in found.tools.items():
+            for variable, secret in runs.secrets.items():
+                if secret not in found.secrets:
+                    raise InputError(
+                        f'[tools."{tool}"] secrets: {variable} is to hold {secret}, which [secrets] does not have',
+                        hint=f'Add [secrets."{secret}"] with file, env or command.',
+                    )
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
@@ -217,25 +290,46 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation", "sources", "trust")
-_LATER = ("revocation", "sources", "trust")
+_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets")
+_LATER = ("revocation", "sources", "trust", "secrets")
+_LATER_SECTIONS = {"identity": IdentitySettings(), "permits": PermitSettings()}
+#: Fields of later releases in sections that were there before, left out where they say what is so by itself.
+_LATER_FIELDS: dict[str, dict[str, object]] = {
+    "node": {"warm_supervisors": 2, "self_test_minutes": 60},
+    "tools": {
+        "secrets": {}, "limits": None, "output_cap_bytes": None, "fence": None, "confirm": None,
+        "stop_deadline_ms": 10_000, "transaction": None, "permit": None, "probe": None,
+    },
+}  # fmt: skip
 
 
 def settings_text(settings: Settings) -> str:
     """Canonical JSON of the settings, as it stands in the ledger. Keys outside the profile (tool names) go as pairs."""
     built = msgspec.to_builtins(settings)
+    built["node"] = _without_later("node", built["node"])
+    built["tools"] = {name: _without_later("tools", fields) for name, fields in built["tools"].items()}
     for table in _TABLES:
         built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
         if table in _LATER and not built[table]:
             del built[table]
-    if settings.identity == IdentitySettings():
-        del built["identity"]
+    for section, default in _LATER_SECTIONS.items():
+        if getattr(settings, section) == default:
+            del built[section]
     return canonical.encode(built).decode()
+
+
+def _without_later(section: str, fields: dict[str, object]) -> dict[str, object]:
+    later = _LATER_FIELDS[section]
+    return {name: value for name, value in fields.items() if name not in later or value != later[name]}
+
+
+#: Fields that are tables themselves, whose keys a person names.
+_PAIRED = ("agents", "env", "secrets")
 
 
 def _pairs(fields: dict[str, object]) -> dict[str, object]:
     return {
-        name: [[key, value[key]] for key in sorted(value)] if isinstance(value, dict) else value
+        name: [[key, value[key]] for key in sorted(value)] if name in _PAIRED and isinstance(value, dict) else value
         for name, value in fields.items()
     }
 
@@ -245,7 +339,7 @@ def settings_from_text(text: str) -> Settings:
     built = canonical.decode(text.encode())
     for table in _TABLES:
         built[table] = {
-            name: {key: dict(value) if key in ("agents", "env") else value for key, value in fields.items()}
+            name: {key: dict(value) if key in _PAIRED else value for key, value in fields.items()}
             for name, fields in built.get(table, ())
         }
     return msgspec.convert(built, Settings, strict=True)

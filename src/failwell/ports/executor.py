@@ -32,7 +32,11 @@ MARKER_VARIABLE = "FAILWELL_ACTION"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Launch:
-    """One tool to start: `env` is its whole environment, `deadline_us` the time allowed from its start."""
+    """One tool to start: `env` is its whole environment, `deadline_us` the time allowed from its start.
+
+    `limits`: setrlimit(2) names in lower case without RLIMIT_ (`cpu`, `as`, `fsize`, `nofile`) -> value, for each of
+    its processes. `scopes`: names under which a stop without the node finds it, beside its agent (D2).
+    """
 
     action: int
     agent: str
@@ -44,6 +48,8 @@ class Launch:
     deadline_us: int | None
     output_cap_bytes: int
     marker: str
+    limits: dict[str, int] = field(default_factory=dict)
+    scopes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +65,8 @@ class Ended:
     """What came of one launch; times are CLOCK_BOOTTIME microseconds, `swept` counts processes stopped.
 
     `proven_by` says what shows the state, `why` what brought it about (None for a plain completion).
+    `snapshot` is canonical JSON of what stood still before it was killed (None: it ended by itself, or was not seen):
+    its processes, their open files and names of environment variables, and whatever could not be taken in time.
     `output` is the tool's standard output up to the cap (`truncated` says if there was more), `errors` the
     tail of its standard error.
     """
@@ -76,6 +84,7 @@ class Ended:
     proven_by: str
     why: str | None
     sweep_us: int
+    snapshot: bytes | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,7 @@ from failwell.ports.storage import StorageFailed
 from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
-LAYOUT_VERSION = 3
+LAYOUT_VERSION = 4
 _STEPS = resources.files(__package__) / "layouts"
 #: What is evidence, in the order of its key.
 EVIDENCE = {

@@ -58,7 +58,8 @@ _CHECKPOINT = (
 _READ_BACK = "SELECT data, leaf FROM entry WHERE seq >= ? AND seq < ? ORDER BY seq"
 #: The projections of which most rows can no longer change a verdict, and the index that holds those that can.
 _LIVE = {
-    "action": "action_open", "check": "check_owed", "page": "page_queued", "run": "run_open", "ticket": "ticket_live",
+    "action": "action_open", "check": "check_owed", "compensation": "compensation_due", "page": "page_queued",
+    "run": "run_open", "ticket": "ticket_live",
 }  # fmt: skip
 _LIVE_ROWS = {
     "action_open": """instr(row, '"state":"open"')""",
@@ -66,6 +67,7 @@ _LIVE_ROWS = {
     "page_queued": """instr(row, '"state":"queued"')""",
     "ticket_live": """instr(row, '"ended":false')""",
     "check_owed": """instr(row, '"state":"owed"')""",
+    "compensation_due": """(instr(row, '"state":"owed"') OR instr(row, '"state":"begun"'))""",
 }
 
 

@@ -52,6 +52,12 @@ DETAILS: dict[str, orders.Details] = {
         conditions="then: deny adopted",
         evidence=(12, 40),
     ),
+    "stop": orders.StopScope(scope="group:refunds", reason="three of them at once"),
+    "stop.propose": orders.LiftPropose(
+        scope="tool:payments.refund", epoch=1, conditions="the bank is back", evidence=(1,)
+    ),
+    "stop.lift": orders.LiftApprove(scope="all", epoch=2, proposal=HEX),
+    "action.compensate": orders.ActionCompensate(action=12, reason="it was the wrong customer"),
     "release.approve": orders.ReleaseApprove(incident=1, agent="refund-bot", proposal=HEX),
     "node.stop": orders.NodeStop(reason="maintenance"),
 }
@@ -104,6 +110,7 @@ def test_restricting_powers_are_exactly_those_that_take_authority_away() -> None
         "agent.suspend",
         "node.stop",
         "person.leave",
+        "stop",
         "ticket.deny",
     }
 
@@ -112,6 +119,7 @@ def test_two_persons_are_needed_to_release_and_to_adopt() -> None:
     two = {kind: power.follows for kind, power in orders.POWERS.items() if power.persons_needed == 2}
     assert two == {
         "release.approve": "release.propose",
+        "stop.lift": "stop.propose",
         "contract.adopt": "contract.sign",
         "floor.adopt": "floor.sign",
     }

@@ -78,6 +78,16 @@ class Ensure(Record, frozen=True):
     severity: Severity = "major"
 
 
+class Compensate(Record, frozen=True):
+    """The step that undoes what an action of the tool did: a tool that the settings declare, and its deadline.
+
+    It is run by the node, outside any lock, with what the action was given and what came of it; never by the agent.
+    """
+
+    tool: str
+    within_us: int = 30_000_000
+
+
 class Contest(Record, frozen=True):
     """To whom the person who is told or decided about can object, and for how long."""
 
@@ -103,6 +113,7 @@ class Tool(Record, frozen=True):
     ensure: tuple[Ensure, ...] = ()
     subject: str | None = None
     contest: Contest | None = None
+    compensate: Compensate | None = None
 
 
 class Clause(Record, frozen=True):

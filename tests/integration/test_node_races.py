@@ -18,7 +18,7 @@ from failwell.identity.persons import verify_order
 from failwell.ledger import writer as writing
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node import left_orders
-from failwell.node.requests import Target
+from failwell.node.preparing import Prepared
 from failwell.node.service import Node
 from failwell.response.orders import suspend
 from tests.attacks.test_suspended_agents import make_suspension
@@ -53,8 +53,8 @@ class Inside:
         assert verdict.verdict == "ALLOW"
         permit = self.node.fence.grant(verdict.entry, self.agent, verdict.epoch)
         text = json.dumps({"customer": "c1", "millis": 0, **arguments}).encode()
-        target = Target(command=tuple(self.house.target()["command"]))
-        return self.node.runner.execute(verdict, permit, text, target, None)
+        prepared = Prepared(executor="supervised", command=tuple(self.house.target()["command"]))
+        return self.node.runner.execute(verdict, permit, text, prepared)
 
     def hold(self) -> Callable[[], None]:
         """Hold the writer between two batches; what is returned lets it go on."""
@@ -106,7 +106,7 @@ def test_an_action_that_ends_while_the_order_overtakes_its_outcome_is_not_called
 def test_a_cooperative_action_that_ends_while_the_order_overtakes_it_proves_nothing(inside: Inside) -> None:
     verdict = inside.decide()
     permit = inside.node.fence.grant(verdict.entry, inside.agent, verdict.epoch)
-    inside.node.runner.begin(verdict, permit, lambda action: None)
+    inside.node.runner.begin(verdict, permit, Prepared(executor="cooperative"), lambda action: None)
     go = inside.hold()
     inside.node.runner.settle_cooperative(Settlement(decision=verdict.entry, state="completed", by="agent"))
     ordered = inside.suspend()
@@ -122,8 +122,8 @@ def test_an_action_decided_and_not_started_when_the_order_comes_never_starts(ins
     verdict = inside.decide()
     permit = inside.node.fence.grant(verdict.entry, inside.agent, verdict.epoch)
     inside.suspend().result(10)
-    target = Target(command=tuple(inside.house.target()["command"]))
-    result = inside.node.runner.execute(verdict, permit, b"{}", target, None).result(10)
+    prepared = Prepared(executor="supervised", command=tuple(inside.house.target()["command"]))
+    result = inside.node.runner.execute(verdict, permit, b"{}", prepared).result(10)
     assert result.state == "blocked"
     assert inside.house.runs() == []
     assert [entry["body"]["state"] for entry in inside.house.entries("outcome")] == ["blocked"]
@@ -132,11 +132,11 @@ def test_an_action_decided_and_not_started_when_the_order_comes_never_starts(ins
 def test_a_permit_starts_one_action_once(inside: Inside) -> None:
     verdict = inside.decide()
     permit = inside.node.fence.grant(verdict.entry, inside.agent, verdict.epoch)
-    target = Target(command=tuple(inside.house.target()["command"]))
+    prepared = Prepared(executor="supervised", command=tuple(inside.house.target()["command"]))
     arguments = b'{"customer": "c1", "millis": 200}'
-    first = inside.node.runner.execute(verdict, permit, arguments, target, None)
+    first = inside.node.runner.execute(verdict, permit, arguments, prepared)
     with pytest.raises(Refused, match="no unused permit"):
-        inside.node.runner.execute(verdict, permit, arguments, target, None)
+        inside.node.runner.execute(verdict, permit, arguments, prepared)
     assert [item.action for item in inside.node.fence.running()] == [verdict.entry]
     assert first.result(10).state == "completed"
     assert [entry["body"]["state"] for entry in inside.house.entries("outcome")] == ["completed"]
@@ -165,8 +165,8 @@ def test_an_order_in_the_directory_stops_the_start_that_follows_it(inside: Insid
     verdict = inside.decide()
     permit = inside.node.fence.grant(verdict.entry, inside.agent, verdict.epoch)
     left_orders.leave(inside.house.workspace.orders, make_suspension(inside.house, "bert"))
-    target = Target(command=tuple(inside.house.target()["command"]))
-    assert inside.node.runner.execute(verdict, permit, b"{}", target, None).result(10).state == "blocked"
+    prepared = Prepared(executor="supervised", command=tuple(inside.house.target()["command"]))
+    assert inside.node.runner.execute(verdict, permit, b"{}", prepared).result(10).state == "blocked"
     assert inside.house.runs() == []
     inside.node.writer.submit(lambda turn: Plan((), lambda entries: None)).result(10)
     await_true(lambda: inside.house.entries("authority.changed", "refund-bot")[-1]["body"]["now"] == "SUSPENDED")

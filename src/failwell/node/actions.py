@@ -21,7 +21,7 @@ from failwell.gate.verdicts import Verdict
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
 from failwell.ledger.writer import Writer
 from failwell.node.fence import NO_PERMIT, Fence, Permit
-from failwell.node.requests import Target
+from failwell.node.preparing import Prepared
 from failwell.ports.executor import Ended, Executor, Launch, State
 from failwell.response.containment import ended_by_order
 
@@ -66,13 +66,13 @@ class ToolRunner:
     # -- supervised --------------------------------------------------------------------------------------------
 
     def execute(
-        self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target, deadline_us: int | None
+        self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Future[Result]:  # fmt: skip
         """Start an allowed action under a supervisor; the future gives its recorded result. Called off the loop."""
         future: Future[Result] = Future()
         action = verdict.entry
         try:
-            running = self._fence.start(permit, "supervised")
+            running = self._fence.start(permit, prepared.executor)
         except Refused as error:
             if error.code == NO_PERMIT:
                 raise
@@ -85,8 +85,8 @@ class ToolRunner:
             self._fence.take(action)
             return self._blocked(future, action, "ordered to stop before it started")
         launch = Launch(
-            action=action, agent=verdict.agent, tool=verdict.tool, command=target.command, cwd=target.cwd,
-            env=inherited(target.env), stdin=arguments, deadline_us=deadline_us,
+            action=action, agent=verdict.agent, tool=verdict.tool, command=prepared.command, cwd=prepared.cwd,
+            env=inherited(prepared.env), stdin=arguments, deadline_us=prepared.deadline_us,
             output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}",
         )  # fmt: skip
         try:
@@ -95,7 +95,7 @@ class ToolRunner:
             self._fence.take(action)
             return self._blocked(future, action, error.message)
         self._fence.attach(running, lambda: self._executor.interrupt(action))
-        self._note_start(started(action, "supervised", process.pid, process.start_ticks, target.command))
+        self._note_start(started(action, prepared.executor, process.pid, process.start_ticks, prepared.command))
         return future
 
     def _note_start(self, job: Job[None]) -> None:
@@ -150,16 +150,16 @@ class ToolRunner:
 
     # -- cooperative: executed by the caller itself ------------------------------------------------------------
 
-    def begin(self, verdict: Verdict, permit: Permit, tell: Callable[[int], None]) -> None:
+    def begin(self, verdict: Verdict, permit: Permit, prepared: Prepared, tell: Callable[[int], None]) -> None:
         """Register an action that the caller executes; `tell(action)` asks it to stop. Refused when fenced."""
         try:
-            running = self._fence.start(permit, "cooperative")
+            running = self._fence.start(permit, prepared.executor, by_caller=True)
         except Refused as error:
             if error.code != NO_PERMIT:
                 self._blocked(Future(), verdict.entry, error.message)
             raise
         self._fence.attach(running, lambda: self._ask_to_stop(verdict.entry, tell))
-        self._note_start(started(verdict.entry, "cooperative", 0, 0))
+        self._note_start(started(verdict.entry, prepared.executor, 0, 0))
 
     def _ask_to_stop(self, action: int, tell: Callable[[int], None]) -> None:
         """Ask, and do not believe: without an answer in time the stop is unconfirmed (D28)."""
@@ -173,7 +173,7 @@ class ToolRunner:
     def settle_cooperative(self, settlement: Settlement) -> Future[Any]:
         """The caller's word on how its action ended; after an interrupt it proves nothing about what still runs."""
         running = self._fence.take(settlement.decision)
-        if running is None or running.executor != "cooperative":
+        if running is None or not running.by_caller:
             raise Refused(f"action {settlement.decision} is not executed by this caller", code="not-open")
         why = f"only its own process says that it {'completed' if settlement.state == 'completed' else 'stopped'}"
         end = _ended(settlement.decision, "interrupted_unconfirmed", why, "nothing")

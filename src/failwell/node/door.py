@@ -347,7 +347,7 @@ class Connection(asyncio.Protocol):
             return {"verdict": await self._told_again(verdict), "result": None}
         try:
             await self._node.wait_for_orders()
-            target, deadline_us = await self._node.prepare(verdict, request.how, request.target)
+            prepared = await self._node.preparer.prepare(verdict, request.how, request.target)
             if self._gone:
                 raise Refused(CALLER_GONE)
         except FailwellError as error:
@@ -359,12 +359,12 @@ class Connection(asyncio.Protocol):
         # permitted then, so that no permit is left over that would start.
         await self._still(verdict)
         if request.how == "begin":
-            self._node.runner.begin(verdict, permit, self._tell_to_stop(asyncio.get_running_loop()))
+            self._node.runner.begin(verdict, permit, prepared, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)
             return {"verdict": verdict, "result": None}
         self._supervised.add(verdict.entry)
         try:
-            result = await self._node.execute(verdict, permit, proposal.arguments, target, deadline_us)
+            result = await self._node.execute(verdict, permit, proposal.arguments, prepared)
         finally:
             self._supervised.discard(verdict.entry)
         output = base64.b64encode(result.output).decode()

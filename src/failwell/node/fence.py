@@ -24,13 +24,14 @@ _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 
 @dataclass(slots=True)
 class Running:
-    """One started action. `stop` delivers an interrupt to whoever executes it; `ordered` says that one was given, by
-    `method`.
+    """One started action of an executor class. `stop` delivers an interrupt to whoever executes it, its caller
+    (`by_caller`) or a supervisor; `ordered` says that one was given, by `method`.
     """
 
     action: int
     agent: str
     executor: str
+    by_caller: bool = False
     chain: tuple[str, ...] = ()
     stop: Callable[[], None] | None = None
     ordered: bool = False
@@ -125,11 +126,11 @@ class Fence:
             self._permits[action] = permit
         return permit
 
-    def start(self, permit: Permit, executor: str) -> Running:
+    def start(self, permit: Permit, executor: str, *, by_caller: bool = False) -> Running:
         """Use a permit and register the action as running; Refused if the agent was stopped meanwhile."""
         with self._using(permit):
             chain = tuple(agent for agent, _ in permit.chain)
-            running = Running(permit.action, permit.agent, executor, chain)
+            running = Running(permit.action, permit.agent, executor, by_caller, chain)
             self._running[permit.action] = running
             return running
 

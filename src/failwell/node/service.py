@@ -16,9 +16,8 @@ import secrets
 from collections.abc import Callable
 from typing import Any
 
-from failwell.core import contract as contracts
 from failwell.core import kinds
-from failwell.core.errors import FailwellError, InputError, Refused, Unhealthy
+from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.core.release import VERSION
 from failwell.execute.orphans import sweep_leftovers
@@ -43,22 +42,20 @@ from failwell.node.door import Connection
 from failwell.node.duties import Duties
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders, left_order
-from failwell.node.guarding import AbsentGuard, open_guard, sealed
+from failwell.node.guarding import AbsentGuard, open_guard
 from failwell.node.letters import write_letter
 from failwell.node.outbox import Outbox, mail_notifier
+from failwell.node.preparing import Prepared, Preparer
 from failwell.node.proving import Proving
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
-from failwell.node.requests import Target
 from failwell.node.sources import Sources
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
 from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
-#: Executor classes from the surest stop to none.
-STRENGTH = ("fenced", "supervised", "transactional", "cooperative", "unstoppable")
 #: How often a start looks again whether `orders/` was read, before it is refused.
 WAIT_TRIES = 40
 WAIT_S = 0.005
@@ -121,6 +118,7 @@ class Node:
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.questions = Questions(self)
+        self.preparer = Preparer(self)
         self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)
         self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
@@ -249,42 +247,11 @@ class Node:
 
     # -- what clients ask for ----------------------------------------------------------------------------------
 
-    async def prepare(self, verdict: Verdict, how: str, target: Target | None) -> tuple[Target, int | None]:
-        """What is to run for an allowed action, and its deadline; raises while nothing has started.
-
-        A tool that the settings declare runs as declared there. What the contract declares must be what this way of
-        executing can give (D8): a stop that was promised and cannot be delivered is refused before, not excused after.
-        """
-        # What a contract promises of an OBSERVED agent's tools is not enforced.
-        tools = await self.questions.look(lambda state: _declared(state, verdict)) if verdict.governed else ()
-        given = "cooperative" if how == "begin" else "supervised"
-        for tool in tools:
-            if tool.executor is not None and STRENGTH.index(given) > STRENGTH.index(tool.executor):
-                raise Refused(
-                    f"the contract declares {verdict.tool} as {tool.executor}, and this caller can only run it {given}:"
-                    " it was not started",
-                    hint=f"Let the node run it (an importable function, or a command), or declare executor: {given}.",
-                )
-        deadline_us = min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
-        if verdict.irreversible:
-            await sealed(self.writer.seals, verdict.entry)
-        if how == "begin":
-            return Target(command=()), deadline_us
-        declared = self.settings.tools.get(verdict.tool)
-        if declared is not None:
-            target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
-        if target is None or not target.command:
-            raise InputError(
-                f"nothing is declared to run for {verdict.tool}",
-                hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
-            )
-        return target, deadline_us
-
     async def execute(
-        self, verdict: Verdict, permit: Permit, arguments: bytes, target: Target, deadline_us: int | None
+        self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Result:  # fmt: skip
         """Run an allowed and prepared action under a supervisor."""
-        started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, target, deadline_us)
+        started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, prepared)
         return await asyncio.wrap_future(started)
 
     def settings_changed(self) -> bool:
@@ -382,12 +349,6 @@ class Node:
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
         self._lock.release()
-
-
-def _declared(state: Any, verdict: Verdict) -> tuple[contracts.Tool, ...]:
-    # Attack: work handed to an agent whose own contract promises less of the tool: no stop, no deadline.
-    found = (state.contract_of(agent) for agent in (*dict(verdict.chain), verdict.agent))
-    return tuple(tool for each in found if each is not None for tool in each.tools if tool.tool == verdict.tool)
 
 
 #: The children of the node process that are no tools and run in sessions of their own: it has none.

@@ -1,0 +1,107 @@
+"""What is to run for an allowed action, found while nothing has started: the command, its surroundings, its class.
+
+How an action can be stopped follows from how it is run and from what its tool declares (`executor_class`); what a
+contract promises of it and this way of running cannot give is refused before, not excused after (D8).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from failwell.core import contract as contracts
+from failwell.core.errors import InputError, Refused
+from failwell.gate.verdicts import Verdict
+from failwell.node.guarding import sealed
+from failwell.node.requests import Target
+from failwell.node.settings import ToolSettings
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+#: What each way of running an action delivers: a contract that declares one of these is kept.
+KEEPS: dict[str, frozenset[str]] = {
+    "fenced": frozenset({"fenced", "supervised", "cooperative", "unstoppable"}),
+    "transactional": frozenset({"transactional", "supervised", "cooperative", "unstoppable"}),
+    "supervised": frozenset({"supervised", "cooperative", "unstoppable"}),
+    "cooperative": frozenset({"cooperative", "unstoppable"}),
+    "unstoppable": frozenset({"unstoppable"}),
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One action ready to be started: `executor` is its class, `settings` what an operator declared for its tool.
+
+    `secrets` are the values that its environment holds and that nobody else may see, by variable.
+    """
+
+    executor: str
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: dict[str, str] = field(default_factory=dict, repr=False)
+    deadline_us: int | None = None
+    settings: ToolSettings | None = None
+    secrets: dict[str, str] = field(default_factory=dict, repr=False)
+
+
+class Preparer:
+    """Makes allowed actions ready; raises FailwellError while nothing has started, and the action is blocked."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def prepare(self, verdict: Verdict, how: str, target: Target | None) -> Prepared:
+        """What is to run for an allowed action. A tool that the settings declare runs as declared there."""
+        # What a contract promises of an OBSERVED agent's tools is not enforced.
+        look = self._node.questions.look
+        tools = await look(lambda state: _declared(state, verdict)) if verdict.governed else ()
+        declared = self._node.settings.tools.get(verdict.tool)
+        executor = executor_class(how, declared, tools)
+        for tool in tools:
+            if tool.executor is not None and tool.executor not in KEEPS[executor]:
+                raise Refused(
+                    f"the contract declares {verdict.tool} as {tool.executor}, and this caller can only run it"
+                    f" {executor}: it was not started",
+                    hint=f"Let the node run it (an importable function, or a command), or declare executor: {executor}."
+                    if how == "begin" else f'See [tools."{verdict.tool}"] in failwell.toml: docs/stopping.md',
+                )  # fmt: skip
+        deadline_us = min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
+        if verdict.irreversible:
+            await sealed(self._node.writer.seals, verdict.entry)
+        if how == "begin":
+            return Prepared(executor=executor, deadline_us=deadline_us)
+        if declared is not None:
+            target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
+        if target is None or not target.command:
+            raise InputError(
+                f"nothing is declared to run for {verdict.tool}",
+                hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
+            )
+        return Prepared(
+            executor=executor, command=target.command, cwd=target.cwd, env=dict(target.env), deadline_us=deadline_us,
+            settings=declared,
+        )  # fmt: skip
+
+
+def executor_class(how: str, settings: ToolSettings | None, tools: tuple[contracts.Tool, ...]) -> str:
+    """How an action run this way can be stopped, honestly.
+
+    `how`: begin (the caller runs it) or execute (under a supervisor). What a contract calls unstoppable goes on
+    elsewhere, whatever is killed here.
+    """
+    if any(tool.executor == "unstoppable" for tool in tools):
+        return "unstoppable"
+    if how == "begin":
+        return "cooperative"
+    if settings is not None and settings.fence is not None:
+        return "fenced"
+    if settings is not None and settings.transaction is not None:
+        return "transactional"
+    return "unstoppable" if settings is not None and settings.confirm is not None else "supervised"
+
+
+def _declared(state: Any, verdict: Verdict) -> tuple[contracts.Tool, ...]:
+    # Attack: work handed to an agent whose own contract promises less of the tool: no stop, no deadline.
+    found = (state.contract_of(agent) for agent in (*dict(verdict.chain), verdict.agent))
+    return tuple(tool for each in found if each is not None for tool in each.tools if tool.tool == verdict.tool)

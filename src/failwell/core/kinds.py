@@ -670,19 +670,19 @@ class AccessRevoked(Body, frozen=True, kw_only=True):
 
 @register("containment.measured")
 class ContainmentMeasured(Body, frozen=True, kw_only=True):
-    """How long one order to stop took, by the boot clock of its node, written once every action it named has its end.
+    """How long one order to stop took, by the boot clock of its node, written once every action it named has its end;
+    and again when what could not be confirmed then is confirmed later.
 
     `order` is the `interrupt.ordered` entry. `received_mono_us` is when the order (or the decision that tripped a
-    rule) reached the node, `fenced_mono_us` when nothing new could start any more, `ended_mono_us` when the last
-    effect ended: null while that is not proven of every action. `bound_us` is what the settings in force state.
-    `classes` counts the actions by executor class and state, such as `supervised:interrupted_confirmed`.
+    rule) reached the node, `fenced_mono_us` when nothing new of it could start any more (null: only what ran was to
+    be stopped), `ended_mono_us` when the last of it ended: null while that is not proven of every action. `bound_us`
+    is what the settings in force state. `classes` counts the actions as `supervised.interrupted_confirmed`.
     """
 
     order: int
     incident: int | None
-    scope: str | None
     received_mono_us: int
-    fenced_mono_us: int
+    fenced_mono_us: int | None
     ended_mono_us: int | None
     bound_us: int
     actions: int

@@ -182,7 +182,8 @@ class Action(Row, frozen=True, kw_only=True):
     `governed` false: it ran whatever the verdict was (OBSERVED). `ticket` is the one that it used up. `chain` as the
     run's: a stop of any of them stops it.
 
-    `limit_us` is the ledger time that limit windows count by (`State.limit_us`).
+    `limit_us` is the ledger time that limit windows count by (`State.limit_us`). `cut`: it ended because its node or
+    supervisor died, and nobody wanted that (`core.resumed`).
     """
 
     agent: str
@@ -198,6 +199,7 @@ class Action(Row, frozen=True, kw_only=True):
     chain: tuple[str, ...]
     held: tuple[Held, ...]
     owes: tuple[Owed, ...]
+    cut: bool = False
 
 
 class Ticket(Row, frozen=True, kw_only=True):
@@ -276,7 +278,8 @@ class Incident(Row, frozen=True, kw_only=True):
 class Stop(Row, frozen=True, kw_only=True):
     """A scope that was stopped by a person's order, by its name; kept after it was lifted, for its epoch.
 
-    `closed`: nothing within it starts. `ordered` is the entry of the newest order, `waiting` the actions it named that
+    `closed`: nothing within it starts. `ordered` is the entry of the newest order, `interrupted` that of the
+    `interrupt.ordered` that followed from it, `waiting` the actions it named that
     have not ended, `failed` those of which nobody can say that they stopped. `proposal` is a lift that waits for its
     second person.
     """
@@ -284,6 +287,7 @@ class Stop(Row, frozen=True, kw_only=True):
     epoch: int
     closed: bool
     ordered: int
+    interrupted: int
     stopped_by: tuple[str, ...]
     why: str
     waiting: tuple[int, ...]

@@ -109,8 +109,8 @@ class Book:
         self._settled = self.state.size
         if past is not None:
             for run in self.state.run:
-                for call, seq in past.calls(run):
-                    self.state.call(run, call, seq)
+                for call, seq, denied in past.calls(run):
+                    self.state.call(run, call, seq, again=not denied)
         for table in ("action", "signal"):
             self.state.recall(table, _decoded(table, self.storage.rows(table, reached)))
         first = reached if reached else self.state.size
@@ -158,6 +158,10 @@ class Book:
         self.written: list[Entry[Any]] = []
 
     # -- time --------------------------------------------------------------------------------------------------
+
+    def mono_us(self) -> int:
+        """The boot clock that entries are stamped with."""
+        return self._clock.mono_us()
 
     def _at_us(self, mono_us: int) -> int:
         """Ledger time: the previous entry's plus what the boot clock says has passed since (D7)."""

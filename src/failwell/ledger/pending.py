@@ -16,13 +16,17 @@ from failwell.ledger.jobs import Job
 
 
 class Pending:
-    """A queued job and where its answer goes: a thread's future, or a future of one asyncio loop."""
+    """A queued job and where its answer goes: a thread's future, or a future of one asyncio loop.
 
-    __slots__ = ("answer", "entries", "error", "future", "job", "lane", "loop", "make")
+    `received_us` is when what it carries out reached us, by the boot clock: a stop is measured from there.
+    """
 
-    def __init__(self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None) -> None:
+    __slots__ = ("answer", "entries", "error", "future", "job", "lane", "loop", "make", "received_us")
+
+    def __init__(self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None, received_us: int) -> None:
         self.job = job
         self.lane = lane
+        self.received_us = received_us
         self.loop = loop
         self.future: Any = Future() if loop is None else loop.create_future()
         self.make: Callable[[tuple[Entry[Any], ...]], Any] | None = None

@@ -97,6 +97,8 @@ class Writer:
         self._told_late = False
         self._crowd = 1
         self._commit_s = 0.0
+        #: When the job that runs now was received, for the observers of its entries.
+        self.received_us = 0
         self._thread = threading.Thread(target=self._run, name="ledger-writer", daemon=True)
         if not paused:
             self.start()
@@ -120,14 +122,15 @@ class Writer:
         Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed. A `certain`
         job is taken also by a full queue: there are no more of them than there are actions that run.
         """
-        pending = Pending(job, lane, None)
+        pending = Pending(job, lane, None, self.book.mono_us())
         self._enqueue(pending, certain=certain)
         future: Future[T] = pending.future
         return future
 
-    def submit_async(self, job: Job[T], lane: int = NORMAL) -> asyncio.Future[T]:
+    def submit_async(self, job: Job[T], lane: int = NORMAL, *, received_us: int | None = None) -> asyncio.Future[T]:
         """The same for callers in an asyncio loop: one wake-up of the loop per batch (D8)."""
-        pending = Pending(job, lane, asyncio.get_running_loop())
+        received_us = self.book.mono_us() if received_us is None else received_us
+        pending = Pending(job, lane, asyncio.get_running_loop(), received_us)
         self._enqueue(pending)
         future: asyncio.Future[T] = pending.future
         return future
@@ -269,6 +272,7 @@ class Writer:
             return
         try:
             self._heed_guard()
+            self.received_us = pending.received_us
             pending.make, pending.entries = self.book.run(self._guarded(pending), self._before)
         except Corrupt:
             raise
@@ -369,7 +373,7 @@ class Writer:
             self.failure = None
 
     def _say_health(self, state: str, detail: str) -> bool:
-        pending = Pending(_health("storage", state, detail), CONTAINMENT, None)
+        pending = Pending(_health("storage", state, detail), CONTAINMENT, None, self.book.mono_us())
         self._alone(pending)
         return pending.error is None
 

@@ -43,6 +43,7 @@ class GivenOrders:
         Where nothing may be written none is judged: an older record may not know who ordered, and a stop that was
         refused for that would not be left in `orders/`.
         """
+        received_us = self._node.clock.mono_us()
         if (closed := self._node.writer.read_only) is not None:
             raise Unhealthy(closed.message, hint=closed.hint, code=closed.code)
         try:
@@ -62,7 +63,7 @@ class GivenOrders:
         if order.order == "contact.ask":
             return await self._contacts.ask(signed[-1])
         job = self._job_for(order.order, signed, request)
-        answer = await self._node.writer.submit_async(job, self._lane(order, signed[-1]))
+        answer = await self._node.writer.submit_async(job, self._lane(order, signed[-1]), received_us=received_us)
         if isinstance(answer, FailwellError):
             raise answer  # what was tried is on record, and did not come about
         return answer

@@ -22,6 +22,7 @@ from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
+from failwell.response.containments import Containment, Report
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -55,6 +56,8 @@ class Questions:
             "settings": self._settings,
             "checkpoint": self._checkpoint,
             "running": self._running,
+            "containment": self._containment,
+            "containments": self._containments,
         }
 
     def answer(self, about: str, key: Any) -> Any:
@@ -187,6 +190,39 @@ class Questions:
             reveal=lambda token: names.get(token, token),
         )  # fmt: skip
 
+    async def _containments(self, key: Any) -> list[int]:
+        """The orders to stop, by entry, newest first: those of incidents, and those of whole scopes."""
+
+        def see(state: State) -> list[int]:
+            of_cases = {row.marks["ORDERED"] for row in state.incident.values() if "ORDERED" in row.marks}
+            return sorted(of_cases | {row.interrupted for row in state.stop.values()}, reverse=True)
+
+        found: list[int] = await self.look(see)
+        return found
+
+    async def _containment(self, key: Any) -> dict[str, Any]:
+        """The report of one order to stop, by its entry."""
+        return msgspec.to_builtins(await asyncio.to_thread(self._report, int(key)))  # type: ignore[no-any-return]
+
+    def _report(self, order: int) -> Containment:
+        stored = self._node.storage.entry(order)
+        entry = None if stored is None else decode_entry(stored.data)
+        if entry is None or not isinstance(entry.body, kinds.InterruptOrdered):
+            raise NotFound(f"entry {order} is no order to stop", hint="failwell stop report lists those there are.")
+        report = Report()
+        wanted = frozenset(entry.body.actions)
+        report.take(self._decisions(sorted(wanted)))
+        first = order
+        while not report.ended(order) and (page := self._node.storage.entries(first, PAGE)):
+            entries = [decode_entry(row.data) for row in page]
+            report.take(one for one in entries if one.seq == order or _speaks_of(one.body, order, wanted))
+            first = page[-1].seq + 1
+        return report.containments()[0]
+
+    def _decisions(self, seqs: list[int]) -> list[Entry[Any]]:
+        stored = [self._node.storage.entry(seq) for seq in seqs]
+        return [decode_entry(row.data) for row in stored if row is not None]
+
     def _decisions_before(self, first: int, entries: list[Entry[Any]]) -> list[Entry[Any]]:
         """The decisions of actions that were stopped but had begun before the onset."""
         stopped = {
@@ -196,8 +232,7 @@ class Questions:
             for action in entry.body.actions
             if action < first
         }
-        stored = [self._node.storage.entry(action) for action in sorted(stopped)]
-        return [decode_entry(row.data) for row in stored if row is not None]
+        return self._decisions(sorted(stopped))
 
     def names(self, wanted: set[str | None]) -> dict[str, str]:
         """What the wanted tokens stand for."""
@@ -239,6 +274,12 @@ class Questions:
             {"action": item.action, "agent": item.agent, "executor": item.executor, "ordered": item.ordered}
             for item in self._node.fence.running()
         ]
+
+
+def _speaks_of(body: Any, order: int, actions: frozenset[int]) -> bool:
+    if isinstance(body, kinds.ContainmentMeasured):
+        return body.order == order
+    return getattr(body, "action", None) in actions or getattr(body, "decision", None) in actions
 
 
 def _about(entries: list[Entry[Any]], agent: str) -> list[Entry[Any]]:

@@ -44,6 +44,7 @@ from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders, left_order
 from failwell.node.guarding import AbsentGuard, open_guard
 from failwell.node.letters import write_letter
+from failwell.node.measuring import Measuring
 from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.preparing import Prepared, Preparer
 from failwell.node.proving import Proving
@@ -109,6 +110,9 @@ class Node:
         )  # fmt: skip
         self._left.append(self.writer.close)
         self.writer.read_only = behind
+        self.measuring = Measuring(
+            self.writer, self.clock.mono_us, lambda: self.settings.node.interrupt_bound_ms * 1000
+        )  # fmt: skip
         self.executor = SupervisedExecutor(
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
         )
@@ -184,6 +188,7 @@ class Node:
         elif isinstance(body, kinds.InterruptOrdered):
             self.runner.freeze(body.actions)
         self.proving.before(entry)
+        self.measuring.before(entry)
 
     def _after(self, entries: list[Entry[Any]]) -> None:
         """What permits takes effect only now that it is durable; ordered stops are delivered."""
@@ -202,6 +207,7 @@ class Node:
                 self._take_settings(settings.settings_from_text(body.text))
             else:
                 self.proving.after(entry)
+        self.measuring.after(entries)
         self.heads.follow(entries, self.writer)
 
     def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
@@ -210,6 +216,7 @@ class Node:
             if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
                 self._contain(entry.agent, entry.body)
         self.proving.dropped(entries)
+        self.measuring.dropped()
 
     def _contain(self, agent: str, signal: kinds.Signal) -> None:
         future = self.writer.submit(contain_again(agent, signal), CONTAINMENT)

@@ -28,12 +28,23 @@ def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
     return "stopped", f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}"
 
 
+def _tell_measured(body: kinds.ContainmentMeasured) -> tuple[str, str]:
+    spans = [
+        f"{what} {(at - body.received_mono_us) / 1000:.1f} ms"
+        for what, at in (("fenced after", body.fenced_mono_us), ("last effect ended after", body.ended_mono_us))
+        if at is not None
+    ]
+    unproven = [f"{body.unconfirmed} of {body.actions} NOT CONFIRMED"] if body.unconfirmed else []
+    return "stop measured", ", ".join([*spans, *unproven, f"bound {body.bound_us / 1000:.0f} ms"])
+
+
 _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Decision: _tell_decision,
     kinds.Decision2: _tell_decision,
     kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,
+    kinds.ContainmentMeasured: _tell_measured,
     kinds.AccessRevoked: lambda body: (
         "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE",
         body.detail,

@@ -19,6 +19,7 @@ from failwell.core.rows import Row
 from failwell.core.state import State
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.measured import Measured
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
@@ -53,6 +54,7 @@ class Conduct:
         self._reacting = False
         self._last_at = ""
         self._owed = Owed(findings)
+        self._measured = Measured()
         self._words = Words()
 
     def stop(self, seq: int) -> None:
@@ -74,6 +76,10 @@ class Conduct:
             self._judge(entry)
             self.powers.take(entry, self.state)
             self._owed.take(entry)
+            if (wrong := self._measured.take(entry)) is not None:
+                self._findings.add(
+                    REACTIONS, "containment.measured", f"entry {entry.seq}: {wrong}", entry=entry.seq
+                )  # fmt: skip
             self.state.apply(entry, leaf)
             for place, row in self.state.drain().items():
                 self.made[place] = row, entry.seq

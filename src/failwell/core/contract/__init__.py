@@ -23,7 +23,9 @@ from failwell.core.contract.floor_diff import floor_diff
 from failwell.core.contract.floor_reader import check_floor, is_floor, lint_floor, load_floor
 from failwell.core.contract.judge import Compiled, compile, strictest
 from failwell.core.contract.judgment import (
+    NOT_THE_AGENTS,
     RESERVED,
+    STOPPED,
     UNHEALTHY,
     Decided,
     Fact,
@@ -41,6 +43,7 @@ from failwell.core.contract.model import (
     Affects,
     Argument,
     Clause,
+    Compensate,
     Contract,
     Ensure,
     Limit,
@@ -57,12 +60,15 @@ from failwell.core.contract.schema import schema_of
 from failwell.core.contract.signal import Signal, parse_signal
 
 __all__ = [
+    "NOT_THE_AGENTS",
     "RESERVED",
+    "STOPPED",
     "UNHEALTHY",
     "Affects",
     "Argument",
     "BrokenContract",
     "Clause",
+    "Compensate",
     "Compiled",
     "Contract",
     "Decided",

@@ -146,6 +146,16 @@ def _asked(was: tuple[Any, ...], now: tuple[Any, ...]) -> tuple[Means, str]:
     return means, "It asked for {} and asks for {}.".format(*told)
 
 
+def _undoing(was: model.Compensate | None, now: model.Compensate | None) -> tuple[Means, str]:
+    """It lets through nothing more and nothing less: what it changes is what is left of an action that was stopped."""
+    means: Means = "tighter" if was is None else "looser" if now is None else "unclear"
+    told = tuple(
+        "not undone" if step is None else f"undone by {step.tool} within {format_duration(step.within_us)}"
+        for step in (was, now)
+    )
+    return means, f"An action that was stopped was {told[0]} and is {told[1]}."
+
+
 def _deadline(was: int | None, now: int | None) -> tuple[Means, str]:
     told = tuple("no bound" if us is None else format_duration(us) for us in (was, now))
     return by_range(was or UNBOUNDED, now or UNBOUNDED), f"It could run for {told[0]} and can for {told[1]}."
@@ -170,6 +180,7 @@ _TOOL_FIELDS: dict[str, Callable[[Any, Any], tuple[Means, str]]] = {
     "contest": _presence,
     "facts": _asked,
     "ensure": _asked,
+    "compensate": _undoing,
 }
 
 

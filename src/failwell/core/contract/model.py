@@ -85,7 +85,7 @@ class Compensate(Record, frozen=True):
     """
 
     tool: str
-    within_us: int = 30_000_000
+    within_us: int
 
 
 class Contest(Record, frozen=True):

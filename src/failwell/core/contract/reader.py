@@ -15,6 +15,8 @@ from failwell.core.contract.rule_reader import read_clause, read_limit, read_res
 
 #: Who answers where a contract says how long they have and names nobody.
 _REVIEWERS = ("role:reviewer",)
+#: How long an undoing may take where a contract says nothing.
+UNDONE_WITHIN_US = 30_000_000
 #: How long a ticket is open where a contract names reviewers and no time.
 DECIDE_WITHIN_US = 86_400_000_000
 
@@ -84,6 +86,7 @@ def _tool(notes: Notes, node: Node) -> model.Tool:
         witness=fields.text("witness"),
         facts=tuple(_lookup(name, below) for name, below in fields.named("facts", "fact", "fact")),
         ensure=tuple(_ensure(name, below) for name, below in fields.named("ensure", "ensure", "ensure")),
+        compensate=_compensate(fields),
         subject=fields.text("subject"),
         contest=None
         if contest is None
@@ -111,6 +114,18 @@ def _ensure(name: str, fields: Fields) -> model.Ensure:
         within_us=fields.duration_us("within", required=True) or 0,
         given=fields.texts("with"),
         severity=fields.choice("severity", model.Severity, "major"),
+    )
+
+
+def _compensate(fields: Fields) -> model.Compensate | None:
+    node = fields.get("compensate")
+    if node is None or node.kind == "text":
+        return None if node is None else model.Compensate(tool=node.raw, within_us=UNDONE_WITHIN_US)
+    step = Fields(fields.notes, node, f"{fields.what}: compensate", "compensate")
+    within_us = step.duration_us("within")
+    return model.Compensate(
+        tool=step.text("tool", required=True) or "",
+        within_us=UNDONE_WITHIN_US if within_us is None else within_us,
     )
 
 

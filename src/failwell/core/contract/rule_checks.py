@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Mapping
 
 from failwell.core.contract.expression import Reads
-from failwell.core.contract.judgment import RESERVED, UNHEALTHY
+from failwell.core.contract.judgment import NOT_THE_AGENTS, RESERVED, STOPPED
 from failwell.core.contract.limit_checks import LimitChecks
 from failwell.core.contract.model import Clause, Limit, Rule
 from failwell.core.contract.nearest import meant
 from failwell.core.contract.policy import compile_policy
 from failwell.core.contract.scope import MAX_TEXT_LENGTH, Path, Scope
 from failwell.core.contract.signal import (
+    COMPENSATE,
     ENSURE,
     LONGEST_WINDOW_US,
     THEN_OF_VERB,
@@ -159,6 +160,11 @@ class RuleChecks(Scope):
             if signal.about not in checks:
                 mend = meant(signal.about, checks) or "Name an ensure of one of the tools."
                 self.error((*path, "signal"), f"{signal.name} is never raised.", "There is no such ensure.", mend)
+        elif signal.about is not None and signal.verb == COMPENSATE:
+            undone = {tool.tool for tool in self.contract.tools if tool.compensate is not None}
+            if signal.about not in undone:
+                mend = meant(signal.about, undone) or "Name a tool that has a compensate."
+                self.error((*path, "signal"), f"{signal.name} is never raised.", "No such tool is ever undone.", mend)
         elif signal.about is not None:
             self._raised((*path, "signal"), signal.name, signal.about, THEN_OF_VERB[signal.verb])
 
@@ -166,9 +172,13 @@ class RuleChecks(Scope):
         """A rule on a signal that is never raised would look like protection."""
         then_of = {rule.id: (rule.then,) for _, _, rule in self._numbered_rules()}
         possible: tuple[str, ...] | None = then_of.get(about)
-        if about == UNHEALTHY:
+        if about in NOT_THE_AGENTS:
             why = "It says that Failwell was not healthy, never that the agent failed: nothing follows from it."
-            self.error(path, f"{name} is never answered.", why, "Leave it out; failwell doctor and health tell of it.")
+            mend = "Leave it out; failwell doctor and health tell of it."
+            if about == STOPPED:
+                why = "It says that people stopped more than this agent, never that it failed: nothing follows from it."
+                mend = "Leave it out; failwell stop list tells of it."
+            self.error(path, f"{name} is never answered.", why, mend)
             return
         if possible is None and about in RESERVED:
             possible = _RESERVED_THEN.get(about, ("deny",))

@@ -1,8 +1,8 @@
 """Signals as response rules name them: `denied(ID) >= 3 in 10m` (DESIGN section 6, D22).
 
 A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id,
-`ensure(NAME)` of a check of the world that was missed, or one that Failwell raises itself. Counting signals
-is the work of `core.react`.
+`ensure(NAME)` of a check of the world that was missed, `compensate(TOOL)` of an action of TOOL that was not undone, or
+one that Failwell raises itself. Counting signals is the work of `core.react`.
 """
 
 from __future__ import annotations
@@ -20,8 +20,12 @@ PLAIN_SIGNALS = ("bypass", "executor.unconfirmed")
 LATER_SIGNALS = ("drift.alarm", "drift.warning")
 #: The signal of a check of the world that was missed: `ensure(NAME)`.
 ENSURE = "ensure"
+#: The signal of an action that was to be undone and was not, or not shown to be: `compensate(TOOL)`.
+COMPENSATE = "compensate"
 
 THEN_OF_VERB = {"denied": "deny", "escalated": "escalate", "recorded": "record"}
+
+_ABOUT = (*THEN_OF_VERB, ENSURE, COMPENSATE)
 
 #: Every response word, in the order in which a rule's words are kept.
 DO_WORDS: tuple[Do, ...] = ("record", "ask", "restrict", "interrupt", "suspend", "hold", "notify")
@@ -30,11 +34,11 @@ _SUSPEND_IMPLIES: frozenset[Do] = frozenset({"interrupt", "suspend", "hold", "no
 #: The longest window of a rule: state keeps signals no longer (`core.state`).
 LONGEST_WINDOW_US = 31 * 86_400_000_000
 
-_SIGNAL = re.compile(r"([a-z.]+)(?:\(([^()]{1,80})\))?(?:\s*>=\s*([1-9][0-9]{0,5})\s+in\s+(\S{1,12}))?")
+_SIGNAL = re.compile(r"([a-z.]+)(?:\(([^()]{1,128})\))?(?:\s*>=\s*([1-9][0-9]{0,5})\s+in\s+(\S{1,12}))?")
 
 
 class Signal(msgspec.Struct, frozen=True, kw_only=True):
-    """`verb` and `about` (a clause or limit id, the name of an `ensure`, or None), seen `at_least` times within
+    """`verb` and `about` (a clause or limit id, the name of an `ensure`, a tool, or None), seen `at_least` times within
     `within_us` (0: once, ever)."""
 
     verb: str
@@ -56,8 +60,10 @@ def parse_signal(text: str) -> Signal:
     verb, about, count, window = match[1], match[2], match[3], match[4]
     if verb in LATER_SIGNALS:
         raise InputError(f"this version never raises {verb}", hint="Leave the rule out: it would not protect.")
-    if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in (*THEN_OF_VERB, ENSURE)):
-        known = ", ".join([*(f"{known}(ID)" for known in THEN_OF_VERB), "ensure(NAME)", *PLAIN_SIGNALS])
+    if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in _ABOUT):
+        known = ", ".join(
+            [*(f"{known}(ID)" for known in THEN_OF_VERB), "ensure(NAME)", "compensate(TOOL)", *PLAIN_SIGNALS]
+        )
         raise InputError(f"{text!r} is not a signal", hint=f"Signals are: {known}.")
     within_us = 0 if window is None else parse_duration(window)
     if within_us > LONGEST_WINDOW_US:

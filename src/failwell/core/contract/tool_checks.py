@@ -21,6 +21,8 @@ _SOURCE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 MAX_ASKED = 8
 _DAY_US = 86_400_000_000
+SECOND_US = 1_000_000
+LONGEST_UNDOING_US = 3600 * SECOND_US
 _LONGEST_WITHIN_US = 31 * _DAY_US
 _LONGEST_CONTEST_US = 3650 * _DAY_US
 
@@ -51,6 +53,7 @@ class ToolChecks(Scope):
             self._asked(path, tool, types, "ensure", tool.ensure)
             for ensure in tool.ensure:
                 self._expected((*path, "ensure", ensure.name), f"{tool.tool}: ensure {ensure.name}", ensure)
+            self._undone(path, tool)
             self._public(path, tool, types)
             self._told(path, tool)
             self._weak(path, tool)
@@ -139,6 +142,22 @@ class ToolChecks(Scope):
             pass  # the type itself is wrong, which is told at its own place
         if not 1 <= ensure.within_us <= _LONGEST_WITHIN_US:
             self.error((*place, "within"), f"{what}: within is out of range.", "1s to 31d.", "Write within: 30s.")
+
+    def _undone(self, path: Path, tool: model.Tool) -> None:
+        """The step that undoes: a tool's name, another tool, and an end to it."""
+        step = tool.compensate
+        if step is None:
+            return
+        place: Path = (*path, "compensate")
+        self.spelled(place, f"{tool.tool}: compensate", step.tool, TOOL_NAME, "payments.cancel")
+        if step.tool == tool.tool:
+            self.error(place, f"{tool.tool} undoes itself.", "It would do it a second time.", "Name another tool.")
+        if not SECOND_US <= step.within_us <= LONGEST_UNDOING_US:
+            reason = "Somebody waits to hear what became of it: 1s to 1h."
+            self.error((*place, "within"), f"{tool.tool}: within is out of range.", reason, "Write within: 30s.")
+        if not acts(tool):
+            reason = "It changes nothing that could be undone."
+            self.warn(place, f"{tool.tool} is undone without need.", reason, "Leave compensate out.")
 
     # ---- what is shown, and to whom ----------------------------------------------------------------------
 

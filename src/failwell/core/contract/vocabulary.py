@@ -150,6 +150,8 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "witness": Field("The tool side's own log, as declared in failwell.toml.", _TEXT),
         "facts": Field("What the gate asks trusted sources before it judges.", _named(_part("fact"))),
         "ensure": Field("What must be true of the world after the act.", _named(_part("ensure"))),
+        "compensate": Field("The step that undoes what an action did that was stopped: a tool of failwell.toml, or "
+                            "`{tool: NAME, within: 30s}`.", {"anyOf": [_TEXT, _part("compensate")]}),
         "subject": Field("The argument that names the person whom an output or a decision is about.", _TEXT),
         "contest": Field("To whom that person can object, and for how long.", _part("contest")),
     },
@@ -165,6 +167,10 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "within": Field("How long the world has to become so.", _DURATION, required=True),
         "severity": Field("How grave a miss is: major unless said.", _one(model.Severity)),
     },
+    "compensate": {
+        "tool": Field("The step, as failwell.toml declares it under [tools].", _TEXT, required=True),
+        "within": Field("How long it may take: 30s unless said.", _DURATION),
+    },
     "contest": {
         "to": Field("Who hears the objection.", _TEXT, required=True),
         "within": Field("How long one can object.", _DURATION, required=True),
@@ -172,8 +178,8 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
     "clause": _CLAUSE,
     "limit": _LIMIT,
     "response": {
-        "signal": Field("denied(ID), escalated(ID), recorded(ID), ensure(NAME), bypass or executor.unconfirmed; "
-                        "with `>= 3 in 10m` as often.", _TEXT, required=True),
+        "signal": Field("denied(ID), escalated(ID), recorded(ID), ensure(NAME), compensate(TOOL), bypass or "
+                        "executor.unconfirmed; with `>= 3 in 10m` as often.", _TEXT, required=True),
         "do": Field("What follows; suspend implies interrupt, hold and notify.",
                     {"type": "array", "items": {"enum": list(DO_WORDS)}, "minItems": 1}, required=True),
     },
@@ -231,6 +237,5 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
 #: Fields of the format that this version does not enforce, by part.
 LATER: Final[dict[str, tuple[str, ...]]] = {
     "contract": ("baseline",),
-    "tool": ("compensate",),
     "escalation": ("ack_within", "last_resort", "repeat", "require"),
 }

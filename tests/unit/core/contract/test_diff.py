@@ -64,6 +64,8 @@ MEANT: list[tuple[dict[str, Any], str, str]] = [
     (refund(executor="unstoppable"), "unclear", "It was supervised and is unstoppable."),
     (refund(idempotent=True), "looser", "A retry may run it again."),
     (refund(witness=None), "looser", "It was payments-log and is not said."),
+    (refund(compensate=model.Compensate(tool="payments.cancel", within_us=30_000_000)), "tighter",
+     "An action that was stopped was not undone and is undone by payments.cancel within 30s."),
     (refund(public=()), "unclear", "It was amount and is nothing."),
     (with_argument("amount", type="money(2, 0..200)"), "tighter",
      "Its type was money(2, 0..10000) and is money(2, 0..200)."),

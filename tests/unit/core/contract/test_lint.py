@@ -99,6 +99,15 @@ def test_when_true_is_an_expression_and_no_boolean() -> None:
         (("note?: string", "Note?: string"), "argument Note is not well formed"),
         (("note?: string", "__entity: string"), "argument __entity is not well formed"),
         (("note?: string", "note?: string, note: string"), "argument note is declared twice"),
+        (("    witness:", "    compensate: payments.refund\n    witness:"), "payments.refund undoes itself"),
+        (("    witness:", "    compensate: [payments.cancel]\n    witness:"), "compensate is not a mapping"),
+        (("    witness:", "    compensate: {within: 5s}\n    witness:"), "compensate: tool is missing"),
+        (("    witness:", "    compensate: {tool: a, wihtin: 5s}\n    witness:"), "Did you mean within?"),
+        (("    witness:", "    compensate: {tool: a, within: 5}\n    witness:"), "within is not a text"),
+        (("    witness:", "    compensate: {tool: a, within: 2h}\n    witness:"), "within is out of range"),
+        (("    witness:", "    compensate: pay cancel\n    witness:"), "not well formed"),
+        (("    witness:", "    compensate: 7\n    witness:"), "compensate is not a mapping"),
+        (("denied(refund-ceiling) >= 3", "compensate(orders.read) >= 3"), "No such tool is ever undone"),
         (("public: [amount]", "public: [amuont]"), "Did you mean amount?"),
         (("public: [amount]", "public: [note]"), "has no greatest length"),
         (("public: [amount]", "public: amount"), "public is not a list"),
@@ -157,7 +166,6 @@ def test_what_is_wrong_is_found_and_placed(change: tuple[str, str], expected: st
     ("change", "field"),
     [
         (("purpose:", "baseline: {learn: 1000 actions}\npurpose:"), "baseline"),
-        (("    witness:", "    compensate: payments.cancel\n    witness:"), "compensate"),
         (("by: [email]", "by: [email], ack_within: 5m"), "ack_within"),
         (("by: [email]", "by: [email, webhook]"), "escalation"),
         (("notify: owner", 'notify: "team:payments"'), "escalation"),
@@ -171,6 +179,30 @@ def test_what_this_version_does_not_enforce_is_refused_and_never_ignored(change:
     found = said(REFUND_BOT.replace(*change, 1))
     assert field in found
     assert "not enforced" in found or "never raises" in found
+
+
+def test_a_tool_says_by_which_step_it_is_undone_and_how_long_that_may_take() -> None:
+    """Both spellings of a step are one contract; without one the canonical bytes are those of earlier releases."""
+    before = contracts.load(REFUND_BOT, name="x")
+    assert b"compensate" not in contracts.to_canonical(before)
+
+    def step(spelled: str) -> contracts.Contract:
+        return contracts.load(REFUND_BOT.replace("    witness:", f"    compensate: {spelled}\n    witness:"), name="x")
+
+    short, whole = step("payments.cancel"), step("{tool: payments.cancel, within: 30s}")
+    assert contracts.digest(short) == contracts.digest(whole) != contracts.digest(before)
+    refund = next(tool for tool in step("{tool: a, within: 5m}").tools if tool.tool == "payments.refund")
+    assert refund.compensate == contracts.Compensate(tool="a", within_us=300_000_000)
+    data = contracts.to_canonical(short)
+    assert contracts.from_canonical(data) == short
+    with pytest.raises(ContractError):  # a default that is left out would be a second spelling
+        contracts.from_canonical(data.replace(b',"within_us":30000000}', b"}"))
+
+
+def test_undoing_what_only_reads_is_pointed_out() -> None:
+    text = one_tool(effect="read", tool=", compensate: undo")
+    assert "undone without need" in warnings(text)[0]
+    contracts.load(text, name="x")
 
 
 def test_every_mistake_is_told_at_once_in_order_of_place() -> None:

@@ -135,6 +135,7 @@ PLACES = {
     "earlier": "{examples: [{after: [{@}]}]}",
     "affects": "{tools: [{affects: {@}}]}",
     "contest": "{tools: [{contest: {@}}]}",
+    "compensate": "{tools: [{compensate: {@}}]}",
     "fact": "{tools: [{facts: {a: {@}}}]}",
     "ensure": "{tools: [{ensure: {a: {@}}}]}",
 }  # fmt: skip

@@ -161,6 +161,8 @@ def _show_times(screen: Screen, told: dict[str, Any]) -> None:
     bound = told["bound"]
     measured = "not measured" if bound["measured_ms"] is None else span(round(bound["measured_ms"] * 1000))
     beyond = bound["measured_ms"] is not None and bound["measured_ms"] > bound["stated_ms"]
+    if bound["t1_ms"] is not None:
+        screen.say(f"Nothing new could start {span(round(bound['t1_ms'] * 1000))} after its order came.")
     screen.say(
         f"Bound, from the order to the last process gone: {bound['stated_ms']} ms stated, {measured}"
         + (" MEASURED, BEYOND IT." if beyond else ("" if measured.startswith("not") else " measured") + "."),
@@ -174,13 +176,13 @@ def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
     screen.say("\nWhat was running", "bold")
     rows = [
         (
-            stop["action"], stop["tool"], stop["state"].replace("_", " "),
+            stop["action"], stop["tool"], stop["executor"], stop["state"].replace("_", " "),
             None if stop["measured_ms"] is None else span(round(stop["measured_ms"] * 1000)),
             plural(stop["processes"], "process", "processes"), stop["proven_by"],
         )
         for stop in told["stops"]
     ]  # fmt: skip
-    columns = ("action", "tool", "how it ended", "after", "swept", "proven by")
+    columns = ("action", "tool", "class", "how it ended", "after", "swept", "proven by")
     screen.table(columns, rows, right=("action", "after"))
 
 

@@ -15,6 +15,7 @@ from failwell.core import kinds, rows
 from failwell.core.errors import InputError
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
+from failwell.response.containments import Report
 from failwell.response.steps import tell
 
 
@@ -27,10 +28,11 @@ class Moment(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
-    """One action that was to be stopped: how it ended, how many processes went, and how that was proven."""
+    """One action that was to be stopped: its class, how it ended, how many processes went, and how that was proven."""
 
     action: int
     tool: str
+    executor: str
     state: str
     processes: int
     measured_ms: float | None
@@ -104,11 +106,14 @@ def account(
     the customer's id (or back into the token where it was erased).
     """
     own = _Own(number, row.onset_first, entries, detect_only=agent.detect_only)
-    stops = _stops(own, entries)
+    report = Report()
+    report.take(entries)
+    stops = _stops(own, entries, report)
     measured = [stop.measured_ms for stop in stops if stop.measured_ms is not None]
     bound = {
         "stated_ms": stated_ms,
         "measured_ms": max(measured) if measured and len(measured) == len(stops) else None,
+        **_both_times(report.measured(number)),
         "proven_by": "; ".join(sorted({stop.proven_by for stop in stops}))
         or ("nothing was running" if own.access is None else "no gate stands before it: its vendor alone can stop it"),
     }
@@ -198,30 +203,35 @@ def _times(own: _Own) -> dict[str, Moment | None]:
     return times
 
 
-def _stops(own: _Own, entries: Sequence[Entry[Any]]) -> tuple[Stop, ...]:
+def _both_times(measured: kinds.ContainmentMeasured | None) -> dict[str, float | None]:
+    """From the order's arrival until nothing new could start (T1), and until the last effect had ended (T2)."""
+    if measured is None:
+        return {"t1_ms": None, "t2_ms": None}
+    ends = (measured.fenced_mono_us, measured.ended_mono_us)
+    t1_ms, t2_ms = (None if end is None else (end - measured.received_mono_us) / 1000 for end in ends)
+    return {"t1_ms": t1_ms, "t2_ms": t2_ms}
+
+
+def _stops(own: _Own, entries: Sequence[Entry[Any]], report: Report) -> tuple[Stop, ...]:
     """Per action that was ordered to stop: from the order's boot clock to the moment its last process was gone."""
     tools = {entry.seq: entry.body.tool for entry in entries if isinstance(entry.body, kinds.Decision)}
-    stops = []
-    for action, ordered in sorted(own.actions.items()):
-        end = own.ends.get(action)
-        tool = tools.get(action, "?")
-        if end is not None and isinstance(end.body, kinds.InterruptConfirmed):
-            measured_ms, proven_by = _measure(ordered, end.body)
-            stops.append(
-                Stop(
-                    action=action, tool=tool, state=end.body.state, processes=end.body.processes,
-                    measured_ms=measured_ms, proven_by=proven_by,
-                )
-            )  # fmt: skip
-        else:
-            why = end.body.why if end is not None else "no end on record"
-            stops.append(
-                Stop(
-                    action=action, tool=tool, state="interrupted_unconfirmed", processes=0, measured_ms=None,
-                    proven_by=f"not proven: {why}",
-                )
-            )  # fmt: skip
-    return tuple(stops)
+    return tuple(
+        _stop(action, tools.get(action, "?"), report.executor(action), ordered, own.ends.get(action))
+        for action, ordered in sorted(own.actions.items())
+    )
+
+
+def _stop(action: int, tool: str, executor: str, ordered: Entry[Any], end: Entry[Any] | None) -> Stop:
+    state, processes, measured_ms, proven_by = "interrupted_unconfirmed", 0, None, "not proven: no end on record"
+    if end is not None and isinstance(end.body, kinds.InterruptConfirmed):
+        state, processes = end.body.state, end.body.processes
+        measured_ms, proven_by = _measure(ordered, end.body)
+    elif end is not None:
+        proven_by = f"not proven: {end.body.why}"
+    return Stop(
+        action=action, tool=tool, executor=executor, state=state, processes=processes, measured_ms=measured_ms,
+        proven_by=proven_by,
+    )  # fmt: skip
 
 
 def _measure(ordered: Entry[Any], body: kinds.InterruptConfirmed) -> tuple[float | None, str]:

@@ -87,6 +87,14 @@ class Report:
             self._classes[body.action] = executor
         self._methods[body.action] = method if told else body.method
 
+    def executor(self, action: int) -> str:
+        """The class of an action; `none` for one that never ran here."""
+        return self._classes.get(action, "none")
+
+    def measured(self, incident: int) -> kinds.ContainmentMeasured | None:
+        """The measurement of an incident's first order, as far as there is one."""
+        return next((body for _, body in sorted(self._measured.items()) if body.incident == incident), None)
+
     def ended(self, order: int) -> bool:
         """Whether all that an order named has its end, so that no later entry is needed to tell it."""
         entry = self._orders.get(order)
@@ -122,7 +130,7 @@ class Report:
         elif end is not None:
             state, proven_by = UNCONFIRMED, f"not proven: {end.body.why}"
         return Stopped(
-            action=action, agent=agent, tool=tool, executor=self._classes.get(action, "none"),
+            action=action, agent=agent, tool=tool, executor=self.executor(action),
             method=self._methods.get(action, "order"), state=state, processes=processes, after_ms=after_ms,
             proven_by=proven_by, entry=None if end is None else end.seq,
         )  # fmt: skip

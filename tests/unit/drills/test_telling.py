@@ -29,10 +29,12 @@ def whole() -> Told:
         incident=1, title="refund-bot: denied(x)", kind="real", severity="major", state="OPEN", agent=story.AGENT,
         name=story.AGENT_NAME, owner=story.OWNER, authority="SUSPENDED", governed=True, access=None,
         onset=(70, 164), times=times,
-        bound={"stated_ms": 50, "measured_ms": 12.5, "proven_by": "no child left to wait for"},
+        bound={
+            "stated_ms": 50, "measured_ms": 12.5, "proven_by": "no child left to wait for", "t1_ms": 1.0, "t2_ms": 13.0,
+        },
         stops=(
             Stop(
-                action=150, tool=story.SEND_BULK, state="interrupted_confirmed", processes=2, measured_ms=12.5,
+                action=150, tool=story.SEND_BULK, executor="supervised", state="interrupted_confirmed", processes=2, measured_ms=12.5,
                 proven_by="no child left to wait for",
             ),
         ),

@@ -34,8 +34,8 @@ def whole() -> Told:
         },
         stops=(
             Stop(
-                action=150, tool=story.SEND_BULK, executor="supervised", state="interrupted_confirmed", processes=2, measured_ms=12.5,
-                proven_by="no child left to wait for",
+                action=150, tool=story.SEND_BULK, executor="supervised", state="interrupted_confirmed", processes=2,
+                measured_ms=12.5, proven_by="no child left to wait for",
             ),
         ),
         escaped_effects=Escaped(

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import credentials, kinds, observed, orders, owing, people, rows, tickets
+from failwell.core import credentials, kinds, observed, orders, owing, people, resumed, rows, tickets
 from failwell.core.contract import UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -182,11 +182,7 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
         chain=chain, held=held, owes=owing.owed_by(state, agent, chain, body.tool) if settled == "open" else (),
     )  # fmt: skip
     state.put("action", entry.seq, row)
-    if entry.run is not None and entry.run in state.calls:
-        if body.call not in state.calls[entry.run]:
-            state.calls[entry.run][body.call] = entry.seq
-        elif body.verdict != "DENY":  # a denied re-use of a call id is recorded; it never takes the first one's place
-            raise Corrupt(f"entry {entry.seq} decides call {body.call!r} of run {entry.run} a second time")
+    resumed.note_call(state, entry, body.tool, chain)
     state.reserve(entry.seq, limit_us, held)
     tickets.used(state, entry, body, at_us)
     if settled == "open":
@@ -222,7 +218,7 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
     elif body.state == "completed":
         state.complete(row)
     state.begin(row.held, -1)
-    state.put("action", body.decision, replace(row, state=body.state))
+    state.put("action", body.decision, replace(row, state=body.state, cut=resumed.cut_off(body)))
     state.forget("action", body.decision)
     tickets.settled(state, row, body.state)
     owing.owe(state, row, body, at_us)

@@ -292,13 +292,18 @@ class Projections:
                 self.note_signal(key, row)
                 continue
             if row.run is not None and row.run in self.calls:
-                self.call(row.run, row.call, key)
+                self.call(row.run, row.call, key, again=row.verdict != "DENY")
             if row.held:
                 self.reserve(key, row.limit_us, row.held, blocked=row.state == "blocked")
 
-    def call(self, run: int, call: str, seq: int) -> None:
-        """An open run asked for `call` at entry `seq`; a denied re-use of an id never takes the first one's place."""
-        self.calls[run].setdefault(call, seq)
+    def call(self, run: int, call: str, seq: int, *, again: bool) -> None:
+        """An open run asked for `call` at entry `seq`. The newest that runs the call (`again`) stands for it, else the
+        first: a denied re-use of an id never takes another one's place.
+        """
+        if again:
+            self.calls[run][call] = seq
+        else:
+            self.calls[run].setdefault(call, seq)
 
     def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...], *, blocked: bool = False) -> None:
         """Count what the action `seq` took at limit time `at_us`; a blocked one keeps what no proof gives back."""

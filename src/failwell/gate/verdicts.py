@@ -24,6 +24,7 @@ from failwell.gate.judging import Judges, Ruling
 from failwell.gate.novelty import NoBaseline
 from failwell.gate.observing import observation_over
 from failwell.gate.postures import Postures
+from failwell.gate.resuming import cited, first_of, run_again
 from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
@@ -121,14 +122,16 @@ class Gate:
         named = msgspec.structs.replace(proposal, tool=short_tool(proposal.tool))
 
         def job(turn: Turn) -> Plan[Verdict | Unanswered]:
-            return self._earlier(turn, named) or self._judge(turn, named, asked)
+            return self._earlier(turn, named, asked) or self._judge(turn, named, asked)
 
         return job
 
     # -- a call that was decided before ------------------------------------------------------------------------
 
-    def _earlier(self, turn: Turn, proposal: Proposal) -> Plan[Verdict | Unanswered] | None:
-        """A retry gets the first decision back; it never runs again what may have run (I2)."""
+    def _earlier(self, turn: Turn, proposal: Proposal, asked: Asked | None) -> Plan[Verdict | Unanswered] | None:
+        """A retry gets the first decision back; it never runs again what may have run (I2), but where it was cut off
+        and its contracts say that this does no harm.
+        """
         calls = turn.state.calls.get(proposal.run) if proposal.run is not None else None
         seq = None if calls is None else calls.get(proposal.call)
         if seq is None or turn.state.run[proposal.run or 0].agent != proposal.agent:
@@ -142,7 +145,7 @@ class Gate:
             irreversible=_irreversible(turn.state, (row.agent, *row.chain), row.tool),
         )  # fmt: skip
         told = _told_of_ticket(turn, verdict) if row.state == "escalated" else verdict
-        return Plan((), lambda _: told)
+        return run_again(turn, row, Plan((), lambda _: told), lambda: self._judge(turn, proposal, asked))
 
     # -- judging -----------------------------------------------------------------------------------------------
 
@@ -212,7 +215,7 @@ class Gate:
             return self._record(turn, proposal, ruling.too_much(), NO_TICKET)
         draft = Draft(
             body=body, actor="gate", agent=proposal.agent, run=number,
-            refs=() if posture is None else (posture,) if ticket is None else (posture, ticket), secret=secret,
+            refs=cited(posture, ticket, first_of(state, number, proposal.call, ruling.verdict)), secret=secret,
         )  # fmt: skip
         asks = asking.opens_ticket(state, proposal.agent, ruling.verdict, governed=governed)
         irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
@@ -367,26 +370,6 @@ def _chain(state: State, agent: str, run: rows.Run | None) -> tuple[str, ...]:
     handed = () if run is None else run.chain
     first = handed[0] if handed else agent
     return (f"owner:{state.agent[first].owner}", *(f"agent:{name}" for name in handed), f"agent:{agent}")
-
-
-def explain(agent: str, action: int, reason: str) -> Job[int]:
-    """The job that records why the agent says it did what was decided at entry `action`; answers its number.
-
-    Refused where there is no such decision of this agent.
-    """
-
-    def job(turn: Turn) -> Plan[int]:
-        decided = turn.entry(action)
-        if decided is None or not isinstance(decided.body, kinds.Decision) or decided.agent != agent:
-            raise Refused(f"entry {action} is no decision about {agent}")
-        salt, text = turn.entropy(_SALT_BYTES), cut_reason(reason)
-        draft = Draft(
-            body=kinds.ReasonGiven(decision=action, reason=commitment(salt, text)), actor=f"agent:{agent}",
-            agent=agent, run=decided.run, refs=(action,), secret={"reason": text.decode(), "salt": salt.hex()},
-        )  # fmt: skip
-        return Plan((draft,), lambda entries: entries[0].seq)
-
-    return job
 
 
 def check_call_id(call: str) -> str:

@@ -20,9 +20,10 @@ import msgspec
 
 from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.core.state import State
+from failwell.gate.explaining import explain
 from failwell.gate.outcomes import Settlement
 from failwell.gate.runs import Declared, close_run, open_run
-from failwell.gate.verdicts import Proposal, Unanswered, Verdict, check_call_id, explain
+from failwell.gate.verdicts import Proposal, Unanswered, Verdict, check_call_id
 from failwell.identity import agents, names
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked

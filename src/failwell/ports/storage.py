@@ -86,8 +86,8 @@ class StoredPast(Past, Protocol):
         """The token that stands under a lookup key."""
         ...
 
-    def calls(self, run: int) -> Sequence[tuple[str, int]]:
-        """(call id, entry) of a run's actions, oldest first."""
+    def calls(self, run: int) -> Sequence[tuple[str, int, bool]]:
+        """(call id, entry, whether it was denied) of a run's actions, oldest first."""
         ...
 
 

@@ -174,10 +174,10 @@ class Index:
         sql = f"SELECT at_us, seq, 1 FROM raised WHERE agent = {_AGENT} AND what = ? AND {_BETWEEN}"  # noqa: S608
         return self._ask(sql, agent, signal, after_us, upto_us, before)
 
-    def calls(self, run: int) -> list[tuple[str, int]]:
-        """(call id, entry) of a run's actions, oldest first."""
-        sql = "SELECT a.row ->> '$.call', c.seq FROM called c JOIN ledger.action a ON a.key = c.seq WHERE c.run = ?"
-        return self._ask(f"{sql} ORDER BY c.seq", run)
+    def calls(self, run: int) -> list[tuple[str, int, bool]]:
+        """(call id, entry, whether it was denied) of a run's actions, oldest first."""
+        sql = "SELECT a.row ->> '$.call', c.seq, a.row ->> '$.verdict' = 'DENY' FROM called c"
+        return self._ask(f"{sql} JOIN ledger.action a ON a.key = c.seq WHERE c.run = ? ORDER BY c.seq", run)
 
     def count(self, agent: str) -> int:
         """How many entries of `agent` are indexed."""

@@ -9,7 +9,7 @@ commit does not follow any more. What the blobs hold (arguments, reasons) is not
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from typing import Any, Protocol
 
 from failwell.core import kinds
 from failwell.core.errors import FailwellError
@@ -23,6 +23,7 @@ from failwell.verify.measured import Measured
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
+from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
@@ -33,6 +34,16 @@ BROKEN = (FailwellError, LookupError, TypeError, ValueError, ArithmeticError, At
 _ALLOWED, _REFUSED = 1, 2
 _ACTING = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 _CHANGED = dict[tuple[str, Any], tuple[Row, int]]
+
+
+class Rule(Protocol):
+    """What one sort of entry must bear out; `code` names its findings."""
+
+    code: str
+
+    def fault(self, entry: Entry[Any], state: State) -> str | None:
+        """What is wrong with an entry, in the state that it met; None if nothing."""
+        ...
 
 
 class Conduct:
@@ -56,6 +67,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
+        self._rules: tuple[Rule, ...] = (Repeats(),)
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""
@@ -80,6 +92,7 @@ class Conduct:
                 self._findings.add(
                     REACTIONS, "containment.measured", f"entry {entry.seq}: {wrong}", entry=entry.seq
                 )  # fmt: skip
+            self._hold(entry)
             self.state.apply(entry, leaf)
             for place, row in self.state.drain().items():
                 self.made[place] = row, entry.seq
@@ -90,6 +103,11 @@ class Conduct:
         except BROKEN as error:
             self._does_not_follow(entry, error)
         self._last_at = entry.at
+
+    def _hold(self, entry: Entry[Any]) -> None:
+        for rule in self._rules:
+            if (wrong := rule.fault(entry, self.state)) is not None:
+                self._findings.add(VERDICTS, rule.code, f"entry {entry.seq}: {wrong}", entry=entry.seq)
 
     def end(self) -> None:
         """After the last entry: nothing may be owed."""

@@ -13,7 +13,7 @@ from failwell.core import kinds, orders
 from failwell.core.errors import InputError, Refused
 from failwell.core.records import Draft
 from failwell.gate import registry, runs
-from failwell.gate.verdicts import explain
+from failwell.gate.explaining import explain
 from failwell.identity import persons
 from tests.unit.gate.house import AGENT, OTHER, RULES, House, contract_text, open_house
 

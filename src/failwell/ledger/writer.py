@@ -178,17 +178,24 @@ class Writer:
             self._abandon()
 
     def _serve(self) -> None:
-        while True:
-            # A closing writer does not wait: its wake-up may have been taken while a batch was gathered.
-            first = self._take(wait=not self._closing)
-            if first is not None:
-                self._open = [first]
-                self._tell(self._urgent)
-                while self._containment:  # an order that lay in the workspace comes before the batch that found it
-                    self._batch(self._containment.popleft())
-                self._batch(first)
-            elif self._closing and not self._containment and self._normal.empty():
-                return
+        while self._turn(wait=not self._closing) or not self._finished():
+            pass
+
+    def _turn(self, *, wait: bool) -> bool:
+        """One batch, and before it what lies in the workspace or must not wait; False where there was nothing to do."""
+        # A closing writer does not wait: its wake-up may have been taken while a batch was gathered.
+        first = self._take(wait=wait)
+        if first is None:
+            return False
+        self._open = [first]
+        self._tell(self._urgent)
+        while self._containment:  # an order that lay in the workspace comes before the batch that found it
+            self._batch(self._containment.popleft())
+        self._batch(first)
+        return True
+
+    def _finished(self) -> bool:
+        return self._closing and not self._containment and self._normal.empty()
 
     def _take(self, *, wait: bool) -> Pending | None:
         """The next job, containment first; None when there is none (or when woken for nothing)."""

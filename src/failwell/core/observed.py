@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.contract import UNHEALTHY
+from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
@@ -14,8 +14,8 @@ from failwell.core.records import Entry
 #: How long an agent may be observed at most before it is governed (D25).
 MAX_OBSERVED_US = 90 * 24 * 3600 * 1_000_000
 #: Clauses that hold of an OBSERVED agent too: it is not its contract that speaks by them, but Failwell, which cannot
-#: record what would happen, or knows that it happened already.
-ALWAYS_REFUSED: frozenset[str] = frozenset({UNHEALTHY, "run.unknown", "call.reused", "authority.observed"})
+#: record what would happen, or knows that it happened already, or people who stopped it together with others.
+ALWAYS_REFUSED: frozenset[str] = frozenset({UNHEALTHY, "run.unknown", "call.reused", "authority.observed", STOPPED})
 
 
 def _observation(state: Projections, entry: Entry[Any], body: kinds.Observation, at_us: int) -> None:

@@ -19,6 +19,8 @@ from failwell.core.orders import (
     FloorAdopt,
     FloorSign,
     IncidentAcknowledge,
+    LiftApprove,
+    LiftPropose,
     ReleaseApprove,
     ReleasePropose,
     TicketApprove,
@@ -26,6 +28,7 @@ from failwell.core.orders import (
     shown_digest,
 )
 from failwell.core.state import State
+from failwell.core.stops import sight_of
 
 
 def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
@@ -35,6 +38,8 @@ def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
         shown["incident"] = _incident(state, details.incident)
     if isinstance(details, TicketApprove | TicketDeny):
         shown["ticket"] = _ticket(state, details.ticket)
+    if isinstance(details, LiftPropose | LiftApprove):
+        shown["stop"] = sight_of(state, details.scope)
     if isinstance(details, ReleasePropose | ReleaseApprove):
         named = state.agent_named(details.agent)
         agent = None if named is None else state.agent[named]

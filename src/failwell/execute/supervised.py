@@ -12,29 +12,28 @@ import os
 import selectors
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from failwell.core.errors import Refused, Unhealthy
+from failwell.core.errors import FailwellError, Refused, Unhealthy
 from failwell.execute.channel import Channel
 from failwell.execute.frames import encode_frame
 from failwell.execute.orphans import Orphans
 from failwell.execute.processes import boottime_us
 from failwell.execute.records import clear_stale_records, read_boot_id, record_path
 from failwell.execute.reports import read_json, report_path, write_atomically
-from failwell.execute.results import ended_from_report, ended_from_supervisor, ended_without_supervisor
+from failwell.execute.results import ended_from_report, ended_without_supervisor
 from failwell.execute.selftest import run_self_test
+from failwell.execute.spawning import spawn_beside
+from failwell.execute.standby import Ready, Standby
 from failwell.execute.start import become_subreaper
 from failwell.ports.executor import MARKER_VARIABLE, Ended, Launch, Process, SelfTest
 
-SUPERVISOR = str(Path(__file__).with_name("supervisor.py"))
 LOOK_EVERY_S = 0.5
 CLOSE_BOUND_S = 6.0
-READ_BYTES = 1024 * 1024
 
 
 class SupervisedExecutor:
@@ -45,7 +44,8 @@ class SupervisedExecutor:
     process that run in sessions of their own and are not tools; given it, every other such child is taken
     for an orphan of a tool and killed; without it, orphans that cannot be attributed make the outcome
     `interrupted_unconfirmed`. `pid_namespace` adds a namespace to the sweep; `self_test` switches it on
-    where it proves that it works.
+    where it proves that it works. `warm` supervisors stand by. `unread`: whether a stop may lie somewhere that nobody
+    has carried out yet.
     """
 
     def __init__(
@@ -56,6 +56,8 @@ class SupervisedExecutor:
         interpreter: str = sys.executable,
         pid_namespace: bool = False,
         spare: Callable[[], Iterable[int]] | None = None,
+        warm: int = 0,
+        unread: Callable[[], bool] = lambda: False,
     ) -> None:
         self._records = runtime_dir / "running"
         self._reports = report_dir
@@ -70,7 +72,9 @@ class SupervisedExecutor:
         self._running: dict[int, Channel] = {}
         self._spawning = threading.Lock()
         self._children: dict[int, Channel] = {}
-        self._orphans = Orphans(self._list_children, spare)
+        self._unread = unread
+        self._standby = Standby(interpreter, warm)
+        self._orphans = Orphans(self._list_children, self._standby.sessions, spare)
         self._arrived: deque[Channel] = deque()
         self._closing = False
         self._selector = selectors.DefaultSelector()
@@ -78,6 +82,7 @@ class SupervisedExecutor:
         for end in (self._woken, self._wake_end):
             end.setblocking(False)
         self._selector.register(self._woken, selectors.EVENT_READ)
+        self._selector.register(self._standby, selectors.EVENT_READ)
         self._looked_us = 0
         self._thread = threading.Thread(target=self._run, name="failwell-executor", daemon=True)
         self._thread.start()
@@ -88,21 +93,9 @@ class SupervisedExecutor:
         """Start a supervisor for one tool; raises Refused or Unhealthy when nothing was started."""
         if not launch.command or any("\0" in part for part in launch.command):
             raise Refused("the tool has no command that can be executed")
-        with self._spawning:
-            if self._closing:
-                raise Unhealthy("the executor is closed", hint="start the node again")
-            if launch.action in self._running:
-                raise Refused(f"action {launch.action} is running already")
-            try:
-                channel = self._spawn(launch, ended)
-            except OSError as error:
-                raise Unhealthy(f"no supervisor could be started: {error}") from error
-            with self._lock:
-                self._children[channel.process.pid] = channel
-                self._running[launch.action] = channel
-        # INVARIANT: the record is on disk before the supervisor learns what to start, so that a suspension
-        # finds every running tool also while this process is wedged.
-        channel.send(self._encode_launch(launch))
+        channel = self._begin(launch, ended)
+        if channel.warm and not channel.await_start():
+            channel = self._begin_again(channel)
         self._arrived.append(channel)
         self._wake()
         return channel.process
@@ -131,6 +124,15 @@ class SupervisedExecutor:
         self._pid_namespace = result.pid_namespace
         return result
 
+    def await_standby(self, timeout_s: float) -> bool:
+        """Wait until as many supervisors stand by as should; False when they do not in time."""
+        return self._standby.await_full(timeout_s)
+
+    def keep_warm(self, count: int) -> None:
+        """Let so many supervisors stand by from now on."""
+        self._standby.keep(count)
+        self._wake()
+
     def close(self) -> None:
         """Kill what runs, wait (bounded) for its end, end the thread."""
         with self._spawning:
@@ -143,37 +145,80 @@ class SupervisedExecutor:
 
     # -- starting ----------------------------------------------------------------------------------
 
-    def _spawn(self, launch: Launch, ended: Callable[[Ended], None]) -> Channel:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
-        with theirs:
+    def _begin(self, launch: Launch, ended: Callable[[Ended], None]) -> Channel:
+        """Give the launch to a supervisor that stands by, or else to one of its own."""
+        ready = self._standby.take()
+        with self._spawning:
             try:
-                child = subprocess.Popen(
-                    [self._interpreter, "-I", "-S", SUPERVISOR, str(theirs.fileno())],
-                    stdin=subprocess.DEVNULL,
-                    stdout=subprocess.DEVNULL,
-                    stderr=None if _is_open(2) else subprocess.DEVNULL,
-                    pass_fds=(theirs.fileno(),),
-                    start_new_session=True,  # a terminal's Ctrl-C is not for supervisors
-                    env=self._environment(),
-                )
-            except OSError:
-                ours.close()
+                if self._closing:
+                    raise Unhealthy("the executor is closed", hint="start the node again")
+                if launch.action in self._running:
+                    raise Refused(f"action {launch.action} is running already")
+                channel = self._spawn(launch, ended, ready)
+            except BaseException:
+                if ready is not None:
+                    self._standby.put_away(ready)
                 raise
-        ours.setblocking(False)
-        channel = Channel(launch, ended, child, ours)
-        try:
-            write_atomically(str(record_path(self._records, launch.action)), self._record(channel), durable=False)
-        except OSError:
-            ours.close()  # it has been told nothing, so it ends without having started anything
-            child.kill()
-            child.wait()
-            raise
+            with self._lock:
+                self._children[channel.process.pid] = channel
+                self._running[launch.action] = channel
+        channel.send(self._encode_launch(launch))
         return channel
 
-    def _environment(self) -> dict[str, str]:
-        """Give a supervisor nothing but what its interpreter may need to load."""
-        kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-        return {"PATH": os.defpath, "LC_ALL": "C", **kept}
+    def _begin_again(self, silent: Channel) -> Channel:
+        """Start a tool that one who stood by died over: with a supervisor of its own, unless it is to stop."""
+        with self._spawning:
+            if self._closing or silent.halted:
+                return silent
+            try:
+                channel = self._spawn(silent.launch, silent.ended, None)
+            except FailwellError:
+                with self._lock:
+                    self._forget(silent)
+                    self._running.pop(silent.launch.action)
+                silent.sock.close()
+                raise
+            with self._lock:
+                self._forget(silent)
+                self._children[channel.process.pid] = channel
+                self._running[channel.launch.action] = channel
+                channel.halted = silent.halted
+        silent.sock.close()
+        # An order that came meanwhile went to the silent one: this one is told to start nothing.
+        channel.send(encode_frame({"kind": "kill"}) if channel.halted else self._encode_launch(channel.launch))
+        return channel
+
+    def _spawn(self, launch: Launch, ended: Callable[[Ended], None], ready: Ready | None) -> Channel:
+        """Give the record of a launch and its supervisor, which was told nothing yet.
+
+        INVARIANT: the record is on disk before the supervisor learns what to start, so that a suspension finds every
+        running tool also while this process is wedged; and no order lies unread after that. Whoever leaves an order
+        and then looks for records (D2) therefore either finds this one, or we find the order.
+        """
+        try:
+            child, sock = (
+                (ready.child, ready.sock)
+                if ready
+                else spawn_beside(self._interpreter, "supervisor.py", socket.SOCK_STREAM)
+            )
+        except OSError as error:
+            raise Unhealthy(f"no supervisor could be started: {error}") from error
+        channel = Channel(launch, ended, child, sock, warm=ready is not None)
+        record = record_path(self._records, launch.action)
+        try:
+            write_atomically(str(record), self._record(channel), durable=False)
+            if self._unread():
+                record.unlink(missing_ok=True)
+                raise Refused("an order was left in the workspace and is being read: nothing starts before it")
+        except (OSError, Refused) as error:
+            if ready is None:
+                sock.close()  # it has been told nothing, so it ends without having started anything
+                child.kill()
+                child.wait()
+            if isinstance(error, Refused):
+                raise
+            raise Unhealthy(f"no supervisor could be recorded: {error}") from error
+        return channel
 
     def _record(self, channel: Channel) -> dict[str, object]:
         return {
@@ -182,6 +227,7 @@ class SupervisedExecutor:
             "tool": channel.launch.tool,
             "pid": channel.process.pid,
             "start_ticks": channel.process.start_ticks,
+            "scopes": list(channel.launch.scopes),
             "boot_id": self._boot_id,
         }
 
@@ -205,8 +251,9 @@ class SupervisedExecutor:
     def _order(self, action: int, kind: str) -> None:
         with self._lock:
             channel = self._running.get(action)
-        if channel is None:
-            return
+            if channel is None:
+                return
+            channel.halted = True
         if kind == "kill" and channel.ordered_us is None:
             channel.ordered_us = boottime_us()
         if not channel.send(encode_frame({"kind": kind})):
@@ -230,11 +277,12 @@ class SupervisedExecutor:
         """Serve all supervisors; an error here ends everything, and every tool with it (fail closed)."""
         try:
             while not (self._closing and not self._children):
-                for key, events in self._selector.select(LOOK_EVERY_S if self._children else None):
-                    if key.data is None:
+                for key, events in self._selector.select(self._rest_s()):
+                    if key.fileobj is self._woken:
                         self._woken.recv(4096)
-                    else:
+                    elif key.data is not None:
                         self._serve(key.data, events)
+                self._standby.tend()
                 self._admit()
                 self._look_after()
         finally:
@@ -244,14 +292,23 @@ class SupervisedExecutor:
                 channel.sock.close()  # all first: each supervisor takes that for the node's death, and kills
             for channel in list(self._children.values()):
                 self._bury(channel)
+            self._standby.close()
             self._selector.close()
             self._woken.close()
             self._wake_end.close()
+
+    def _rest_s(self) -> float | None:
+        """How long to wait when nothing happens."""
+        due = self._standby.due_s()
+        if not self._children:
+            return due
+        return LOOK_EVERY_S if due is None else min(due, LOOK_EVERY_S)
 
     def _admit(self) -> None:
         while self._arrived:
             channel = self._arrived.popleft()
             self._selector.register(channel.sock, selectors.EVENT_READ, channel)
+            self._hear(channel)  # what it has said already
         for key in list(self._selector.get_map().values()):
             if key.data is not None and key.data.outgoing:
                 self._selector.modify(key.fileobj, selectors.EVENT_READ | selectors.EVENT_WRITE, key.data)
@@ -259,40 +316,21 @@ class SupervisedExecutor:
     def _serve(self, channel: Channel, events: int) -> None:
         if events & selectors.EVENT_WRITE and channel.send(b""):
             self._selector.modify(channel.sock, selectors.EVENT_READ, channel)
-        if not events & selectors.EVENT_READ:
-            return
-        try:
-            data = channel.sock.recv(READ_BYTES)
-        except BlockingIOError:
-            return
-        except OSError:
-            data = b""
-        if not data:
-            self._selector.unregister(channel.sock)
-            self._bury(channel)
-            return
-        channel.reader.feed(data)
-        try:
-            ended = self._hear(channel)
-        except (ValueError, KeyError, TypeError):
-            self._selector.unregister(channel.sock)
-            self._bury(channel)  # what it says makes no sense: not to be believed about anything else
-            return
-        if ended is not None:
-            self._tell(channel, ended)
-            channel.send(encode_frame({"kind": "acknowledged"}))
+        if events & selectors.EVENT_READ:
+            channel.read()
+            self._hear(channel)
 
-    def _hear(self, channel: Channel) -> Ended | None:
-        while (frame := channel.reader.take()) is not None:
-            header, blobs = frame
-            kind = header["kind"]
-            if kind == "starting":
-                channel.starting = True
-            elif kind == "started" and isinstance(header["pid"], int):
-                channel.tool_pid = header["pid"]
-            elif kind == "ended":
-                return ended_from_supervisor(channel.launch, header, blobs, channel.ordered_us is not None)
-        return None
+    def _hear(self, channel: Channel) -> None:
+        try:
+            channel.hear()
+        except (ValueError, KeyError, TypeError):
+            channel.confused = True
+        if channel.confused or channel.at_end:
+            self._selector.unregister(channel.sock)
+            self._bury(channel)  # one that makes no sense is not to be believed about anything else either
+        elif channel.result is not None and channel.done_us is None:
+            self._tell(channel, channel.result)
+            channel.send(encode_frame({"kind": "acknowledged"}))
 
     def _tell(self, channel: Channel, ended: Ended) -> None:
         if channel.done_us is not None:
@@ -307,7 +345,7 @@ class SupervisedExecutor:
         """Deal with a supervisor that has closed its socket: the usual end, or its death before a result."""
         channel.collect()
         with self._lock:
-            self._children.pop(channel.process.pid, None)
+            self._forget(channel)
         if channel.done_us is not None:
             return
         reported = self._read_report(channel)
@@ -320,6 +358,11 @@ class SupervisedExecutor:
             channel,
             ended_without_supervisor(channel.launch, channel.started_us, channel.starting, swept, ordered),
         )
+
+    def _forget(self, channel: Channel) -> None:
+        """A supervisor is dead and collected."""
+        self._children.pop(channel.process.pid, None)
+        self._standby.collected(channel.process.pid)
 
     def _read_report(self, channel: Channel) -> Ended | None:
         """Take a result that we did not read in time from the report: only the tool's bytes are lost then."""
@@ -340,11 +383,3 @@ class SupervisedExecutor:
         self._looked_us = now
         for channel in list(self._children.values()):
             channel.look_after(now)
-
-
-def _is_open(fd: int) -> bool:
-    try:
-        os.fstat(fd)
-    except OSError:
-        return False
-    return True

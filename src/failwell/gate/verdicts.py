@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import asking, kinds, rows
+from failwell.core import asking, kinds, rows, stops
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import ContractError, FailwellError, Refused
 from failwell.core.observed import ALWAYS_REFUSED
@@ -26,6 +26,7 @@ from failwell.gate.observing import observation_over
 from failwell.gate.postures import Postures
 from failwell.gate.resuming import cited, first_of, run_again
 from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
+from failwell.gate.withdrawn import as_it_stands
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 from failwell.ports.novelty import Novelty
@@ -144,7 +145,8 @@ class Gate:
             agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state, governed=row.governed,
             irreversible=_irreversible(turn.state, (row.agent, *row.chain), row.tool),
         )  # fmt: skip
-        told = _told_of_ticket(turn, verdict) if row.state == "escalated" else verdict
+        waits = row.state == "escalated"
+        told = _told_of_ticket(turn, verdict) if waits else as_it_stands(turn.state, row, verdict)
         return run_again(turn, row, Plan((), lambda _: told), lambda: self._judge(turn, proposal, asked))
 
     # -- judging -----------------------------------------------------------------------------------------------
@@ -206,6 +208,9 @@ class Gate:
         )
         # The epochs of now, not of when the answer leaves: a stop in between voids the leave.
         chain = tuple([(name, state.agent[name].epoch) for name in handed]) if handed else ()
+        leave = ruling.verdict == "ALLOW" or not governed
+        within = stops.scopes_of(state, (proposal.agent, *handed), proposal.tool) if leave else ()
+        scopes = stops.epochs_of(state, within)
         ticket = proposal.ticket if ruling.verdict == "ALLOW" and redeemed.passed else None
         body, secret = _decision(
             turn, proposal, run, ruling, posture, ticket=ticket, governed=governed, evaluator=self.evaluator
@@ -218,9 +223,7 @@ class Gate:
             refs=cited(posture, ticket, first_of(state, number, proposal.call, ruling.verdict)), secret=secret,
         )  # fmt: skip
         asks = asking.opens_ticket(state, proposal.agent, ruling.verdict, governed=governed)
-        irreversible = (ruling.verdict == "ALLOW" or not governed) and _irreversible(
-            state, (proposal.agent, *handed), proposal.tool
-        )
+        irreversible = leave and _irreversible(state, (proposal.agent, *handed), proposal.tool)
 
         def answer(entries: tuple[Entry[Any], ...]) -> Verdict:
             seq = entries[-1].seq
@@ -229,7 +232,7 @@ class Gate:
                 because=ruling.because, hint=ruling.hint, agent=proposal.agent, tool=proposal.tool, epoch=body.epoch,
                 state=_state(ruling.verdict, governed=governed), irreversible=irreversible, governed=governed,
                 ticket=str(seq) if asks else None,
-                chain=chain,
+                chain=chain, scopes=scopes,
             )  # fmt: skip
 
         return Plan((*renewed, draft), answer)
@@ -245,6 +248,9 @@ def _barred(
         return "agent.detect-only", "This agent is registered as one that no gate stands before."
     if run is None or run.agent != proposal.agent:
         return "run.unknown", "The action names no open run of this agent."
+    stopped = stops.barred(turn.state, (*run.chain, proposal.agent), proposal.tool)
+    if stopped is not None:
+        return stopped
     for name in (*run.chain, proposal.agent):
         # Attack: nobody writes down that an observation is over. It ends on its date all the same.
         row = turn.state.agent[name]

@@ -278,7 +278,7 @@ class Connection(asyncio.Protocol):
             )
         if verdict.repeated or not verdict.may_start:
             return verdict
-        permit = fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
+        permit = fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain, verdict.scopes)
         try:
             await self._node.wait_for_orders()
             if verdict.irreversible:
@@ -355,7 +355,7 @@ class Connection(asyncio.Protocol):
             # Nothing was started: the record says so, and the limits that it reserved are given back.
             await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
             raise
-        permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain)
+        permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain, verdict.scopes)
         # INVARIANT: asked once the permit is there. Whoever takes the key away takes the identity first and what is
         # permitted then, so that no permit is left over that would start.
         await self._still(verdict)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from failwell.core.errors import Refused
+from failwell.core.stops import words
 
 #: The code of a start without a permit of its own: the action may run already, so nothing is known about it here.
 NO_PERMIT = "no-permit"
@@ -40,12 +41,15 @@ class Running:
 
 @dataclass(frozen=True, slots=True)
 class Permit:
-    """Single-use leave to start one action, void once the agent's epoch moves on, or that of one who handed it over."""
+    """Single-use leave to start one action, void once the agent's epoch moves on, or that of one who handed it over,
+    or of a scope that the action is within.
+    """
 
     action: int
     agent: str
     epoch: int
     chain: tuple[tuple[str, int], ...] = ()
+    scopes: tuple[tuple[str, int], ...] = ()
     secret: str = field(default_factory=lambda: secrets.token_hex(16))
 
 
@@ -57,7 +61,9 @@ class Missed(NamedTuple):
 
 
 class Fence:
-    """Epochs by agent, permits not yet used, and running actions. Thread-safe; every method is a few dict lookups."""
+    """Epochs by agent and by scope, permits not yet used, and running actions. Thread-safe; every method is a few
+    dict lookups.
+    """
 
     def __init__(self, unread: Callable[[], bool]) -> None:
         """`unread`: whether a stop may lie in `orders/` that nobody has carried out yet."""
@@ -66,6 +72,11 @@ class Fence:
         self._closed: set[str] = set()
         #: Agents whose key was taken from them: nothing of theirs starts, whatever their authority is.
         self._keyless: set[str] = set()
+        #: Scopes that were ever stopped, and those to which nothing within them starts now.
+        self._scopes: dict[str, int] = {}
+        self._shut: set[str] = set()
+        #: Agents that came within a closed scope: what was decided before that entry starts nothing.
+        self._void: dict[str, int] = {}
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
         #: Actions whose callers were given leave to act by themselves: nobody here sees or stops what they do with it.
@@ -106,6 +117,25 @@ class Fence:
         with self._lock:
             self._keyless.discard(agent)
 
+    def shut(self, scope: str, epoch: int) -> None:
+        """Let nothing within `scope` start from now on, whether or not that is durable yet."""
+        with self._lock:
+            self._shut.add(scope)
+            self._scopes[scope] = max(epoch, self._scopes.get(scope, 0))
+
+    def lift(self, scope: str, epoch: int) -> None:
+        """Two persons opened the scope, and that is durable; permits from before its stop stay void."""
+        with self._lock:
+            self._scopes[scope] = max(epoch, self._scopes.get(scope, 0))
+            if self._scopes[scope] == epoch:  # of a later stop it says nothing
+                self._shut.discard(scope)
+
+    def join(self, agent: str, scope: str, entry: int) -> None:
+        """`agent` comes within `scope` by this entry: while that is closed, nothing decided before it starts."""
+        with self._lock:
+            if scope in self._shut:
+                self._void[agent] = entry
+
     def acting(self, agent: str) -> tuple[int, ...]:
         """Actions that run, or may start, for `agent` or because it handed them over."""
         with self._lock:
@@ -119,9 +149,14 @@ class Fence:
 
     # -- starting and ending -----------------------------------------------------------------------------------
 
-    def grant(self, action: int, agent: str, epoch: int, chain: tuple[tuple[str, int], ...] = ()) -> Permit:
-        """A permit for one durable ALLOW; `chain` are the agents that handed it over, with their epochs."""
-        permit = Permit(action, agent, epoch, chain)
+    def grant(
+        self, action: int, agent: str, epoch: int, chain: tuple[tuple[str, int], ...] = (),
+        scopes: tuple[tuple[str, int], ...] = (),
+    ) -> Permit:  # fmt: skip
+        """A permit for one durable ALLOW; `chain` are the agents that handed it over, `scopes` what it is within, each
+        with the epoch that it was decided in.
+        """
+        permit = Permit(action, agent, epoch, chain, scopes)
         with self._lock:
             self._permits[action] = permit
         return permit
@@ -154,6 +189,11 @@ class Fence:
                     raise Refused(f"{agent} was stopped before this action started", code="fenced")
                 if agent in self._keyless:
                     raise Refused(f"the key of {agent} is not in force any more", code="fenced")
+                if permit.action < self._void.get(agent, 0):
+                    raise Refused(f"{agent} came within what was stopped before this action started", code="fenced")
+            for scope, epoch in permit.scopes:
+                if scope in self._shut or self._scopes.get(scope, 0) != epoch:
+                    raise Refused(f"{words(scope)} was stopped before this action started", code="fenced")
             if known is None or not secrets.compare_digest(known.secret, permit.secret):
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
             yield

@@ -25,6 +25,7 @@ from failwell.node.assembly import EVALUATOR
 from failwell.node.contacts import Contacts
 from failwell.node.requests import Give
 from failwell.response import orders as response_orders
+from failwell.response import stops
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -85,6 +86,9 @@ class GivenOrders:
         last = signed[-1]
         simple: dict[str, Callable[[], Any]] = {
             "agent.suspend": lambda: response_orders.suspend(last, verify_order, source="node"),
+            "stop": lambda: stops.stop_scope(last, verify_order, source="node"),
+            "stop.propose": lambda: stops.propose_lift(last, verify_order),
+            "stop.lift": lambda: stops.approve_lift(last, verify_order),
             "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
             "release.propose": lambda: response_orders.propose_release(last, verify_order),
             "release.approve": lambda: response_orders.approve_release(last, verify_order),
@@ -137,8 +141,11 @@ class GivenOrders:
 
 def left_order(signed: SignedOrder) -> Any:
     """The job that carries out an order which was left in `orders/`: one of those that `left_orders` reads."""
-    if parse_order(signed.order).order == "agent.revoke":
+    kind = parse_order(signed.order).order
+    if kind == "agent.revoke":
         return credentials.revoke_key(signed, verify_order, source="orders")
+    if kind == "stop":
+        return stops.stop_scope(signed, verify_order, source="orders")
     return response_orders.suspend(signed, verify_order, source="orders")
 
 

@@ -25,7 +25,7 @@ SETTLE_US = 20_000
 RETRY_S = 0.2
 MAX_FILE_BYTES = 65_536
 #: What may be ordered so: it restricts, and must not wait for a node that answers.
-KINDS = ("agent.suspend", "agent.revoke")
+KINDS = ("agent.suspend", "agent.revoke", "stop")
 UNREAD = -1
 
 

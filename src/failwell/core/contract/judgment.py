@@ -3,7 +3,8 @@
 Reserved clause ids, used where Failwell decides itself: `tool.unlisted`, `arguments`, `contract.valid`,
 `authority.suspended` (and `.retired`, `.registered`, `.unregistered`, `.unknown`, `.observed`: its time is over),
 `authority.restricted`, `principal`, `facts` (a trusted source did not answer), `delegation`, `ticket`,
-`evaluation.error`, `health.failed`. No clause or limit of a contract can have one of them.
+`evaluation.error`, `health.failed`, `stopped` (people stopped more than this agent). No clause or limit of a contract
+can have one of them.
 """
 
 from __future__ import annotations
@@ -26,6 +27,10 @@ Usage = Callable[[Limit, tuple[str, ...]], int]
 
 #: A denial for want of health. It says nothing about the agent, so neither the ladder nor a contract's rule answers it.
 UNHEALTHY = "health.failed"
+#: A denial because people stopped a scope that the action is within: what was asked for says nothing either.
+STOPPED = "stopped"
+#: Denials that no rule answers.
+NOT_THE_AGENTS = frozenset({UNHEALTHY, STOPPED})
 
 RESERVED: dict[str, Severity] = {
     "tool.unlisted": "major",
@@ -44,6 +49,7 @@ RESERVED: dict[str, Severity] = {
     "ticket": "minor",
     "evaluation.error": "major",
     UNHEALTHY: "minor",
+    STOPPED: "minor",
 }
 
 

@@ -61,6 +61,7 @@ class Agent:
     authority: str = "UNREGISTERED"
     epoch: int = 0
     contract: str | None = None
+    harmless: set[str] = field(default_factory=set)
     owner: str | None = None
     observed_until: int | None = None
     suspended_at: int | None = None
@@ -338,6 +339,8 @@ class _Story:
         if body["owner"] == body["approver"]:
             self._say("I7", entry, "was adopted by one person")
         self._agent(entry).contract = f"{body['contract']}@{body['version']}"
+        tools = json.loads(body["document"])["tools"]
+        self._agent(entry).harmless = {tool["tool"] for tool in tools if tool.get("idempotent")}
 
     def _authority_changed(self, entry: Json, body: Json) -> None:
         agent = self._agent(entry)
@@ -392,7 +395,7 @@ class _Story:
         agent = self._agent(entry)
         if entry["run"] is not None and body["verdict"] != "DENY":
             key = (entry["run"], body["call"])
-            if key in self._calls:
+            if key in self._calls and not self._may_again(entry, self._calls[key]):
                 self._say("I2", entry, f"decides call {body['call']} a second time, after {self._calls[key]}")
             self._calls[key] = entry["seq"]
         self._governed(entry, body, agent)
@@ -400,6 +403,16 @@ class _Story:
             self._allowed(entry, body, agent)
         elif agent.authority != "UNREGISTERED" and body["clauses"]:
             self._unsignaled[entry["seq"]] = len(body["clauses"])
+
+    def _may_again(self, entry: Json, first: int) -> bool:
+        """D6: cut off by a death, of the same tool, and every contract of the chain says that twice does no harm."""
+        tool = entry["body"]["tool"]
+        ended = self.outcomes.get(first, {"body": {"state": None, "by": None}})["body"]
+        dead = ended["state"] == "unknown" or (ended["by"], ended["state"]) == ("recovery", "interrupted_confirmed")
+        if not dead or self.decisions[first]["body"]["tool"] != tool:
+            return False
+        working = [part.removeprefix("agent:") for part in entry["body"]["chain"] if part.startswith("agent:")]
+        return all(tool in self.agents[name].harmless for name in working)
 
     def _governed(self, entry: Json, body: Json, agent: Agent) -> None:
         """Only an OBSERVED agent before its date is not governed, and only where Failwell has nothing against it."""

@@ -16,6 +16,7 @@ import pytest
 from failwell.core import contract, kinds, orders
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Entry, decode_entry
+from failwell.execute.survivors import Found
 from failwell.gate import outcomes, registry, runs
 from failwell.gate.verdicts import Proposal
 from failwell.identity import keys, names, persons
@@ -212,7 +213,7 @@ def test_an_action_has_one_outcome_at_most_and_one_that_nobody_saw_end_is_unknow
     with pytest.raises(FailwellError):
         made.settle(made.refund(run, "c2", "A-1", "900.00"))
     lost = made.refund(run, "c3", "A-2")
-    assert recover(made.writer, tmp_path, []) == 1
+    assert recover(made.writer, tmp_path, Found()) == 1
     found = [each.body for each in entries(made) if isinstance(each.body, kinds.Outcome)]
     assert [(body.decision, body.state) for body in found] == [(verdict.entry, "completed"), (lost.entry, "unknown")]
 

@@ -12,6 +12,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from failwell.execute.cgroups import Cgroup
 from failwell.execute.processes import Stat, Sweep, find_descendants, read_stat, scan_processes
 from failwell.ports.executor import MARKER_VARIABLE, Process
 
@@ -55,18 +56,32 @@ def read_marker(pid: int) -> str | None:
 class Orphans:
     """Finds and sweeps what a dead supervisor left to this process.
 
-    `supervisors` gives the pids of supervisors that are alive; `spare` as in `SupervisedExecutor`.
+    `supervisors` gives the pids of supervisors that are alive, `standing_by` the sessions of those that have no launch
+    yet; `spare` as in `SupervisedExecutor`.
     """
 
-    def __init__(self, supervisors: Callable[[], set[int]], spare: Callable[[], Iterable[int]] | None) -> None:
+    def __init__(
+        self,
+        supervisors: Callable[[], set[int]],
+        standing_by: Callable[[], set[int]],
+        spare: Callable[[], Iterable[int]] | None,
+    ) -> None:
         self._supervisors = supervisors
+        self._standing_by = standing_by
         self._spare = spare
 
-    def sweep(self, marker: str, supervisor: Process, tool_pid: int | None) -> Swept:
-        """Stop, kill and confirm everything of one launch whose supervisor is dead and collected."""
-        family = _Family(self, marker, supervisor, tool_pid)
-        sweep = Sweep(family.find, family.reap)
+    def sweep(self, marker: str, supervisor: Process, tool_pid: int | None, cgroup: Cgroup | None = None) -> Swept:
+        """Stop, kill and confirm everything of one launch whose supervisor is dead and collected.
+
+        `cgroup`: the one that its supervisor made for it, also where there was no time to.
+        """
+        if cgroup is not None:
+            cgroup.spared = frozenset({os.getpid()})
+        family = _Family(self, marker, supervisor, tool_pid, cgroup)
+        sweep = Sweep(family.find, family.reap, group=cgroup)
         clean = sweep.run()
+        if cgroup is not None:
+            cgroup.remove()
         left = [*sweep.survivors, *family.suspects]
         return Swept(
             clean and not family.suspects,
@@ -79,15 +94,18 @@ class Orphans:
     def candidates(self, table: dict[int, Stat], since_ticks: int) -> list[Stat]:
         """Give our children that may be orphans of a tool.
 
-        Not those in our own session, which no tool can enter, nor those older than the supervisor. The live
-        supervisors are asked for *after* the table was read, so that one just started is never missed.
+        Not those in our own session or in a nursery's, which no tool can enter, nor those older than the supervisor.
+        The live supervisors are asked for *after* the table was read, so that one just started is never missed.
         """
-        me, session = os.getpid(), os.getsid(0)
+        me, sessions = os.getpid(), {os.getsid(0), *self._standing_by()}
         known = self._supervisors() | set(self._spare() if self._spare is not None else ())
         return [
             stat
             for stat in table.values()
-            if stat.ppid == me and stat.session != session and stat.start_ticks >= since_ticks and stat.pid not in known
+            if stat.ppid == me
+            and stat.session not in sessions
+            and stat.start_ticks >= since_ticks
+            and stat.pid not in known
         ]
 
     @property
@@ -99,8 +117,11 @@ class Orphans:
 class _Family:
     """The processes of one launch, as far as they can be attributed to it; remembers whom it has seen."""
 
-    def __init__(self, orphans: Orphans, marker: str, supervisor: Process, tool_pid: int | None) -> None:
+    def __init__(
+        self, orphans: Orphans, marker: str, supervisor: Process, tool_pid: int | None, cgroup: Cgroup | None
+    ) -> None:
         self._orphans = orphans
+        self._cgroup = cgroup
         self._marker = marker
         self._since = supervisor.start_ticks
         self._tool_pid = tool_pid
@@ -113,7 +134,8 @@ class _Family:
     def find(self) -> list[Stat]:
         table = scan_processes()
         candidates = self._orphans.candidates(table, self._since)
-        ours = [stat for stat in candidates if self._is_ours(stat)]
+        inside = set() if self._cgroup is None else set(self._cgroup.members())
+        ours = [stat for stat in candidates if stat.pid in inside or self._is_ours(stat)]
         pids = {stat.pid for stat in ours}
         self.suspects = [stat for stat in candidates if stat.pid not in pids and not stat.dead]
         members = ours + find_descendants(table, [stat.pid for stat in ours])
@@ -156,7 +178,7 @@ def sweep_leftovers(marker_prefix: str) -> list[Leftover]:
 
     def find() -> list[Stat]:
         table = scan_processes()
-        spared = _list_ancestors(table)
+        spared = list_ancestors(table)
         own_session = os.getsid(0)
         marked = []
         for stat in table.values():
@@ -186,7 +208,8 @@ def sweep_leftovers(marker_prefix: str) -> list[Leftover]:
     ]
 
 
-def _list_ancestors(table: dict[int, Stat]) -> set[int]:
+def list_ancestors(table: dict[int, Stat]) -> set[int]:
+    """This process and all it was started by."""
     pid, found = os.getpid(), set()
     while pid > 0 and pid not in found:
         found.add(pid)

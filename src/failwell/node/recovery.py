@@ -1,31 +1,38 @@
 """After a crash: every action that was open gets its honest end before the door opens (D6, R28).
 
-What an earlier node's tools left behind was swept before this is called. A supervisor that outlived its node left a
-report of how its tool ended; without one the outcome is `unknown` and the action never runs again.
+What an earlier node's tools left behind was swept before this is called, and is on record before any end that was made
+of it. A supervisor that outlived its node left a report of how its tool ended; without one the outcome is `unknown`.
+Nothing is started here: a call that was cut off runs again only when its caller asks for it, where that does no harm
+(`gate.resuming`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from failwell.execute.orphans import Leftover
+from failwell.core import kinds
+from failwell.core.records import Draft
 from failwell.execute.reports import read_json, report_path
+from failwell.execute.survivors import Found
 from failwell.gate.outcomes import Settlement, draft_outcome, settle
-from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.ledger.writer import Writer
 from failwell.ports.executor import Ended
 from failwell.response.containment import CONFIRMED, ended_by_order
 
+#: Actions and words of what was swept that one entry has room for.
+MAX_NAMED, MAX_DETAIL = 4000, 2000
 
-def recover(writer: Writer, reports: Path, leftovers: Sequence[Leftover]) -> int:
+
+def recover(writer: Writer, reports: Path, left: Found) -> int:
     """Settle the actions of a node that ended without doing so; returns how many there were."""
     found: tuple[tuple[int, bool], ...] = writer.submit(_open_actions).result()
-    alive = {item.marker for item in leftovers if not item.gone and item.marker is not None}
+    if not left.nothing:
+        writer.submit(_swept(left, {action for action, _ in found}), CONTAINMENT).result()
     for action, ordered in found:
-        report = read_json(report_path(str(reports), action))
-        end = _end(action, report, any(str(marker).endswith(f"/{action}") for marker in alive))
+        report = _report(reports, action)
+        end = _end(action, report, left.left_of(action))
         settlement = Settlement(decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
         if ordered or end.state.startswith("interrupted"):
             job: Any = ended_by_order(end, "recovery", lambda turn, s=settlement: draft_outcome(turn, s))  # type: ignore[misc]
@@ -36,14 +43,35 @@ def recover(writer: Writer, reports: Path, leftovers: Sequence[Leftover]) -> int
     return len(found)
 
 
+def _swept(left: Found, open_actions: set[int]) -> Job[None]:
+    """What was found of the dead node.
+
+    Attack: a tool writes any number into its marker. Only actions that were open are named.
+    """
+    body = kinds.LeftoversSwept(
+        processes=left.stopped, supervisors=left.supervisors, left=len(left.left),
+        actions=tuple(sorted(left.actions & open_actions))[:MAX_NAMED], detail=left.describe()[:MAX_DETAIL],
+    )  # fmt: skip
+    return lambda turn: Plan((Draft(body=body, actor="node"),), lambda _: None)
+
+
+def _report(reports: Path, action: int) -> dict[str, object] | None:
+    """A supervisor's report; one that cannot be read says nothing."""
+    try:
+        return read_json(report_path(str(reports), action))
+    except (OSError, ValueError):
+        return None
+
+
 def _open_actions(turn: Turn) -> Plan[tuple[tuple[int, bool], ...]]:
-    """(decision, whether an incident waits for its end) of every action without an outcome."""
+    """(decision, whether an incident or a stop waits for its end) of every action without an outcome."""
     waiting = {action for row in turn.state.incident.values() for action in row.waiting}
+    waiting |= {action for row in turn.state.stop.values() for action in row.waiting}
     found = tuple((seq, seq in waiting) for seq, row in turn.state.action.items() if row.state == "open")
     return Plan((), lambda _: found)
 
 
-def _end(action: int, report: dict[str, object] | None, alive: bool) -> Ended:
+def _end(action: int, report: dict[str, object] | None, left: tuple[str, ...]) -> Ended:
     """How it ended as far as can be shown: by the supervisor's report, else by the sweep at this start."""
     state: Any = "unknown"
     why, proven_by, ended_us, swept = (
@@ -53,8 +81,9 @@ def _end(action: int, report: dict[str, object] | None, alive: bool) -> Ended:
         0,
     )
     exit_code = None
-    if alive:
-        state, why = "interrupted_unconfirmed", "a process of it is still there after the sweep at node start"
+    if left:
+        named = ", ".join(left)[:400]
+        state, why = "interrupted_unconfirmed", f"still there after the sweep at node start: {named}"
     elif report is not None and report.get("action") == action:
         reported = str(report.get("state"))
         state = reported if reported in (*CONFIRMED, "completed", "failed", "interrupted_unconfirmed") else "unknown"

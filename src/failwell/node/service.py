@@ -20,8 +20,8 @@ from failwell.core import kinds
 from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.core.release import VERSION
-from failwell.execute.orphans import sweep_leftovers
 from failwell.execute.supervised import SupervisedExecutor
+from failwell.execute.survivors import sweep_node
 from failwell.gate.verdicts import Gate, Verdict
 from failwell.ledger.book import Book
 from failwell.ledger.heads import Heads
@@ -144,7 +144,9 @@ class Node:
 
     def _begin(self, book: Book) -> None:
         """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
-        swept = [left for origin in self.origins for left in sweep_leftovers(f"{origin}/")]
+        prefixes = [f"{origin}/" for origin in self.origins]
+        #: What was found of the node before, at this start.
+        self.leftovers = sweep_node(self.workspace.runtime, self.workspace.orders, prefixes)
         test = self.executor.self_test()
         record = test.as_record()
         self.self_test: dict[str, Any] = record["kill"]
@@ -158,7 +160,7 @@ class Node:
         self.writer.start()
         if clock is not None:
             write_now(self.writer, (clock,))
-        recovered = recover(self.writer, self.workspace.orders, swept)
+        recovered = recover(self.writer, self.workspace.orders, self.leftovers)
         body = kinds.NodeStarted(
             software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,

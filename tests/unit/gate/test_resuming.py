@@ -13,8 +13,8 @@ from failwell.core.errors import Corrupt
 from failwell.core.records import Draft
 from failwell.gate.verdicts import Verdict
 from failwell.verify.resumed import Repeats
-from tests.unit.gate.house import RULES, SMALL, TOOLS, House, open_house
-from tests.unit.gate.test_runs import AGENT, OTHER, adopt
+from tests.unit.gate.house import AGENT, OTHER, RULES, SMALL, TOOLS, House, open_house
+from tests.unit.gate.test_runs import adopt
 
 HARMLESS = TOOLS.replace("effect: irreversible", "effect: irreversible\n    idempotent: true")
 #: How an action ends that nobody wanted to end.

@@ -15,11 +15,13 @@ from typing import Any, NamedTuple
 
 import msgspec
 
+from failwell.core import stops
 from failwell.core.errors import FailwellError, Refused
 from failwell.gate.outcomes import Settlement, draft_outcome, settle, started
 from failwell.gate.verdicts import Verdict
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
 from failwell.ledger.writer import Writer
+from failwell.node.ends import Ends
 from failwell.node.fence import NO_PERMIT, Fence, Permit
 from failwell.node.preparing import Prepared
 from failwell.ports.executor import Ended, Executor, Launch, State
@@ -61,6 +63,7 @@ class ToolRunner:
         self._fence = fence
         self._executor = executor
         self._marker_prefix = marker_prefix
+        self.ends = Ends(writer, fence)
         self.output_cap_bytes = output_cap_bytes
 
     # -- supervised --------------------------------------------------------------------------------------------
@@ -79,15 +82,15 @@ class ToolRunner:
             return self._blocked(future, action, error.message)
 
         def ended(end: Ended) -> None:
-            self._settle(end, future)
+            self._settle(prepared.redaction.ended(end), future)
 
         if running.ordered:
             self._fence.take(action)
             return self._blocked(future, action, "ordered to stop before it started")
         launch = Launch(
             action=action, agent=verdict.agent, tool=verdict.tool, command=prepared.command, cwd=prepared.cwd,
-            env=inherited(prepared.env), stdin=arguments, deadline_us=prepared.deadline_us,
-            output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}",
+            env=inherited({**prepared.env, **prepared.secrets}), stdin=arguments, deadline_us=prepared.deadline_us,
+            output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}", scopes=_named(permit),
         )  # fmt: skip
         try:
             process = self._executor.launch(launch, ended)
@@ -134,19 +137,9 @@ class ToolRunner:
         )  # fmt: skip
 
     def _record(self, end: Ended, settlement: Settlement, method: str, *, stopped: bool = False) -> Future[Any]:
-        """Record an end, as a stop where one was ordered: also one whose order overtook it on its way here.
-
-        Never raises: this runs in the executor's thread, whose failure would end every tool.
-        """
-        recorded: Future[Any]
+        """Record an end, as a stop where one was ordered: also one whose order overtook it on its way here."""
         lane = CONTAINMENT if stopped or end.state == "blocked" else NORMAL
-        try:
-            recorded = self._writer.submit(_ending(end, settlement, method, stopped), lane, certain=True)
-        except FailwellError as error:
-            recorded = Future()
-            recorded.set_exception(error)
-        recorded.add_done_callback(lambda _: self._fence.settled(end.action))
-        return recorded
+        return self.ends.record(end.action, _ending(end, settlement, method, stopped), lane)
 
     # -- cooperative: executed by the caller itself ------------------------------------------------------------
 
@@ -221,6 +214,11 @@ class ToolRunner:
             self.block(action, f"{why} before it started")
 
 
+def _named(permit: Permit) -> tuple[str, ...]:
+    """What a stop without the node finds an action by: its scopes, and the agents that handed it over (D2)."""
+    return (*(scope for scope, _ in permit.scopes), *(f"agent:{agent}" for agent, _ in permit.chain))
+
+
 def _ended(action: int, state: State, why: str, proven_by: str) -> Ended:
     """The end of an action that no supervisor ran."""
     return Ended(
@@ -242,7 +240,7 @@ def _ending(end: Ended, settlement: Settlement, method: str, stopped: bool) -> J
             return Plan((), lambda entries: end.action)
         bound = [turn.state.agent.get(name) for name in (action.agent, *action.chain)]
         cases = [turn.state.incident[row.incident] for row in bound if row is not None and row.incident is not None]
-        if stopped or any(end.action in case.waiting for case in cases):
+        if stopped or any(end.action in case.waiting for case in cases) or stops.awaits(turn.state, end.action):
             return ended_by_order(end, method, lambda now: draft_outcome(now, settlement))(turn)
         return settle(settlement)(turn)
 

@@ -130,6 +130,13 @@ class Fence:
             if self._scopes[scope] == epoch:  # of a later stop it says nothing
                 self._shut.discard(scope)
 
+    def check(self, scopes: Iterable[str]) -> None:
+        """Refused where one of these is closed: of the node's own work, which no agent's state holds up."""
+        with self._lock:
+            for scope in scopes:
+                if scope in self._shut:
+                    raise Refused(f"{words(scope)} was stopped before it started", code="fenced")
+
     def join(self, agent: str, scope: str, entry: int) -> None:
         """`agent` comes within `scope` by this entry: while that is closed, nothing decided before it starts."""
         with self._lock:
@@ -243,6 +250,13 @@ class Fence:
         """The end of an action is on record (or could not be recorded)."""
         with self._lock:
             self._ending.discard(action)
+
+    def inherit(self, actions: Iterable[int]) -> None:
+        """Actions that an earlier node left open. Attack: the stop that the first one's recovery sets off finds the others
+        not running, and says that they never started.
+        """
+        with self._lock:
+            self._ending.update(actions)
 
     def told(self) -> frozenset[int]:
         """Actions whose callers were given leave to act by themselves, and that have not ended since."""

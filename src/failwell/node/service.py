@@ -37,6 +37,7 @@ from failwell.node.assembly import (
     settings_in_force,
     write_now,
 )
+from failwell.node.broker import Broker
 from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
 from failwell.node.duties import Duties
@@ -51,6 +52,7 @@ from failwell.node.proving import Proving
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
+from failwell.node.scopes import Scopes
 from failwell.node.sources import Sources
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
@@ -65,10 +67,13 @@ WAIT_S = 0.005
 class Node:
     """One workspace, owned. `start` opens it, `serve` answers until `stop`; both in the same process."""
 
-    def __init__(self, workspace: Workspace, *, owns_process: bool = False) -> None:
-        """`owns_process`: this process is the node and nothing else, so every stray child of it is a tool's orphan."""
+    def __init__(self, workspace: Workspace, *, owns_process: bool = False, served: bool = False) -> None:
+        """`owns_process`: this process is the node and nothing else, so every stray child of it is a tool's orphan.
+        `served`: an operator started it, so that its environment is no agent's.
+        """
         self.workspace = workspace
         self._owns_process = owns_process
+        self._served = served
         self.pid = os.getpid()
         self.name = f"node-{secrets.token_hex(8)}"
         self.clock = SystemClock()
@@ -101,6 +106,8 @@ class Node:
             self.fence.set(agent, row.authority, row.epoch)
             if row.key is None:
                 self.fence.take_key(agent)
+        self.scopes = Scopes(self, book.state)
+        self.fence.inherit(seq for seq, action in book.state.action.items() if action.state == "open")
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self.clock.wall_us)
         self.heads = Heads(book)
@@ -122,6 +129,7 @@ class Node:
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.questions = Questions(self)
+        self.broker = Broker(self, served=self._served)
         self.preparer = Preparer(self)
         self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)
@@ -189,6 +197,7 @@ class Node:
                 self.fence.bump(entry.agent, body.epoch)
         elif isinstance(body, kinds.InterruptOrdered):
             self.runner.freeze(body.actions)
+        self.scopes.before(entry)
         self.proving.before(entry)
         self.measuring.before(entry)
 
@@ -208,6 +217,7 @@ class Node:
             elif isinstance(body, kinds.Config):
                 self._take_settings(settings.settings_from_text(body.text))
             else:
+                self.scopes.after(entry)
                 self.proving.after(entry)
         self.measuring.after(entries)
         self.heads.follow(entries, self.writer)
@@ -217,6 +227,7 @@ class Node:
         for entry in entries:
             if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
                 self._contain(entry.agent, entry.body)
+        self.scopes.dropped(entries)
         self.proving.dropped(entries)
         self.measuring.dropped()
 
@@ -331,6 +342,8 @@ class Node:
             uncontained, self._uncontained = self._uncontained, {}
             for agent, signal in uncontained.items():
                 self._contain(agent, signal)
+            self.scopes.tick()
+            self.runner.ends.tick()
             await self.wait_for_orders()
             await self.duties.tick(self.loop.time())
             await reader.read()
@@ -338,7 +351,7 @@ class Node:
     def _idle_for(self) -> float:
         now = self.loop.time()
         state = self.writer.book.state
-        if self.connections or self.fence.running() or state.page or state.check:
+        if self.connections or self.fence.running() or state.page or state.check or self.duties.compensator.busy():
             self._busy_at = now
         return now - self._busy_at
 

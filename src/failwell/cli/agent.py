@@ -337,7 +337,7 @@ def propose(
     Example:
       failwell agent release propose refund-bot --conditions "Template fixed" --evidence 1204,1334
     """
-    cited = _entries(evidence)
+    cited = entries_of(evidence)
     place = session.open_workspace(workspace)
     with session.take_hand(place, person, yes=yes, about=[f"{name} is to act again, in PROBATION"]) as hand:
         number = incident or _incident_of(place, name)
@@ -382,7 +382,8 @@ def approve(
     return Answer(fields=fields, show=show)
 
 
-def _entries(text: str) -> tuple[int, ...]:
+def entries_of(text: str) -> tuple[int, ...]:
+    """The entry numbers that `--evidence` lists; InputError where it lists none."""
     numbers = [part.strip().replace("_", "") for part in text.split(",") if part.strip()]
     if not numbers or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in numbers):
         raise InputError(f"--evidence: {text!r} is no list of entries", hint="Write --evidence 1198,1204")

@@ -26,6 +26,7 @@ from failwell.cli import (
     ledger,
     observing,
     person,
+    stop,
     ticket,
     workspace,
 )
@@ -42,8 +43,8 @@ LATER = {
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "ticket", "incident", "backtest", "ledger",
-             "guard", "serve", "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "stop", "ticket", "incident", "backtest",
+             "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -102,8 +103,8 @@ doctor.register(app)
 continuity.register(ledger.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
-for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("ticket", ticket),
-                     ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip
+for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
+                     ("ticket", ticket), ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

@@ -28,11 +28,11 @@ def suspend(place: Workspace, signer: Signer, name: str, reason: str) -> Answer:
     done = powers.suspend(place, signer, name, reason)
     if done.confirmed:
         return _confirmed(place, name, done)
-    reports = _await_reports(place, done.sent)
+    reports = await_reports(place, done.sent)
     left = sorted(waiting(place) - before)
     if carried_out_by_a_new_node(place, left):
         return _confirmed(place, name, done)
-    return _ordered(name, done, reports, waiting=bool(waiting(place) - before))
+    return ordered(name, done, reports, waiting=bool(waiting(place) - before))
 
 
 def waiting(place: Workspace) -> set[str]:
@@ -62,7 +62,7 @@ def carried_out_by_a_new_node(place: Workspace, left: list[str]) -> bool:
     return False
 
 
-def _await_reports(place: Workspace, sent: tuple[StopSent, ...]) -> dict[int, dict[str, object]]:
+def await_reports(place: Workspace, sent: tuple[StopSent, ...]) -> dict[int, dict[str, object]]:
     """What supervisors that were told left in `orders/`, by action; waits a little for them."""
     from failwell.execute.reports import read_json, report_path
 
@@ -148,7 +148,10 @@ def _account(place: Workspace, name: str) -> dict[str, Any] | None:
 # ---- ordered, not confirmed ----------------------------------------------------------------------------------
 
 
-def _ordered(name: str, done: Suspended, reports: dict[int, dict[str, object]], *, waiting: bool) -> Answer:
+def ordered(
+    name: str, done: Suspended, reports: dict[int, dict[str, object]], *, waiting: bool, look: str = "agent list"
+) -> Answer:  # fmt: skip
+    """The answer where no node confirmed a stop: what waits, who was told, what they reported."""
     told = [_told(item, reports.get(item.action)) for item in done.sent]
     dead = sum(1 for item in told if item["report"] is not None and _is_dead(item["report"]))
 
@@ -156,7 +159,7 @@ def _ordered(name: str, done: Suspended, reports: dict[int, dict[str, object]], 
         screen.lead(
             f"ORDERED, NOT CONFIRMED: {name}: {done.why}.",
             "The signed order waits in orders/ and the node reads it before anything else starts. Look: failwell doctor"
-            if waiting else "The signed order was read from orders/. Look: failwell agent list",
+            if waiting else f"The signed order was read from orders/. Look: failwell {look}",
             bad=True,
         )  # fmt: skip
         if not told:

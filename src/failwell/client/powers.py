@@ -29,8 +29,8 @@ from failwell.notify.message import check_address
 #: A node that is silent this long does not delay a stop (D2).
 SUSPEND_WAIT_S = 1.0
 
-#: What an order that restricts does to its agent, in a word.
-_DONE = {"agent.suspend": "suspended", "agent.revoke": "revoked"}
+#: What an order that restricts does to whom it is about, in a word.
+_DONE = {"agent.suspend": "suspended", "agent.revoke": "revoked", "stop": "stopped"}
 
 Confirm = Callable[[dict[str, Any]], bool]
 
@@ -144,6 +144,20 @@ class Hand:
         )
         return self.give("release.propose", details)
 
+    def propose_lift(self, scope: str, conditions: str, evidence: tuple[int, ...]) -> Any:
+        """Propose to lift the stop of a scope that is in force."""
+        epoch = self._wire.call("ask", about="stop", key=scope)["epoch"]
+        details = o.LiftPropose(scope=scope, epoch=epoch, conditions=conditions, evidence=evidence)
+        return self.give("stop.propose", details)
+
+    def approve_lift(self, scope: str) -> Any:
+        """Lift a stop as it stands proposed."""
+        row = self._wire.call("ask", about="stop", key=scope)
+        if row["proposal"] is None:
+            raise Refused(f"to lift the stop of {scope} is not proposed", hint=f"failwell stop propose {scope}")
+        details = o.LiftApprove(scope=scope, epoch=row["epoch"], proposal=row["proposal"])
+        return self.give("stop.lift", details)
+
     def approve_release(self, incident: int, agent: str) -> Any:
         """Approve the release that stands proposed for an incident."""
         look = o.ReleaseApprove(incident=incident, agent=agent, proposal="0" * 64)
@@ -171,7 +185,10 @@ def as_fields(signed: o.SignedOrder) -> dict[str, str]:
 
 
 class Suspended(NamedTuple):
-    """What became of a suspension. `confirmed`: the node recorded it (`entry`); else it was left with `sent` stops."""
+    """What became of a suspension, a revocation, or a stop of more than one agent.
+
+    `confirmed`: the node recorded it (`entry`); else it was left with `sent` stops.
+    """
 
     confirmed: bool
     entry: int | None
@@ -198,38 +215,50 @@ def revoke(
     return _restrict(workspace, signer, "agent.revoke", o.AgentRevoke(agent=agent, reason=reason), wait_s)
 
 
-def _restrict(
-    workspace: Workspace, signer: Signer, kind: str, details: o.AgentSuspend | o.AgentRevoke, wait_s: float
+def stop(
+    workspace: Workspace, signer: Signer, scope: str, reason: str, *, wait_s: float = SUSPEND_WAIT_S
 ) -> Suspended:  # fmt: skip
-    agent = details.agent
+    """Stop everything within a scope, with or without the node's answer; as `suspend`."""
+    return _restrict(workspace, signer, "stop", o.StopScope(scope=scope, reason=reason), wait_s)
+
+
+def _restrict(
+    workspace: Workspace, signer: Signer, kind: str, details: o.AgentSuspend | o.AgentRevoke | o.StopScope,
+    wait_s: float,
+) -> Suspended:  # fmt: skip
     shown = o.shown_digest(details.reason.encode())
     signed = sign_order(signer, make_order(kind, workspace.origin(), signer.person, shown, details))
     try:
         wire = Wire(workspace.socket, timeout_s=wait_s)
     except Unreachable as error:
-        return _without_node(workspace, signed, agent, error.message)
+        return _without_node(workspace, signed, details, error.message)
     try:
         entry = wire.call("order", orders=[as_fields(signed)], timeout_s=wait_s)
     except (Unreachable, Unhealthy) as error:
         # A node that answers that it cannot is no better than one that does not answer (I8).
-        return _without_node(workspace, signed, agent, error.message)
+        return _without_node(workspace, signed, details, error.message)
     finally:
         wire.close()
     return Suspended(True, int(entry), (), None)
 
 
-def _without_node(workspace: Workspace, signed: o.SignedOrder, agent: str, why: str) -> Suspended:
+def _without_node(
+    workspace: Workspace, signed: o.SignedOrder, details: o.AgentSuspend | o.AgentRevoke | o.StopScope, why: str
+) -> Suspended:  # fmt: skip
     """Leave the order, tell the supervisors; a workspace that takes no file must not keep them from being told."""
     unwritten: OSError | None = None
     try:
         left_orders.leave(workspace.orders, signed)
     except OSError as error:
         unwritten = error
-    sent = tuple(stop_recorded(workspace.runtime, agent))
+    if isinstance(details, o.StopScope):
+        named, sent = details.scope, tuple(stop_recorded(workspace.runtime, None, scope=details.scope))
+    else:
+        named, sent = details.agent, tuple(stop_recorded(workspace.runtime, details.agent))
     if unwritten is not None:
         told = sum(item.sent for item in sent)
         raise Unhealthy(
-            f"{agent} is NOT {_DONE[o.parse_order(signed.order).order]}: {why}, and the order could not be left in the "
+            f"{named} is NOT {_DONE[o.parse_order(signed.order).order]}: {why}, and the order could not be left in the "
             f"workspace: {unwritten.strerror}; {told} of {len(sent)} running tools were told to stop",
             hint="Make room or make the workspace writable, and give the order again.",
         )

@@ -75,9 +75,10 @@ def barred(state: Projections, agents: Sequence[str], tool: str) -> tuple[str, s
 
 
 def told(scope: str, row: rows.Stop) -> str:
-    """What a stop says to whoever wants to act within it."""
+    """What a stop says to whoever wants to act within it; why it was ordered is for people."""
     by = " and ".join(person.removeprefix("person:") for person in row.stopped_by)
-    return f"{words(scope)} is stopped by {by} (entry {row.ordered}): {row.why}. Two other persons lift it."
+    named = words(scope)
+    return f"{named[0].upper()}{named[1:]} is stopped by {by} (entry {row.ordered}). Two other persons lift it."
 
 
 def words(scope: str) -> str:

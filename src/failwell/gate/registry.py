@@ -12,6 +12,7 @@ from failwell.core.machines import AUTHORITY, step
 from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
 from failwell.core.people import returns
 from failwell.core.records import Draft
+from failwell.core.stops import leaves_closed
 from failwell.gate.credentials import need_unused
 from failwell.gate.floors import CheckDistinct, check_contract, need_group
 from failwell.gate.people import need_owner
@@ -190,6 +191,11 @@ def _put_in_force(
 ) -> tuple[Draft, ...]:  # fmt: skip
     """Contract, posture and, where the agent had no authority yet or waited for its new owner, ACTIVE."""
     digest = contracts.digest(contract)
+    if (scope := leaves_closed(turn.state, agent, contract.contract)) is not None:
+        raise Refused(
+            f"{scope} is stopped: under a contract of another name this agent would act again",
+            hint=f"Two persons lift the stop: failwell stop show {scope}",
+        )
     row = turn.state.agent.get(agent)
     known = turn.state.contract.get(row.contract) if row is not None and row.contract else None
     if digest in turn.state.contract or (known is not None and contract.version <= known.version):

@@ -1,4 +1,4 @@
-"""Which letter a page becomes: of an incident, of an agent without an owner, of an action that waits for a person."""
+"""Which letter a page becomes: of an incident, of a stop, of an agent without an owner, of an action that waits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from failwell.core.rows import Page
-from failwell.response.letters import Letter, incident_letter, notice_letter, ticket_letter
+from failwell.core.stops import agents_in, scope_of
+from failwell.response.letters import Letter, incident_letter, notice_letter, stop_letter, ticket_letter
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -23,6 +24,9 @@ def write_letter(node: Node, page: Page) -> Letter:
     if page.ticket is not None:
         row = state.ticket[page.ticket]
         return ticket_letter(page.ticket, state.agent[row.agent].name, row, seal)
+    scope = scope_of(page)
+    if scope is not None:
+        return stop_letter(scope, state.stop[scope], len(agents_in(state, scope)), seal)
     if page.incident is None:
         return notice_letter(state.agent[page.agent or ""].name, page.why, state.reachable(page.person), seal)
     future = asyncio.run_coroutine_threadsafe(node.questions.account(page.incident), node.loop)

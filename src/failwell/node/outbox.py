@@ -19,6 +19,7 @@ from failwell.core import kinds
 from failwell.core.errors import FailwellError
 from failwell.core.records import Draft
 from failwell.core.rows import Page
+from failwell.core.stops import scope_of
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.ledger.writer import Writer
 from failwell.node import watch
@@ -170,7 +171,9 @@ def _find_due(turn: Turn, tickets: bool) -> Plan[list[_Due]]:
     found = []
     for number, page in turn.state.page.items():
         incident = None if page.incident is None else turn.state.incident.get(page.incident)
-        settles_us = SETTLE_US if incident is not None and incident.waiting and not page.attempts else 0
+        stop = turn.state.stop.get(scope_of(page) or "")
+        waits = (incident is not None and incident.waiting) or (stop is not None and stop.waiting)
+        settles_us = SETTLE_US if waits and not page.attempts else 0
         if (page.ticket is not None) != tickets or page.state != "queued" or page.due_us + settles_us > turn.now_us:
             continue
         # Attack: pages to a mailbox that nobody reads any more, because its owner left.

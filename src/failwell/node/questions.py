@@ -20,6 +20,7 @@ from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
+from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
 from failwell.response.containments import Containment, Report
@@ -36,6 +37,7 @@ class Questions:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.tickets = TicketAnswers(node)
+        self.stops = StopAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),
@@ -48,6 +50,8 @@ class Questions:
             "tickets": self.tickets.listed,
             "ticket": self.tickets.state,
             "evidence": self.tickets.evidence,
+            "stops": self.stops.listed,
+            "stop": self.stops.told,
             "contract": self._contract,
             "incident": self._incident,
             "sight": self._sight,
@@ -88,6 +92,7 @@ class Questions:
                 "entries": state.size,
                 "agents": len(state.agent),
                 "suspended": sorted(row.name for row in state.agent.values() if row.authority == "SUSPENDED"),
+                "stopped": sorted(scope for scope, row in state.stop.items() if row.closed),
                 "not_governed": sorted(
                     row.name for row in state.agent.values() if row.authority == "OBSERVED" or row.detect_only
                 ),

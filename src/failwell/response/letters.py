@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from failwell.core import note
+from failwell.core import note, stops
 from failwell.core.instants import format_at
-from failwell.core.rows import Ticket
+from failwell.core.rows import Stop, Ticket
 from failwell.response.account import Account
 
 BEGIN = "----- checkpoint: keep this mail, it is evidence -----"
@@ -89,6 +89,29 @@ def notice_letter(name: str, why: str, person: str, checkpoint: bytes) -> Letter
     ]
     lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
     return Letter(f"[Failwell] {name} needs an owner", "\n".join(lines), size)
+
+
+def stop_letter(scope: str, row: Stop, agents: int, checkpoint: bytes) -> Letter:
+    """A stop of more than one agent: what does not start any more, what of it could not be shown to have stopped."""
+    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    named = stops.words(scope)
+    ran = "What ran there was stopped."
+    if row.failed or row.waiting:
+        ran = f"{_count(len(row.failed) + len(row.waiting), 'running tool')} NOT CONFIRMED as stopped."
+    by = " and ".join(person.removeprefix("person:") for person in row.stopped_by)
+    stands = "is stopped" if row.closed else "was stopped, and was lifted since"
+    story = [
+        f"{named[0].upper()}{named[1:]} {stands}, by {by}: {row.why}. {ran}",
+        f"You are asked to: look. Run: failwell stop show {scope}",
+        "",
+        f"Nothing within it starts, whoever asks ({_count(agents, 'agent')} now); no agent is suspended by that.",
+        "Two persons lift it, neither of whom ordered it:",
+        f'failwell stop propose {scope} --conditions "..." --evidence ENTRY',
+    ]
+    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
+    covered = row.ordered < size
+    lines += ["", "" if covered else "This checkpoint does not cover the stop yet; the next page's will."]
+    return Letter(f"[Failwell] {named} {'stopped' if row.closed else 'stopped, and lifted'}", "\n".join(lines), size)
 
 
 def contact_letter(person: str, origin: str, code: str) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from failwell.core import kinds
+from failwell.core import kinds, stops
 
 
 def tell(body: Any) -> tuple[str, str] | None:
@@ -52,6 +52,9 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
     kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
+    kinds.ScopeStopped: lambda body: (f"{stops.words(body.scope)} stopped", f"by {body.by}: {body.why}"),
+    kinds.ScopeProposed: lambda body: ("lift proposed", f"{body.scope}, by {body.person}: {body.conditions}"),
+    kinds.ScopeLifted: lambda body: (f"stop of {stops.words(body.scope)} lifted", f"by {body.person}"),
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
     kinds.PageQueued: lambda body: ("page queued", f"{body.person} by {body.channel}"),
     kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),

@@ -18,7 +18,7 @@ from failwell.core.errors import FailwellError
 from failwell.core.machines import RESTRICTING
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
-from failwell.verify import credentials, observed, standing, tickets
+from failwell.verify import credentials, observed, standing, stops, tickets
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -43,6 +43,9 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.Acknowledged: (frozenset({"incident.acknowledge"}),),
     kinds.ReleaseProposed: (frozenset({"release.propose"}),),
     kinds.ReleaseApproved: (frozenset({"release.approve"}),),
+    kinds.ScopeStopped: (frozenset({"stop"}),),
+    kinds.ScopeProposed: (frozenset({"stop.propose"}),),
+    kinds.ScopeLifted: (frozenset({"stop.lift"}),),
     kinds.LogKey: (frozenset({"ledger.rotate"}),),
     kinds.Continued: (frozenset({"ledger.continue"}),),
 }
@@ -52,8 +55,8 @@ BY_BACKTEST = (
 )  # fmt: skip
 #: Fields that an order's details and the entry it leads to both have, and that must say the same.
 SHARED = (
-    "agents", "conditions", "contract", "digest", "host", "incident", "key", "lost_root", "lost_size", "owner", "roles",
-    "root", "size", "version",
+    "agents", "conditions", "contract", "digest", "epoch", "host", "incident", "key", "lost_root", "lost_size", "owner",
+    "roles", "root", "scope", "size", "version",
 )  # fmt: skip
 
 
@@ -140,6 +143,7 @@ class Powers:
         wrong = standing.fault(entry, body, given, state)
         if wrong is None and isinstance(body, kinds.AgentKey):
             wrong = credentials.key_fault(entry, body, given[0], state)
+        wrong = wrong or stops.stop_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
         if isinstance(body, kinds.TicketDecided) and (amiss := tickets.answer_fault(entry, body, given[0], state)):

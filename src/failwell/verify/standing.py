@@ -23,6 +23,7 @@ ROLES = {
     "agent.assign": "operator", "agent.group": "operator", "agent.register": "operator", "config.apply": "operator",
     "contract.adopt": "approver", "floor.adopt": "approver", "host.register": "operator", "ledger.continue": "operator",
     "ledger.rotate": "operator", "person.enrol": "operator", "person.leave": "operator", "release.approve": "approver",
+    "stop.lift": "approver",
 }  # fmt: skip
 
 

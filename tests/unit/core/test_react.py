@@ -12,8 +12,9 @@ import pytest
 
 from failwell.core import kinds
 from failwell.core.errors import Corrupt, Refused
-from failwell.core.react import CONTAIN, INTERRUPTED_AT_ONCE, react
+from failwell.core.react import CONTAIN, react
 from failwell.core.records import Draft, decode_entry
+from failwell.core.stops import INTERRUPTED_AT_ONCE
 from failwell.gate import outcomes, runs
 from failwell.ledger.book import MAX_REACTIONS
 from failwell.ports.storage import StorageFailed

@@ -9,7 +9,7 @@ import typer
 
 from failwell.cli import agent_identity, agent_owner, options, session, stopping
 from failwell.cli.floor import binds
-from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
+from failwell.cli.lookup import contract_in_force, ends, entries_of, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
 
@@ -176,6 +176,7 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
     with session.reach_node(place) as wire:
         rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
         hosts: dict[str, dict[str, Any]] = wire.call("ask", about="hosts")
+        closed = wire.call("ask", about="stops", key="closed")
         found = []
         for full, row in sorted(rows.items(), key=lambda item: item[1]["name"]):
             contract = contract_in_force(wire, full)
@@ -185,6 +186,7 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
                     "contract": None if contract is None else f"{contract.contract}@{contract.version}",
                     "incident": row["incident"], "suspended_by": row["suspended_by"], "entry": row["registered"],
                     "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
+                    "stopped": [each["scope"] for each in closed if full in (one["agent"] for one in each["agents"])],
                 }
             )  # fmt: skip
     stands = {each["agent"]: standing(rows[str(each["agent"])]) for each in found}
@@ -196,7 +198,10 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
         if stopped:
             asked = f"Suspended: {', '.join(stopped)}. Why: failwell incident list"
         told = f", {len(loose)} NOT GOVERNED" if loose else ""
-        bad = bool(stopped or loose)
+        if closed:
+            told += f"; STOPPED: {', '.join(each['scope'] for each in closed)}"
+            asked = "Nothing starts that is within what is stopped: failwell stop list"
+        bad = bool(stopped or loose or closed)
         screen.lead(f"{plural(len(found), 'agent')}, {len(stopped)} suspended{told}.", asked, bad=bad)
         screen.table(
             ("agent", "authority", "owner", "contract", "incident"),
@@ -211,7 +216,8 @@ def list_agents(workspace: options.Workspace = None, as_json: options.AsJson = F
             screen.table(("host", "opens runs for"), [(name, ", ".join(row["agents"])) for name, row in hosts.items()])
 
     listed = [{"host": name, "agents": row["agents"], "entry": row["registered"]} for name, row in hosts.items()]
-    return Answer(fields={"agents": found, "hosts": listed}, show=show)
+    fields = {"agents": found, "hosts": listed, "stopped": [each["scope"] for each in closed]}
+    return Answer(fields=fields, show=show)
 
 
 @app.command("show")
@@ -380,14 +386,6 @@ def approve(
 
     fields = {"agent": name, "incident": number, "entry": entry, "authority": "PROBATION"}
     return Answer(fields=fields, show=show)
-
-
-def entries_of(text: str) -> tuple[int, ...]:
-    """The entry numbers that `--evidence` lists; InputError where it lists none."""
-    numbers = [part.strip().replace("_", "") for part in text.split(",") if part.strip()]
-    if not numbers or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in numbers):
-        raise InputError(f"--evidence: {text!r} is no list of entries", hint="Write --evidence 1198,1204")
-    return tuple(int(part) for part in numbers)
 
 
 def _incident_of(place: Any, name: str) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import typer
 
-from failwell.cli import agent_owner, observing, options, session
+from failwell.cli import agent_owner, observing, options, session, stop
 from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError
@@ -75,7 +75,7 @@ def doctor(workspace: options.Workspace = None, as_json: options.AsJson = False)
     seen, trouble = _ask_node(place)
     checks = [*_of_node(seen, trouble), *_of_files(place, seen)]
     if seen is not None:
-        checks += [*_of_contracts(seen), *_of_incidents(seen)]
+        checks += [*_of_contracts(seen), Check("stops", *stop.told(seen.status)), *_of_incidents(seen)]
     checks.append(Check("bypass", UNKNOWN, "whether tools can be reached round the gate was not tried"))
     todo = [check for check in checks if check.state == WANTED]
 

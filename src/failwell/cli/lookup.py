@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from failwell.core.errors import NotFound
+from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
     from failwell.client.wire import Wire
@@ -59,3 +59,11 @@ def sources_of(contract: Contract) -> list[tuple[str, str]]:
     """(tool, source) of every fact and every check of the world that a contract asks for, each once."""
     facts = {(tool.tool, fact.lookup) for tool in contract.tools for fact in tool.facts}
     return sorted(facts | {(tool.tool, ensure.lookup) for tool in contract.tools for ensure in tool.ensure})
+
+
+def entries_of(text: str) -> tuple[int, ...]:
+    """The entry numbers that `--evidence` lists; InputError where it lists none."""
+    numbers = [part.strip().replace("_", "") for part in text.split(",") if part.strip()]
+    if not numbers or not all(part.isascii() and part.isdigit() and len(part) < 16 for part in numbers):
+        raise InputError(f"--evidence: {text!r} is no list of entries", hint="Write --evidence 1198,1204")
+    return tuple(int(part) for part in numbers)

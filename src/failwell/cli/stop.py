@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import containment, options, session, stopping
-from failwell.cli.agent import entries_of
+from failwell.cli.lookup import entries_of
 from failwell.cli.screen import Answer, Screen, door, plural, tell
 from failwell.core.errors import FailwellError, InputError, NotFound
 
@@ -261,6 +261,13 @@ def _asked(row: dict[str, Any]) -> str:
 
 def _by(row: dict[str, Any]) -> str:
     return " and ".join(person.removeprefix("person:") for person in row["stopped_by"])
+
+
+def told(status: dict[str, Any]) -> tuple[str, str, str | None]:
+    """What `doctor` says of stops in force, from the node's status: state, what was found, what to do."""
+    if not status["stopped"]:
+        return "ok", "nothing but single agents is stopped, if any", None
+    return "known", f"STOPPED: {', '.join(status['stopped'])}: nothing within starts", "failwell stop list"
 
 
 # ---- lift ----------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from failwell.execute.processes import read_stat
-from tests.unit.execute.stage import KINDS, NOBODY, Node, Stage, await_true, stage_fixture
+from tests.unit.execute.stage import ALL_KINDS, NOBODY, Node, Stage, await_true, stage_fixture
 
 
 @pytest.fixture(scope="module")
@@ -20,13 +20,13 @@ def stage() -> Iterator[Stage]:
     yield from stage_fixture()
 
 
-@pytest.fixture(scope="module", params=KINDS)
+@pytest.fixture(scope="module", params=ALL_KINDS)
 def node(request: pytest.FixtureRequest, stage: Stage) -> Node:
     """One node per kind for the tools that leave their supervisor alone."""
     return stage.node(request.param)
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=ALL_KINDS)
 def fresh(request: pytest.FixtureRequest, stage: Stage) -> Node:
     return stage.node(request.param)
 

@@ -53,3 +53,24 @@ class FrameReader:
             at += length
         del self._buffer[:end]
         return header, blobs
+
+
+def as_integer(value: object) -> int:
+    """One value of a header, which must be an integer; raises TypeError."""
+    if type(value) is not int:
+        raise TypeError(f"{value!r} is not an integer")
+    return value
+
+
+def as_list(value: object) -> list[object]:
+    """The same for a list."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is not a list")
+    return value
+
+
+def as_object(value: object) -> dict[str, object]:
+    """The same for an object."""
+    if not isinstance(value, dict):
+        raise TypeError(f"{value!r} is not an object")
+    return value

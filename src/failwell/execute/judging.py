@@ -8,16 +8,25 @@ from __future__ import annotations
 import os
 import signal
 
+TYPE_CHECKING = False
+if TYPE_CHECKING or __package__:
+    from failwell.execute.limits import explain_signal
+else:
+    from limits import explain_signal
+
+TAIL_BYTES = 1024
+
 
 class Facts:
     """What the supervisor knows when nothing more can be done.
 
     `reason` is why it had to stop the tool (None: it had not to), `refused` why the tool was never executed,
     `status` the tool's wait status as far as known, `alone` whether that was known before anything was
-    stopped, `clean` whether the kernel said that no child is left, `left` who is still there.
+    stopped, `clean` whether the kernel said that no child is left, `left` who is still there, `limits` what each of
+    its processes could take of the machine.
     """
 
-    __slots__ = ("alone", "clean", "left", "reason", "refused", "status")
+    __slots__ = ("alone", "clean", "left", "limits", "reason", "refused", "status")
 
     def __init__(
         self,
@@ -28,6 +37,7 @@ class Facts:
         alone: bool,
         clean: bool,
         left: list[str],
+        limits: dict[str, object],
     ) -> None:
         self.reason = reason
         self.refused = refused
@@ -35,6 +45,7 @@ class Facts:
         self.alone = alone
         self.clean = clean
         self.left = left
+        self.limits = limits
 
 
 def judge_end(facts: Facts) -> tuple[str, str | None]:
@@ -52,7 +63,7 @@ def judge_end(facts: Facts) -> tuple[str, str | None]:
         return ("completed_after_interrupt" if by_itself else "interrupted_confirmed"), facts.reason
     if code == 0:
         return "completed", None
-    return "failed", f"signal {-code}" if code < 0 else f"exit code {code}"
+    return "failed", explain_signal(-code, facts.limits) if code < 0 else f"exit code {code}"
 
 
 def split_status(status: int | None) -> tuple[int | None, int | None]:
@@ -64,11 +75,15 @@ def split_status(status: int | None) -> tuple[int | None, int | None]:
 
 
 class Captured:
-    """What the tool wrote: the head of its output, the tail of its errors; the rest is read and dropped."""
+    """What the tool wrote: the head of its output, and the tail of it and of its errors; the rest is read and dropped.
+
+    `tail` is for the snapshot of a tool that is stopped: the last that it said is most of what there is to see.
+    """
 
     def __init__(self, output_cap_bytes: int, errors_tail_bytes: int) -> None:
         self.output = bytearray()
         self.errors = bytearray()
+        self.tail = b""
         self.truncated = False
         self._output_cap = output_cap_bytes
         self._errors_tail = errors_tail_bytes
@@ -78,6 +93,7 @@ class Captured:
         room = self._output_cap - len(self.output)
         self.output += data[:room]
         self.truncated = self.truncated or len(data) > room
+        self.tail = (self.tail + data[-TAIL_BYTES:])[-TAIL_BYTES:]
 
     def add_errors(self, data: bytes) -> None:
         """Take bytes of standard error."""

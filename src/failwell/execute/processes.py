@@ -12,7 +12,7 @@ import os
 import signal
 import time
 
-FREEZE_BOUND_US = 500_000
+FREEZE_BOUND_US = 150_000
 KILL_BOUND_US = 1_500_000
 PATIENT_ROUNDS = 8
 PAUSE_S = 0.0004
@@ -26,7 +26,7 @@ def boottime_us() -> int:
 class Stat:
     """One line of /proc/<pid>/stat: who it is, whose child, in which session, in which state."""
 
-    __slots__ = ("name", "pid", "ppid", "session", "start_ticks", "state", "threads")
+    __slots__ = ("name", "pid", "ppid", "rss_pages", "session", "start_ticks", "state", "threads")
 
     def __init__(self, pid: int, name: str, fields: list[str]) -> None:
         self.pid = pid
@@ -36,6 +36,7 @@ class Stat:
         self.session = int(fields[3])
         self.threads = int(fields[17])
         self.start_ticks = int(fields[19])
+        self.rss_pages = int(fields[21])
 
     @property
     def key(self) -> tuple[int, int]:
@@ -163,13 +164,15 @@ class Sweep:
 
     `find()` lists the members that exist (dead ones may be among them); `reap()` collects ended children and
     says True when, as far as the kernel tells, none is left to wait for. `glance()`, where there is one, is a
-    quicker `find` that may miss a member: enough to stop and kill by, never enough to prove by.
+    quicker `find` that may miss a member: enough to stop and kill by, never enough to prove by. `group`, where there
+    is one, is stopped and killed as a whole besides, and what is in it counts among the members.
     """
 
-    def __init__(self, find: Find, reap: Reap, glance: Find | None = None) -> None:
+    def __init__(self, find: Find, reap: Reap, glance: Find | None = None, group: Group | None = None) -> None:
         self._find = find
         self._reap = reap
         self._glance = glance or find
+        self.group = group
         self.stopped: dict[tuple[int, int], Stat] = {}
         self.survivors: list[Stat] = []
         self.took_us = 0
@@ -178,13 +181,20 @@ class Sweep:
         """SIGSTOP all members until one look finds them all stopped; False when the bound came first.
 
         A member may fork while we look, or wake another, hence the rounds. One that waits in vfork(2) (D)
-        or whose first thread is gone (Z) never shows as stopped: after some rounds the signal must do.
+        or whose first thread is gone (Z) never shows as stopped: after some rounds the signal must do. Nor does one
+        in a frozen group, which stops as soon as anybody thaws it.
         """
         began, rounds = boottime_us(), 0
+        frozen = self.group is not None and self.group.freeze() and self.group.await_frozen()
         while boottime_us() - began < FREEZE_BOUND_US:
-            live = [stat for stat in self._glance() if not stat.dead]
+            held = set(self.group.members()) if frozen and self.group is not None else set()
+            live = [stat for stat in self._look(self._glance) if not stat.dead]
             settled = "Tt" if rounds < PATIENT_ROUNDS else "TtDZ"
-            moving = [stat for stat in live if stat.state not in settled or stat.key not in self.stopped]
+            moving = [
+                stat
+                for stat in live
+                if stat.key not in self.stopped or (stat.state not in settled and stat.pid not in held)
+            ]
             for stat in moving:
                 send_signal(stat.pid, stat.start_ticks, signal.SIGSTOP)
                 self.stopped[stat.key] = stat
@@ -196,36 +206,61 @@ class Sweep:
     def kill(self) -> bool:
         """SIGKILL all members until none is alive and none is left to wait for; False names the survivors.
 
-        INVARIANT: True only if `reap` found nothing left *and* a later look is clean. After SIGKILL is sent
-        the kernel links no further child to the target, so a look that is clean stays clean.
+        INVARIANT: True only if `reap` found nothing left *and* a later look is clean *and* the group, if there is
+        one, is empty. After SIGKILL is sent the kernel links no further child to the target, so a look that is clean
+        stays clean.
         """
         began = boottime_us()
+        if self.group is not None:
+            self.group.kill()
         while True:
             nothing_left = self._reap()
-            live = [stat for stat in (self._find() if nothing_left else self._glance()) if not stat.dead]
-            if nothing_left and not live:
+            members = self._look(self._find if nothing_left else self._glance)
+            live = [stat for stat in members if not stat.dead]
+            if nothing_left and not live and (self.group is None or self.group.is_empty()):
                 self.survivors = []
                 return True
             for stat in live:
                 self.stopped.setdefault(stat.key, stat)
                 send_signal(stat.pid, stat.start_ticks, signal.SIGKILL)
             if boottime_us() - began > KILL_BOUND_US:
-                self.survivors = live
+                self.survivors = live or members
                 return False
             time.sleep(PAUSE_S)
 
-    def run(self) -> bool:
-        """Freeze, kill, confirm; True when nothing is left."""
+    def run(self, meanwhile: Callable[[bool], None] | None = None) -> bool:
+        """Freeze, kill, confirm; True when nothing is left. `meanwhile` is called with whether all stands still."""
         began = boottime_us()
-        self.freeze()
+        stands = self.freeze()
+        if meanwhile is not None:
+            meanwhile(stands)
         clean = self.kill()
         self.took_us = boottime_us() - began
         return clean
+
+    def _look(self, find: Find) -> list[Stat]:
+        """The members by descent, and those that only the group knows."""
+        found = find()
+        if self.group is not None:
+            seen = {stat.pid for stat in found}
+            others = (read_stat(pid) for pid in self.group.members() if pid not in seen)
+            found += [stat for stat in others if stat is not None]
+        return found
 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Protocol
 
     Find = Callable[[], list[Stat]]
     Reap = Callable[[], bool]
+
+    class Group(Protocol):
+        """Processes that the kernel holds together, such as a cgroup."""
+
+        def members(self) -> list[int]: ...
+        def freeze(self) -> bool: ...
+        def await_frozen(self) -> bool: ...
+        def kill(self) -> bool: ...
+        def is_empty(self) -> bool: ...

@@ -10,6 +10,7 @@ import signal
 from dataclasses import replace
 from typing import cast, get_args
 
+from failwell.execute.frames import as_integer
 from failwell.execute.orphans import Swept
 from failwell.execute.processes import boottime_us
 from failwell.ports.executor import Ended, Launch, State
@@ -21,9 +22,9 @@ def ended_from_supervisor(launch: Launch, header: dict[str, object], blobs: list
     `ordered`: this side had sent the order to kill. A tool that had already ended by then met the order on
     its way, and that is said.
     """
-    if len(blobs) != 2 or header["action"] != launch.action:
+    if len(blobs) != 3 or header["action"] != launch.action:
         raise ValueError("a result for another launch")
-    ended = _read(launch, header, blobs[0], blobs[1])
+    ended = replace(_read(launch, header, blobs[0], blobs[1]), snapshot=blobs[2] or None)
     if ordered and ended.state in ("completed", "failed"):
         return replace(ended, state="completed_after_interrupt", why=ended.why or "ordered")
     return ended
@@ -88,20 +89,14 @@ def _read(launch: Launch, body: dict[str, object], output: bytes, errors: bytes)
         output=output,
         truncated=body["truncated"] is True,
         errors=errors,
-        started_us=_integer(body["started_us"]),
-        ended_us=_integer(body["ended_us"]),
-        swept=_integer(body["swept"]),
+        started_us=as_integer(body["started_us"]),
+        ended_us=as_integer(body["ended_us"]),
+        swept=as_integer(body["swept"]),
         proven_by=str(body["proven_by"]),
         why=None if body["why"] is None else str(body["why"]),
-        sweep_us=_integer(body["sweep_us"]),
+        sweep_us=as_integer(body["sweep_us"]),
     )
 
 
-def _integer(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
-    return value
-
-
 def _integer_or_none(value: object) -> int | None:
-    return None if value is None else _integer(value)
+    return None if value is None else as_integer(value)

@@ -1,4 +1,4 @@
-"""Starting a tool from its supervisor: fork, session, pipes, death signal, and where proven a pid namespace.
+"""Starting a tool from its supervisor: fork, session, pipes, limits, death signal, and where proven a pid namespace.
 
 Linux only: prctl(2) PR_SET_PDEATHSIG and PR_SET_CHILD_SUBREAPER, pid_namespaces(7). Standard library only,
 and few modules of it. Runs in the supervisor, which has one thread: a death signal follows the *thread* that
@@ -13,7 +13,16 @@ import select
 import signal
 import time
 
+TYPE_CHECKING = False
+if TYPE_CHECKING or __package__:
+    from failwell.execute.fork import fork_into, move_into
+    from failwell.execute.limits import Limits, apply_limits, read_limits
+else:
+    from fork import fork_into, move_into
+    from limits import Limits, apply_limits, read_limits
+
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_CHILD_SUBREAPER = 36
 CLONE_NEWNS = 0x00020000
 CLONE_NEWPID = 0x20000000
@@ -42,8 +51,22 @@ def become_subreaper() -> None:
     _call("prctl(PR_SET_CHILD_SUBREAPER)", _prctl(PR_SET_CHILD_SUBREAPER, 1))
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Have the kernel kill this process when the thread that is its parent ends, also while it is stopped."""
     _call("prctl(PR_SET_PDEATHSIG)", _prctl(PR_SET_PDEATHSIG, int(signal.SIGKILL)))
+
+
+def outlive_parent() -> None:
+    """Take that back."""
+    _call("prctl(PR_SET_PDEATHSIG)", _prctl(PR_SET_PDEATHSIG, 0))
+
+
+def become_opaque() -> None:
+    """Let no other process of this user trace this one, read its memory or take its descriptors (prctl(2)).
+
+    Attack: a tool traces its supervisor and has it say what it likes. Against root this is no help; a pid namespace is.
+    """
+    _call("prctl(PR_SET_DUMPABLE)", _prctl(PR_SET_DUMPABLE, 0))
 
 
 def _mount_own_proc() -> None:
@@ -91,21 +114,35 @@ class _Pipes:
             os.set_blocking(fd, False)
 
 
-def start_tool(command: list[str], cwd: str | None, env: dict[str, str], namespace: bool) -> Started:
-    """Start the tool in a session of its own; raises OSError when nothing was started."""
+def start_tool(
+    command: list[str],
+    cwd: str | None,
+    env: dict[str, str],
+    *,
+    limits: dict[str, object],
+    namespace: bool,
+    cgroup: int | None,
+) -> Started:
+    """Start the tool in a session of its own, in the cgroup whose directory is given if any.
+
+    Raises OSError or ValueError when nothing was started.
+    """
+    bounds = read_limits(limits)
     pipes = _Pipes()
     widen_pipe(pipes.output_r)
     supervisor = os.getpid()
     if namespace:
         _call("unshare(CLONE_NEWPID)", _libc.unshare(CLONE_NEWPID))
-    pid = os.fork()
+    pid, inside = fork_into(cgroup)
     if pid == 0:
         try:
-            _die_with_parent()
+            die_with_parent()
+            if cgroup is not None and not inside:
+                move_into(cgroup)
             if namespace:
-                _be_init(pipes, command, cwd, env)
+                _be_init(pipes, command, cwd, env, bounds)
             elif os.getppid() == supervisor:
-                _be_tool(pipes, command, cwd, env)
+                _be_tool(pipes, command, cwd, env, bounds)
         except BaseException as error:  # noqa: BLE001 - a forked child must never return into our code
             _refuse(pipes.refused_w, describe_error(error))
         finally:
@@ -136,7 +173,7 @@ def _refuse(fd: int, message: str) -> None:
     os.write(fd, (message or "could not be executed").encode("utf-8", "replace")[:2000])
 
 
-def _be_tool(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, str]) -> None:
+def _be_tool(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, str], limits: Limits) -> None:
     os.setsid()
     signal.set_wakeup_fd(-1)
     for number in (
@@ -157,13 +194,14 @@ def _be_tool(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, 
             os.chdir(cwd)
     except OSError as error:
         raise OSError(error.errno, f"cannot enter {cwd!r}: {error.strerror}") from None
+    apply_limits(limits)  # last: they must hold for the tool, and not for how it is started
     try:
         os.execvpe(command[0], command, env)
     except OSError as error:
         raise OSError(error.errno, f"cannot execute {command[0]!r}: {error.strerror}") from None
 
 
-def _be_init(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, str]) -> None:
+def _be_init(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, str], limits: Limits) -> None:
     """Be process 1 of the namespace: start the tool, reap, report its status, and live until killed."""
     os.close(pipes.alive_w)
     if select.select([pipes.alive_r], [], [], 0)[0]:
@@ -174,8 +212,8 @@ def _be_init(pipes: _Pipes, command: list[str], cwd: str | None, env: dict[str, 
     _mount_own_proc()
     tool = os.fork()
     if tool == 0:
-        _die_with_parent()
-        _be_tool(pipes, command, cwd, env)
+        die_with_parent()
+        _be_tool(pipes, command, cwd, env, limits)
     # Keep only the status end: a held pipe end or control socket would hide that the others are gone.
     os.dup2(pipes.status_w, 3)
     os.closerange(4, 65536)

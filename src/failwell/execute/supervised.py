@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from failwell.core.errors import FailwellError, Refused, Unhealthy
+from failwell.execute.cgroups import Unusable, cgroup_of, find_place
 from failwell.execute.channel import Channel
 from failwell.execute.frames import encode_frame
 from failwell.execute.orphans import Orphans
@@ -44,8 +45,8 @@ class SupervisedExecutor:
     process that run in sessions of their own and are not tools; given it, every other such child is taken
     for an orphan of a tool and killed; without it, orphans that cannot be attributed make the outcome
     `interrupted_unconfirmed`. `pid_namespace` adds a namespace to the sweep; `self_test` switches it on
-    where it proves that it works. `warm` supervisors stand by. `unread`: whether a stop may lie somewhere that nobody
-    has carried out yet.
+    where it proves that it works. `cgroup` adds a cgroup for each launch, where there is a place for one. `warm`
+    supervisors stand by. `unread`: whether a stop may lie somewhere that nobody has carried out yet.
     """
 
     def __init__(
@@ -58,11 +59,14 @@ class SupervisedExecutor:
         spare: Callable[[], Iterable[int]] | None = None,
         warm: int = 0,
         unread: Callable[[], bool] = lambda: False,
+        cgroup: bool = False,
     ) -> None:
         self._records = runtime_dir / "running"
         self._reports = report_dir
         self._interpreter = interpreter
         self._pid_namespace = pid_namespace
+        self._cgroups: str | None = None
+        self.use_cgroups(cgroup)
         self._boot_id = read_boot_id()
         for directory in (runtime_dir, self._records, report_dir):
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -108,6 +112,15 @@ class SupervisedExecutor:
     def interrupt(self, action: int) -> None:
         """Order one action to be killed; an action that has ended already is left alone."""
         self._order(action, "kill")
+
+    def use_cgroups(self, use: bool) -> str | None:
+        """Have later launches in a cgroup of their own, or not; gives why that is not possible here."""
+        self._cgroups = None
+        try:
+            self._cgroups = find_place() if use else None
+        except Unusable as error:
+            return str(error)
+        return None
 
     def running(self) -> dict[int, Process]:
         """Give the supervisors of the actions whose end has not been told yet."""
@@ -177,12 +190,13 @@ class SupervisedExecutor:
                     self._forget(silent)
                     self._running.pop(silent.launch.action)
                 silent.sock.close()
+                record_path(self._records, silent.launch.action).unlink(missing_ok=True)
                 raise
             with self._lock:
                 self._forget(silent)
                 self._children[channel.process.pid] = channel
                 self._running[channel.launch.action] = channel
-                channel.halted = silent.halted
+                channel.take_orders(silent)
         silent.sock.close()
         # An order that came meanwhile went to the silent one: this one is told to start nothing.
         channel.send(encode_frame({"kind": "kill"}) if channel.halted else self._encode_launch(channel.launch))
@@ -245,6 +259,8 @@ class SupervisedExecutor:
             "output_cap_bytes": launch.output_cap_bytes,
             "report_dir": str(self._reports.absolute()),
             "pid_namespace": self._pid_namespace,
+            "cgroup": self._cgroups,
+            "limits": launch.limits,
         }
         return encode_frame(header, launch.stdin)
 
@@ -352,7 +368,9 @@ class SupervisedExecutor:
         if reported is not None:
             self._tell(channel, reported)
             return
-        swept = self._orphans.sweep(channel.launch.marker, channel.process, channel.tool_pid)
+        who = channel.process
+        group = None if self._cgroups is None else cgroup_of(self._cgroups, who.pid, who.start_ticks)
+        swept = self._orphans.sweep(channel.launch.marker, who, channel.tool_pid, group)
         ordered = channel.ordered_us is not None
         self._tell(
             channel,

@@ -15,32 +15,39 @@ import signal
 import sys
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 if TYPE_CHECKING or __package__:
-    from failwell.execute.frames import FrameReader, encode_frame
+    from failwell.execute.family import NAMES_LIMIT, Family
+    from failwell.execute.frames import FrameReader, as_integer, as_list, as_object, encode_frame
     from failwell.execute.judging import Captured, Facts, judge_end, split_status
-    from failwell.execute.processes import Stat, Sweep, boottime_us, find_descendants, scan_processes, walk_descendants
+    from failwell.execute.processes import boottime_us
     from failwell.execute.reports import SCHEMA, report_path, write_atomically
-    from failwell.execute.start import WALL, Started, become_subreaper, describe_error, start_tool
+    from failwell.execute.snapshot import take_snapshot
+    from failwell.execute.start import WALL, Started, become_opaque, become_subreaper, describe_error, start_tool
 else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # last: nothing of ours shadows the library
-    from frames import FrameReader, encode_frame
+    from family import NAMES_LIMIT, Family
+    from frames import FrameReader, as_integer, as_list, as_object, encode_frame
     from judging import Captured, Facts, judge_end, split_status
-    from processes import Stat, Sweep, boottime_us, find_descendants, scan_processes, walk_descendants
+    from processes import boottime_us
     from reports import SCHEMA, report_path, write_atomically
-    from start import WALL, Started, become_subreaper, describe_error, start_tool
+    from snapshot import take_snapshot
+    from start import WALL, Started, become_opaque, become_subreaper, describe_error, start_tool
 
 READ_BYTES = 256 * 1024
 ERRORS_TAIL_BYTES = 8 * 1024
 LINGER_US = 10_000_000
-NAMES_LIMIT = 32
 ORDERED, DEADLINE, NODE_GONE, TERMINATED = "ordered", "deadline", "the node is gone", "SIGTERM"
 
 
 class Supervisor:
     """One launch from its order to its result."""
 
-    def __init__(self, control: int) -> None:
+    def __init__(self, control: int, leave: Callable[[], None] = lambda: None) -> None:
+        """`leave`: what one that stood by does before it starts anything."""
         self._control = control
+        self._leave = leave
         self._reader = FrameReader()
         self._outgoing = bytearray()
         self._signals, self._wakeup = os.pipe()
@@ -58,7 +65,8 @@ class Supervisor:
         self._refused: bytes | None = None
         self._started_us = 0
         self._captured = Captured(0, ERRORS_TAIL_BYTES)
-        self._sweep = Sweep(self._find, self._reap, self._glance)
+        self._snapshot = b""
+        self._family = Family(self._reap)
         self._open: set[int] = set()
 
     # -- the whole of it ---------------------------------------------------------------------------
@@ -70,7 +78,8 @@ class Supervisor:
             self._turn(None)
         if self._must_stop() or self._frozen or os.getppid() != self._launch["node"]:
             return  # nothing was started, and the node knows: we have not said "starting"
-        self._captured = Captured(_integer(self._launch["output_cap_bytes"]), ERRORS_TAIL_BYTES)
+        self._captured = Captured(as_integer(self._launch["output_cap_bytes"]), ERRORS_TAIL_BYTES)
+        self._leave()
         self._say({"kind": "starting"})
         if self._outgoing or self._node_gone:
             return  # INVARIANT: no tool starts whose start the node could not learn of
@@ -81,6 +90,7 @@ class Supervisor:
 
     def _arm(self) -> None:
         become_subreaper()
+        become_opaque()
         try:
             self._node = os.pidfd_open(os.getppid())
         except OSError:
@@ -103,16 +113,25 @@ class Supervisor:
         """Start the tool; gives why nothing was started, None if something was."""
         launch = self._launch
         self._started_us = boottime_us()
+        cgroup = None
         try:
+            place = None if launch["cgroup"] is None else str(launch["cgroup"])
+            cgroup = self._family.prepare(place, as_integer(launch["node"]))
             tool = start_tool(
-                [str(part) for part in _list(launch["command"])],
+                [str(part) for part in as_list(launch["command"])],
                 None if launch["cwd"] is None else str(launch["cwd"]),
-                {str(key): str(value) for key, value in _dict(launch["env"]).items()},
-                launch["pid_namespace"] is True,
+                {str(key): str(value) for key, value in as_object(launch["env"]).items()},
+                limits=as_object(launch["limits"]),
+                namespace=launch["pid_namespace"] is True,
+                cgroup=cgroup,
             )
         except (OSError, ValueError) as error:
             return describe_error(error)
+        finally:
+            if cgroup is not None:
+                os.close(cgroup)
         self._tool = tool
+        self._family.started(None if tool.status is None else tool.pid)
         self._open = {fd for fd in (tool.stdin, tool.output, tool.errors, tool.refused) if fd >= 0}
         if tool.status is not None:
             self._open.add(tool.status)
@@ -129,7 +148,7 @@ class Supervisor:
     def _watch(self) -> str | None:
         """Carry bytes until the tool has ended by itself (None) or has to be stopped (the reason)."""
         allowed = self._launch["deadline_us"]
-        until = None if allowed is None else self._started_us + _integer(allowed)
+        until = None if allowed is None else self._started_us + as_integer(allowed)
         while True:
             reason = self._must_stop()
             if self._status is not None:
@@ -187,7 +206,7 @@ class Supervisor:
                 self._launch, self._stdin = header, blobs[0]
             elif kind == "freeze":
                 self._frozen = True
-                self._sweep.freeze()
+                self._family.freeze()
             elif kind == "kill":
                 self._kill_ordered = True
             elif kind == "acknowledged":
@@ -239,12 +258,6 @@ class Supervisor:
 
     # -- the end -----------------------------------------------------------------------------------
 
-    def _find(self) -> list[Stat]:
-        return find_descendants(scan_processes(), [os.getpid()])
-
-    def _glance(self) -> list[Stat]:
-        return walk_descendants(os.getpid())
-
     def _reap(self) -> bool:
         """Collect ended children; True when the kernel says that there is no child at all, dead or alive.
 
@@ -272,18 +285,23 @@ class Supervisor:
     def _drain(self) -> None:
         """Take what still lies in the pipes, without waiting: another process may hold them open for ever."""
         for fd in sorted(self._open):
-            if self._tool is not None and fd == self._tool.stdin:
-                continue
-            for _ in range(16):
-                if fd not in self._open or not select.select([fd], [], [], 0)[0]:
-                    break
-                self._carry(fd)
+            self._drain_one(fd)
+
+    def _drain_one(self, fd: int) -> None:
+        if self._tool is not None and fd == self._tool.stdin:
+            return
+        for _ in range(16):
+            if fd not in self._open or not select.select([fd], [], [], 0)[0]:
+                break
+            self._carry(fd)
 
     def _finish(self, reason: str | None, refused: str | None) -> dict[str, object]:
         """Stop what is left, and say what came of the launch."""
-        self._drain()
+        if self._tool is not None and self._tool.status in self._open:
+            self._drain_one(self._tool.status)  # not the output: a tool that writes without end would gain time
         alone = self._status is not None
-        clean = self._reap() or self._sweep.run()
+        clean = self._family.stop(lambda still: self._preserve(still, reason))
+        self._family.leave()
         self._drain()
         if self._refused is not None:
             refused = self._refused.decode("utf-8", "replace")
@@ -293,17 +311,12 @@ class Supervisor:
             status=self._status,
             alone=alone,
             clean=clean,
-            left=[stat.describe() for stat in self._sweep.survivors[:NAMES_LIMIT]],
+            left=self._family.left,
+            limits=as_object(self._launch["limits"]),
         )
         state, why = judge_end(facts)
         code, number = split_status(None if state == "blocked" else self._status)
-        init = None if self._tool is None or self._tool.status is None else self._tool.pid
-        swept = [stat for stat in self._sweep.stopped.values() if stat.pid != init]
-        proof = "no child left to wait for" if clean else "bound reached"
-        if clean and self._sweep.took_us:
-            proof += ", process scan clean"
-        if clean and init is not None:
-            proof += ", pid namespace ended"
+        swept = self._family.swept
         return {
             "kind": "ended",
             "supervisor": os.getpid(),
@@ -317,11 +330,26 @@ class Supervisor:
             "started_us": self._started_us,
             "ended_us": boottime_us(),
             "swept": 0 if state == "blocked" else len(swept),
-            "proven_by": proof,
+            "proven_by": self._family.proof(clean),
             "why": why,
-            "sweep_us": self._sweep.took_us,
+            "sweep_us": self._family.took_us,
             "processes": [stat.describe() for stat in swept[:NAMES_LIMIT]],
         }
+
+    def _preserve(self, still: bool, reason: str | None) -> None:
+        """Keep how it was just before the kill, for a node that is there to take it.
+
+        It goes nowhere else: arguments, paths and output may hold secrets, and a report on disk lies there in clear.
+        """
+        if not self._node_gone and self._family.swept:
+            self._drain()
+            self._snapshot = take_snapshot(
+                self._family.swept,
+                still=still,
+                reason=reason,
+                output=self._captured.tail,
+                errors=bytes(self._captured.errors),
+            )
 
     def _deliver(self, result: dict[str, object]) -> None:
         """Hand the result to the node; where it does not take it, leave a report.
@@ -329,7 +357,7 @@ class Supervisor:
         Nothing of the tool runs any more, so waiting here is harmless, and still bounded: a node that is
         stopped or wedged may never read.
         """
-        self._say(result, bytes(self._captured.output), bytes(self._captured.errors))
+        self._say(result, bytes(self._captured.output), bytes(self._captured.errors), self._snapshot)
         until = boottime_us() + LINGER_US
         while not (self._acknowledged or self._node_gone):
             if self._terminated:
@@ -346,29 +374,11 @@ class Supervisor:
             return
         self._reported = True
         body = {key: value for key, value in result.items() if key != "kind"}
-        path = report_path(str(self._launch["report_dir"]), _integer(result["action"]))
+        path = report_path(str(self._launch["report_dir"]), as_integer(result["action"]))
         try:
             write_atomically(path, {"schema": SCHEMA, **body}, durable=True)
         except OSError as error:  # a full disk: the result still goes to the node, if there is one
             os.write(2, f"supervisor: no report at {path}: {error.strerror}\n".encode())
-
-
-def _integer(value: object) -> int:
-    if type(value) is not int:
-        raise TypeError(f"{value!r} is not an integer")
-    return value
-
-
-def _list(value: object) -> list[object]:
-    if not isinstance(value, list):
-        raise TypeError(f"{value!r} is not a list")
-    return value
-
-
-def _dict(value: object) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise TypeError(f"{value!r} is not an object")
-    return value
 
 
 def main(control: int) -> None:

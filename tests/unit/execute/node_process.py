@@ -1,6 +1,7 @@
 """A node for tests of the executor: a real process that holds one and takes orders as JSON lines.
 
-Run as `python node_process.py DIRECTORY NAMESPACE`. Orders on standard input, answers on standard output.
+Run as `python node_process.py DIRECTORY NAMESPACE OWNS_CHILDREN CGROUP`, the last three being 0 or 1. Orders on standard
+input, answers on standard output.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ def told(ended: Ended) -> None:
     body = asdict(ended)
     for name in ("output", "errors"):
         body[name] = base64.b64encode(body[name]).decode()
+    body["snapshot"] = None if ended.snapshot is None else base64.b64encode(ended.snapshot).decode()
     say({"ended": body, "thread": threading.current_thread().name})
 
 
@@ -72,6 +74,7 @@ def obey(executor: SupervisedExecutor, order: dict[str, Any]) -> None:
         "launch": lambda: launch(executor, order),
         "interrupt": lambda: executor.interrupt(order["action"]),
         "freeze": lambda: executor.freeze(order["actions"]),
+        "use_cgroups": lambda: say({"why": executor.use_cgroups(True)}),
         "running": lambda: say({"running": sorted(executor.running())}),
         "self_test": lambda: say({"self_test": executor.self_test().as_record()}),
         "sweep": lambda: say({"leftovers": [asdict(left) for left in sweep_leftovers(order["prefix"])]}),
@@ -89,6 +92,7 @@ def main() -> None:
         directory / "orders",
         pid_namespace=sys.argv[2] == "1",
         spare=(lambda: own_children) if sys.argv[3] == "1" else None,
+        cgroup=sys.argv[4] == "1",
     )
     say({"up": True})
     for line in sys.stdin:

@@ -23,6 +23,7 @@ from typing import Any
 import pytest
 
 import failwell
+from failwell.execute.cgroups import Cgroup, Unusable, find_place
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import Stat, find_descendants, scan_processes
 
@@ -30,10 +31,26 @@ HERE = Path(__file__).parent
 NOBODY = 65534
 PATIENCE_S = 12.0
 KINDS = ("sweep", "namespace", "nobody")
+#: `both`: namespace and cgroup. `delegated`: nobody in a cgroup of its own, as systemd gives one to a service.
+ALL_KINDS = (*KINDS, "cgroup", "both", "delegated")
+IN_NAMESPACE, IN_CGROUP, AS_NOBODY = ("namespace", "both"), ("cgroup", "both", "delegated"), ("nobody", "delegated")
+#: Become another user within a cgroup: a process can enter it only while it is root.
+DELEGATED = (
+    "import os, sys; open(sys.argv[1] + '/cgroup.procs', 'w').write('0');"
+    "os.setgroups([]); os.setgid(int(sys.argv[2])); os.setuid(int(sys.argv[2])); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 def can_make_namespaces() -> bool:
     return subprocess.run(["unshare", "--pid", "--fork", "true"], capture_output=True, check=False).returncode == 0
+
+
+def cgroup_place() -> str | None:
+    """Where this process may make cgroups, if anywhere."""
+    try:
+        return find_place()
+    except Unusable:
+        return None
 
 
 def runs_as_nobody(interpreter: str) -> bool:
@@ -64,18 +81,25 @@ class Stage:
             shutil.copy(HERE / name, self.directory / name)
         self._count = 0
         self._nodes: list[Node] = []
+        self._cgroups: list[Cgroup] = []
 
     def close(self) -> None:
         for node in self._nodes:
             node.end()
+        for cgroup in self._cgroups:
+            cgroup.kill()
+            cgroup.await_empty()
+            assert cgroup.remove(), f"{cgroup.path} stays"
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def node(self, kind: str, *, owns_children: bool = False, directory: Path | None = None, marker: str = "") -> Node:
-        """Start a node of a kind: sweep alone, with a pid namespace, or as an ordinary user."""
-        if kind == "namespace" and not can_make_namespaces():
+        """Start a node of a kind: sweep alone, with a pid namespace, a cgroup, or both, or as an ordinary user."""
+        if kind in IN_NAMESPACE and not can_make_namespaces():
             pytest.skip("no pid namespaces for this user")
+        if kind in IN_CGROUP and cgroup_place() is None:
+            pytest.skip("no place for cgroups of this user")
         interpreter = sys.executable
-        if kind == "nobody":
+        if kind in AS_NOBODY:
             if os.geteuid() != 0:
                 pytest.skip("only root can become another user; the other kinds run as an ordinary user here")
             usable = [path for path in (sys.executable, "/usr/bin/python3") if runs_as_nobody(path)]
@@ -87,6 +111,15 @@ class Stage:
         node = Node(self, kind, interpreter, directory, owns_children, marker)
         self._nodes.append(node)
         return node
+
+    def delegate(self) -> str:
+        """Make a cgroup and give it to nobody, as systemd does with `Delegate=yes`."""
+        cgroup = Cgroup(os.path.join(str(cgroup_place()), f"{self.directory.name}-{len(self._cgroups)}"))
+        cgroup.make(frozenset())
+        self._cgroups.append(cgroup)
+        for name in ("", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"):
+            os.chown(os.path.join(cgroup.path, name), NOBODY, NOBODY)
+        return cgroup.path
 
 
 class Node:
@@ -101,16 +134,25 @@ class Node:
         self._stage = stage
         directory.mkdir(exist_ok=True)
         as_user: dict[str, Any] = {}
-        if kind == "nobody":
+        before: list[str] = []
+        self.cgroup: str | None = None
+        if kind in AS_NOBODY:
             os.chown(directory, NOBODY, NOBODY)
             as_user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        if kind == "delegated":
+            self.cgroup, as_user = stage.delegate(), {}
+            before = [sys.executable, "-c", DELEGATED, self.cgroup, str(NOBODY)]
+        elif kind in IN_CGROUP:
+            self.cgroup = cgroup_place()
         self.child = subprocess.Popen(
             [
+                *before,
                 interpreter,
                 str(stage.directory / "node_process.py"),
                 str(directory),
-                str(int(kind == "namespace")),
+                str(int(kind in IN_NAMESPACE)),
                 str(int(owns_children)),
+                str(int(kind in IN_CGROUP)),
             ],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -143,6 +185,8 @@ class Node:
             ended = body["ended"]
             ended["output"] = base64.b64decode(ended["output"])
             ended["errors"] = base64.b64decode(ended["errors"])
+            if ended["snapshot"] is not None:
+                ended["snapshot"] = base64.b64decode(ended["snapshot"])
             with self._arrived:
                 self.ended.setdefault(ended["action"], []).append(ended)
                 self._arrived.notify_all()

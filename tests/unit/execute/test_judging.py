@@ -35,7 +35,7 @@ EXIT_0, EXIT_3, KILLED, CRASHED = 0, 3 << 8, int(signal.SIGKILL), int(signal.SIG
 def test_a_state_is_said_only_where_it_is_proved(
     reason: str | None, refused: str | None, status: int | None, alone: bool, clean: bool, state: str
 ) -> None:
-    facts = Facts(reason=reason, refused=refused, status=status, alone=alone, clean=clean, left=["9 (x) D"])
+    facts = Facts(reason=reason, refused=refused, status=status, alone=alone, clean=clean, left=["9 (x) D"], limits={})
     said, why = judge_end(facts)
     assert said == state
     if not clean:
@@ -44,7 +44,7 @@ def test_a_state_is_said_only_where_it_is_proved(
 
 
 def test_survivors_that_cannot_be_seen_are_still_said_to_be_there() -> None:
-    facts = Facts(reason="ordered", refused=None, status=None, alone=False, clean=False, left=[])
+    facts = Facts(reason="ordered", refused=None, status=None, alone=False, clean=False, left=[], limits={})
     assert judge_end(facts) == (
         "interrupted_unconfirmed",
         "ordered; still there: children that cannot be seen",

@@ -13,7 +13,7 @@ from failwell.execute.processes import Stat, Sweep, find_descendants, scan_proce
 
 
 def stat(pid: int, ppid: int, state: str = "S", *, threads: int = 1, ticks: int = 100) -> Stat:
-    fields = [state, str(ppid), "0", str(pid), *["0"] * 13, str(threads), "0", str(ticks)]
+    fields = [state, str(ppid), "0", str(pid), *["0"] * 13, str(threads), "0", str(ticks), "0", "7"]
     return Stat(pid, "x", fields)
 
 

@@ -39,10 +39,10 @@ SAID: dict[str, Any] = {
 
 
 def test_a_tool_that_ended_before_the_order_arrived_is_said_to_have_ended_after_it() -> None:
-    assert ended_from_supervisor(LAUNCH, SAID, [b"out", b""], False).state == "completed"
-    assert ended_from_supervisor(LAUNCH, SAID, [b"out", b""], True).state == "completed_after_interrupt"
+    assert ended_from_supervisor(LAUNCH, SAID, [b"out", b"", b""], False).state == "completed"
+    assert ended_from_supervisor(LAUNCH, SAID, [b"out", b"", b""], True).state == "completed_after_interrupt"
     blocked = {**SAID, "state": "blocked", "exit_code": None}
-    assert ended_from_supervisor(LAUNCH, blocked, [b"", b""], True).state == "blocked"
+    assert ended_from_supervisor(LAUNCH, blocked, [b"", b"", b""], True).state == "blocked"
 
 
 @pytest.mark.parametrize(
@@ -58,12 +58,12 @@ def test_a_tool_that_ended_before_the_order_arrived_is_said_to_have_ended_after_
 )
 def test_a_result_that_makes_no_sense_is_refused(change: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
-        ended_from_supervisor(LAUNCH, {**SAID, **change}, [b"", b""], False)
+        ended_from_supervisor(LAUNCH, {**SAID, **change}, [b"", b"", b""], False)
 
 
 def test_a_result_without_a_field_or_its_bytes_is_refused() -> None:
     with pytest.raises(KeyError):
-        ended_from_supervisor(LAUNCH, {key: SAID[key] for key in SAID if key != "sweep_us"}, [b"", b""], False)
+        ended_from_supervisor(LAUNCH, {key: SAID[key] for key in SAID if key != "sweep_us"}, [b"", b"", b""], False)
     with pytest.raises(ValueError):
         ended_from_supervisor(LAUNCH, SAID, [b""], False)
 

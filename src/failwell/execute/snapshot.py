@@ -1,0 +1,209 @@
+"""What ran of a launch while all of it stood still, before it was killed (R9): bounded in time and in bytes.
+
+The processes, the names of their environment variables, their open files and arguments, and the tail of what was
+written, as canonical JSON. Arguments and paths may hold secrets: the text goes to the node alone, which encrypts it;
+values of environment variables are never read out. Standard library only, and no neighbour: the supervisor imports
+this file alone. What could not be taken is said in `missing`; nothing here delays a kill beyond the bound.
+"""
+
+from __future__ import annotations
+
+import _thread
+import json
+import os
+import re
+import time
+
+SCHEMA = "failwell/snapshot/1"
+BOUND_US = 10_000
+READING_BOUND_US = 7_000
+LIMIT_BYTES = 64 * 1024
+TAIL_BYTES = 1024
+ARGUMENTS_BYTES = 1024
+FILES, NAMES, NAME_BYTES, PATH_BYTES = 64, 128, 64, 256
+_VARIABLE = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*)=")
+_PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
+_DETAILS = ("files", "environment", "arguments")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from failwell.execute.processes import Stat
+
+
+def take_snapshot(stats: Sequence[Stat], *, still: bool, reason: str | None, output: bytes, errors: bytes) -> bytes:
+    """Take it of the given processes, in BOUND_US and LIMIT_BYTES. `still`: whether all of them were seen to stop."""
+    began = _now_us()
+    details = _Details([stat.pid for stat in stats])
+    details.read_for(READING_BOUND_US)
+    missing = details.missing()
+    body: dict[str, object] = {
+        "schema": SCHEMA,
+        "taken_us": began,
+        "stood_still": still,
+        "reason": reason,
+        "output_tail": _text(output[-TAIL_BYTES:]),
+        "errors_tail": _text(errors[-TAIL_BYTES:]),
+    }
+    room = LIMIT_BYTES - len(_encode(body)) - len(_encode(missing)) - 512
+    body["processes"], left_out, bare = _fit(stats, details, room)
+    if bare:
+        missing.append(f"details of {bare} processes: no room in {LIMIT_BYTES} bytes")
+    if left_out:
+        missing.append(f"{left_out} processes: no room in {LIMIT_BYTES} bytes")
+    body["missing"] = missing
+    body["took_us"] = _now_us() - began
+    return _encode(body)
+
+
+def _fit(stats: Sequence[Stat], details: _Details, room: int) -> tuple[list[dict[str, object]], int, int]:
+    """As many processes as there is room for, and then their details; with how many came off badly in each."""
+    entries: list[dict[str, object]] = []
+    for stat in stats:
+        entry = _describe(stat)
+        room -= len(_encode(entry)) + 1
+        if room < 0:
+            break
+        entries.append(entry)
+    bare = 0
+    for entry in entries:
+        found = details.of(entry["pid"])
+        size = len(_encode(found))
+        if size > room:
+            bare += 1
+            continue
+        room -= size
+        entry.update(found)
+    return entries, len(stats) - len(entries), bare
+
+
+def _describe(stat: Stat) -> dict[str, object]:
+    """What the sweep has seen of it anyway; `state` is the one in which it was told to stop."""
+    return {
+        "pid": stat.pid,
+        "parent": stat.ppid,
+        "name": stat.name,
+        "state": stat.state,
+        "threads": stat.threads,
+        "started_ticks": stat.start_ticks,
+        "memory_kib": stat.rss_pages * _PAGE_KIB,
+    }
+
+
+class _Details:
+    """What must be read of each process, by a thread of its own: it may never come back.
+
+    Attack: the files of a process that show its memory wait for a lock of that memory, and a tool that reads from a
+    file system of its own can hold that lock for ever. Its supervisor would wait with it, and kill nothing.
+    """
+
+    def __init__(self, pids: list[int]) -> None:
+        self._pids = pids
+        self._found: dict[str, dict[int, list[object]]] = {name: {} for name in _DETAILS}
+        self._refused = dict.fromkeys(_DETAILS, 0)
+        self._cut = dict.fromkeys(_DETAILS, 0)
+        self._over = False
+        self._why = "not in time"
+
+    def read_for(self, bound_us: int) -> None:
+        """Read until all is there or the time is over."""
+        done = _thread.allocate_lock()
+        done.acquire()
+        try:
+            _thread.start_new_thread(self._read, (done,))
+        except RuntimeError:
+            self._why = "no thread to read them"  # a fork storm may have used up what this user may start
+            return
+        done.acquire(timeout=bound_us / 1e6)
+        self._over = True
+
+    def of(self, pid: object) -> dict[str, object]:
+        """What was read of one process."""
+        return {name: list(found[pid]) for name, found in self._found.items() if isinstance(pid, int) and pid in found}
+
+    def missing(self) -> list[str]:
+        """What was not, for a person."""
+        said = []
+        for name in _DETAILS:
+            refused, cut = self._refused[name], self._cut[name]
+            late = len(self._pids) - len(self._found[name]) - refused
+            for count, why in ((refused, "gone or not permitted"), (cut, "cut"), (late, self._why)):
+                if count > 0:
+                    said.append(f"{name} of {count} processes: {why}")
+        return said
+
+    def _read(self, done: _thread.LockType) -> None:
+        # What cannot block comes first.
+        readers: dict[str, Callable[[int], tuple[list[object], bool]]] = {
+            "files": _files, "environment": _variables, "arguments": _arguments,
+        }  # fmt: skip
+        try:
+            for name, read in readers.items():
+                for pid in self._pids:
+                    if self._over:
+                        return
+                    try:
+                        found, cut = read(pid)
+                    except OSError:
+                        self._refused[name] += 1
+                        continue
+                    self._cut[name] += cut
+                    self._found[name][pid] = found
+        finally:
+            done.release()
+
+
+def _files(pid: int) -> tuple[list[object], bool]:
+    """Its descriptors, and what each stands for."""
+    found: list[object] = []
+    with os.scandir(f"/proc/{pid}/fd") as entries:
+        for entry in entries:
+            if len(found) >= FILES:
+                return found, True
+            try:
+                target = os.readlink(entry.path)
+            except OSError:
+                continue
+            found.append({"fd": int(entry.name), "to": _text(os.fsencode(target)[:PATH_BYTES])})
+    return found, False
+
+
+def _variables(pid: int) -> tuple[list[object], bool]:
+    """The names of its environment variables, as it was executed with them. Anything that is no name is left out."""
+    data, cut = _head(pid, "environ", 64 * 1024)
+    names: list[object] = []
+    for part in data.split(b"\0"):
+        match = _VARIABLE.match(part)
+        if match is not None and len(match[1]) <= NAME_BYTES:
+            names.append(match[1].decode("ascii"))
+    return names[:NAMES], cut or len(names) > NAMES
+
+
+def _arguments(pid: int) -> tuple[list[object], bool]:
+    data, cut = _head(pid, "cmdline", ARGUMENTS_BYTES)
+    return [_text(part) for part in data.rstrip(b"\0").split(b"\0")] if data else [], cut
+
+
+def _head(pid: int, name: str, limit: int) -> tuple[bytes, bool]:
+    fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        data = b""
+        while len(data) <= limit and (more := os.read(fd, limit + 1 - len(data))):
+            data += more
+    finally:
+        os.close(fd)
+    return data[:limit], len(data) > limit
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "replace")
+
+
+def _encode(value: object) -> bytes:
+    # Without floats and with names in ASCII this is RFC 8785.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+
+
+def _now_us() -> int:
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) // 1000

@@ -12,8 +12,22 @@ from typing import Any
 
 import msgspec
 
-from failwell.core import credentials, kinds, observed, orders, owing, people, resumed, rows, tickets
-from failwell.core.contract import UNHEALTHY
+from failwell.core import (
+    credentials,
+    ends,
+    kinds,
+    observed,
+    orders,
+    owing,
+    people,
+    permitting,
+    resumed,
+    rows,
+    stops,
+    tickets,
+    undoing,
+)
+from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
@@ -25,12 +39,20 @@ replace = msgspec.structs.replace
 #: the node ran, needs a person (D7).
 FREE_STEP_US = 60 * 1_000_000
 #: Clauses by which an action is denied before its contract was asked about the tool.
-NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", UNHEALTHY})
+NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", UNHEALTHY, STOPPED})
 #: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
 QUIET_US = 24 * 3600 * 1_000_000
 
 _Fold = Callable[[Projections, Entry[Any], Any, int], None]
-FOLDS: dict[type, _Fold] = {**people.FOLDS, **tickets.FOLDS, **credentials.FOLDS, **owing.FOLDS}
+FOLDS: dict[type, _Fold] = {
+    **people.FOLDS,
+    **tickets.FOLDS,
+    **credentials.FOLDS,
+    **owing.FOLDS,
+    **stops.FOLDS,
+    **undoing.FOLDS,
+    **permitting.FOLDS,
+}
 
 
 def _folds(kind: type) -> Callable[[_Fold], _Fold]:
@@ -180,6 +202,7 @@ def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us
         agent=agent, run=entry.run, call=body.call, tool=body.tool, verdict=body.verdict, state=settled,
         limit_us=limit_us, customer=body.customer, governed=governed, ticket=getattr(body, "ticket", None),
         chain=chain, held=held, owes=owing.owed_by(state, agent, chain, body.tool) if settled == "open" else (),
+        undo=undoing.declared_by(state, agent, chain, body.tool) if settled == "open" and governed else None,
     )  # fmt: skip
     state.put("action", entry.seq, row)
     resumed.note_call(state, entry, body.tool, chain)
@@ -218,10 +241,17 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
     elif body.state == "completed":
         state.complete(row)
     state.begin(row.held, -1)
-    state.put("action", body.decision, replace(row, state=body.state, cut=resumed.cut_off(body)))
+    state.put(
+        "action",
+        body.decision,
+        replace(
+            row, state=body.state, cut=resumed.cut_off(body) and not row.stopped, ended=undoing.outcome_of(row, entry)
+        ),
+    )
     state.forget("action", body.decision)
     tickets.settled(state, row, body.state)
     owing.owe(state, row, body, at_us)
+    undoing.ended(state, row, entry)
 
 
 @_folds(kinds.EffectWitnessed)
@@ -274,7 +304,7 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
         stopped_by=_persons(body.by),
     )  # fmt: skip
     state.incidents = body.incident
-    state.put("incident", body.incident, row)
+    state.put("incident", body.incident, ends.opened_by_unproven(state, body.onset_last, row))
     if entry.agent in state.agent:
         state.change("agent", entry.agent, incident=body.incident, onsets={})
 
@@ -305,35 +335,26 @@ def _mark(state: Projections, incident: int | None, mark: str, seq: int, **field
 @_folds(kinds.InterruptOrdered)
 def _interrupt_ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered, at_us: int) -> None:
     if body.incident is None:
+        stops.interrupted(state, entry, body)
         return
     waiting = tuple(sorted({*state.incident[body.incident].waiting, *body.actions}))
     _mark(state, body.incident, "ORDERED", entry.seq, waiting=waiting)
     # No order of ours stops an agent that no gate stands before: only its vendor can say that its access is gone.
-    if not waiting and not (entry.agent in state.agent and state.agent[entry.agent].detect_only):
+    stopped = not waiting and not state.incident[body.incident].failed
+    if stopped and not (entry.agent in state.agent and state.agent[entry.agent].detect_only):
         _mark(state, body.incident, "STOPPED", entry.seq)
-
-
-def _ended(state: Projections, action: int, seq: int, confirmed: bool) -> None:
-    for number, row in list(state.incident.items()):
-        if action not in row.waiting:
-            continue
-        waiting = tuple(seq_ for seq_ in row.waiting if seq_ != action)
-        if not confirmed:
-            _mark(state, number, "CONTAINMENT_FAILED", seq, waiting=waiting)
-        elif waiting or "CONTAINMENT_FAILED" in row.marks:
-            state.change("incident", number, waiting=waiting)
-        else:
-            _mark(state, number, "STOPPED", seq, waiting=waiting)
 
 
 @_folds(kinds.InterruptConfirmed)
 def _confirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptConfirmed, at_us: int) -> None:
-    _ended(state, body.action, entry.seq, confirmed=True)
+    ends.ended(state, body.action, entry.seq, confirmed=True)
+    undoing.confirmed(state, body.action)
 
 
 @_folds(kinds.InterruptUnconfirmed)
 def _unconfirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptUnconfirmed, at_us: int) -> None:
-    _ended(state, body.action, entry.seq, confirmed=False)
+    ends.ended(state, body.action, entry.seq, confirmed=False)
+    ends.note_unproven(state, entry.seq, body.action)
 
 
 @_folds(kinds.AuthorityChanged)
@@ -392,3 +413,4 @@ def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed
 
 
 FOLDS.update(observed.FOLDS)
+FOLDS.update(ends.FOLDS)

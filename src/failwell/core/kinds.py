@@ -757,24 +757,43 @@ class PermitIssued(Body, frozen=True, kw_only=True):
 
 @register("compensation.ordered")
 class CompensationOrdered(Body, frozen=True, kw_only=True):
-    """What an action may have done is to be undone by the step that its contract declares; run once, outside any lock.
+    """What an action may have done is to be undone by the step that a contract declares; run once, outside any lock.
 
-    `by` is who or what asked for it: the interrupt, or a person.
+    `contract` is the digest of that contract, `after` how the action ended, `by` who asked for it: `interrupt`, or a
+    person.
     """
 
     decision: int
     tool: str
+    step: str
     contract: str
     within_us: int
+    after: str
     by: str
+
+
+@register("compensation.begun")
+class CompensationBegun(Body, frozen=True, kw_only=True):
+    """The step is about to be started, for the `tries`th time: durable before it is, so that none is started twice
+    unless it does no harm twice. Its processes carry this entry's number.
+    """
+
+    decision: int
+    tool: str
+    step: str
+    tries: int
 
 
 @register("compensated")
 class Compensated(Body, frozen=True, kw_only=True):
-    """How an undoing ended: reversed, partly, not, or unknown where nobody can say."""
+    """How an undoing ended: reversed, partly, not, or unknown where nobody can say.
+
+    `detail` is ours to say; the step's own words lie in the blob.
+    """
 
     decision: int
     tool: str
+    step: str
     state: str
     exit_code: int | None
     elapsed_us: int | None

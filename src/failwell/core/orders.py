@@ -57,6 +57,7 @@ Scope = Annotated[
         r"tool:[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127})\Z"
     ),
 ]
+Tool = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}\Z")]
 VKey = Annotated[str, Meta(pattern=r"^[a-z0-9._/-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", max_length=400)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
@@ -264,9 +265,12 @@ class LiftApprove(Details, frozen=True):
 
 
 class ActionCompensate(Details, frozen=True):
-    """Undo what a completed action did, by the step that its contract declares."""
+    """Undo what an action did that has ended: `step` is what `contract` (its digest) declares for the `tool`."""
 
     action: Seq
+    tool: Tool
+    step: Tool
+    contract: Digest
     reason: Text
 
 

@@ -73,12 +73,19 @@ class Projections:
         self.pages = 0
         #: The newest decision and its tool: what the signals that follow from it are about.
         self.decided: tuple[int, str] = (-1, "")
+        #: The newest try to stop an action (which, and how), and the newest entry that could not confirm one.
+        self.attempted: tuple[int, str] = (-1, "")
+        self.unproven: tuple[int, int] = (-1, -1)
         #: What the store tells of before this memory; None where memory holds everything, as in a replay.
         self.past: Past | None = None
         self.dirty: dict[tuple[str, Any], rows.Row] = {}
         self._parsed: dict[str, contracts.Contract] = {}
         #: The checks of tools that have some, by contract.
         self.ensures: dict[str, dict[str, tuple[contracts.Ensure, ...]]] = {}
+        #: The undoing steps of tools that have one, by contract.
+        self.undoings: dict[str, dict[str, contracts.Compensate]] = {}
+        #: Actions that were stopped on their way, between their outcome and the undoing that follows in its commit.
+        self.to_undo: dict[int, rows.Action] = {}
         self._floors: dict[str, contracts.Floor] = {}
         self._bounds: dict[tuple[str, ...], tuple[contracts.Contract, dict[str, Limit]]] = {}
         #: Bodies of the postures that decisions cited lately, by entry.
@@ -370,14 +377,18 @@ def _let_go(windows: dict[Any, Window], size: int, now_us: int) -> None:
             window.trim(now_us - window.asked_us, size)
 
 
+#: The states in which a row of these tables can still matter.
+_LIVE = {"action": ("open",), "check": ("owed",), "compensation": ("owed", "begun")}
+
+
 def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
     """Whether a stored row belongs into memory, and the indexes that come with it."""
     if table == "run":
         if row.open:
             state.calls.setdefault(key, {})
         return bool(row.open)
-    if table == "action":
-        return bool(row.state == "open")
+    if table in _LIVE:
+        return row.state in _LIVE[table]
     if table == "order":
         state.nonces.add((row.person, row.nonce))
         return False
@@ -387,8 +398,6 @@ def _stays(state: Projections, table: str, key: Any, row: Any) -> bool:
         state.names[row.name] = key
     elif table == "ticket":
         return not row.ended
-    elif table == "check":
-        return bool(row.state == "owed")
     elif table in ("incident", "hold", "page"):
         counter = f"{table}s"
         setattr(state, counter, max(getattr(state, counter), key))

@@ -10,13 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from failwell.core import asking, credentials, kinds, owing
-from failwell.core.contract import UNHEALTHY, Rule
+from failwell.core import asking, credentials, kinds, owing, stops, undoing
+from failwell.core import contract as contracts
+from failwell.core.contract import COMPENSATE, Rule
 from failwell.core.errors import ContractError
 from failwell.core.machines import worse
 from failwell.core.orders import parse_order
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
+from failwell.core.stops import INTERRUPTED_AT_ONCE
 
 ACTOR = "response"
 
@@ -24,6 +26,7 @@ ACTOR = "response"
 #: A denial had no effect: one is worth a record, a burst of them means an agent that no longer knows its bounds.
 _MINUTE_US = 60 * 1_000_000
 CONTAIN: tuple[str, ...] = ("interrupt", "suspend", "hold", "notify")
+LOOK_AT: tuple[str, ...] = ("hold", "notify")
 DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ...]] = {
     ("denied", "critical"): ((1, 0, CONTAIN),),
     ("denied", "major"): ((3, 10 * _MINUTE_US, CONTAIN),),
@@ -33,13 +36,13 @@ DEFAULT_LADDER: dict[tuple[str, str], tuple[tuple[int, int, tuple[str, ...]], ..
     # A permitted act after which the world is not as promised had an effect, and is told later than a denial.
     ("ensure", "critical"): ((1, 0, CONTAIN),),
     ("ensure", "major"): ((3, 60 * _MINUTE_US, CONTAIN),),
+    # What was not undone is no new misdeed of the agent: the record is locked, and people hear of it.
+    ("compensate", "critical"): ((1, 0, LOOK_AT),),
+    ("compensate", "major"): ((1, 0, LOOK_AT),),
 }
 
-#: Actions that one entry orders to stop: an agent with more of them open must not be too big to suspend (65,535 bytes).
-INTERRUPTED_AT_ONCE = 4000
-
-#: A denial because Failwell itself was not healthy: a dead guard suspends nobody.
-NOT_THE_AGENTS = f"denied({UNHEALTHY})"
+#: Denials because Failwell itself was not healthy, or people stopped everything: a dead guard suspends nobody.
+NOT_THE_AGENTS = frozenset(f"denied({clause})" for clause in contracts.NOT_THE_AGENTS)
 
 _SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
 
@@ -103,11 +106,34 @@ def _after_ensured(state: State, entry: Entry[Any], body: kinds.Ensured) -> tupl
     return (draft_signal(state, entry, owing.signal_of(body.check), body.severity),)
 
 
+def _after_outcome(state: State, entry: Entry[Any], body: kinds.Outcome) -> tuple[Draft, ...]:
+    """What was stopped on its way is undone, where its contract says how (D28)."""
+    return undoing.after_outcome(state, entry, ACTOR)
+
+
+def _after_compensated(state: State, entry: Entry[Any], body: kinds.Compensated) -> tuple[Draft, ...]:
+    """What was not undone is noticed, and told to who answers for the agent: also where it is contained already."""
+    if body.state == undoing.REVERSED or entry.agent not in state.agent:
+        return ()
+    name = f"{COMPENSATE}({body.tool})"
+    raised = draft_signal(state, entry, name, undoing.severity_of(body.state))
+    opens = isinstance(raised.body, kinds.Signal) and raised.body.applied
+    if opens and state.agent[entry.agent].incident is None:  # the case that it opens tells of it
+        return (raised,)
+    page = kinds.PageQueued(
+        page=state.pages + 1, incident=None, person=state.reachable(state.agent[entry.agent].owner), channel="email",
+        step=1, due_us=state.last_at_us, why=undoing.told(body),
+    )  # fmt: skip
+    return (raised, Draft(body=page, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)))
+
+
 def _after_order(state: State, entry: Entry[Any], body: kinds.Order) -> tuple[Draft, ...]:
     """A person's suspension takes the same road as a rule's: a signal, a case, containment (I8: it never waits)."""
     if body.order in credentials.KEY_ORDERS:
         key = credentials.key_after(state, entry, body)
         return () if key is None else (Draft(body=key, actor=ACTOR, agent=entry.agent, refs=(entry.seq,)),)
+    if body.order == stops.ORDER:
+        return stops.after_order(state, entry, body, ACTOR)
     if body.order != "agent.suspend" or entry.agent not in state.agent:
         return ()
     signal = kinds.Signal(
@@ -137,6 +163,11 @@ def _after_left(state: State, entry: Entry[Any], body: kinds.PersonLeft) -> tupl
         )  # fmt: skip
         drafts.append(Draft(body=asked, actor=ACTOR, agent=name, refs=(entry.seq,)))
     return tuple(drafts)
+
+
+def _after_joined(state: State, entry: Entry[Any], body: Any) -> tuple[Draft, ...]:
+    """Whoever comes within what people stopped is stopped like the others."""
+    return stops.after_joined(state, entry, ACTOR)
 
 
 def draft_signal(state: State, about: Entry[Any], signal: str, severity: str) -> Draft:
@@ -172,7 +203,7 @@ def _respond(
             1,
             ("record",),
         )  # what a stopped agent still asks for sets nothing more in motion
-    if signal == NOT_THE_AGENTS:
+    if signal in NOT_THE_AGENTS:
         return "no fault of the agent", 1, ("record",)
     rules = _rules(state, agent)
     seen = 0
@@ -340,9 +371,13 @@ _REACTIONS: dict[type, _Reaction] = {
     kinds.InterruptUnconfirmed: _after_unconfirmed,
     kinds.EffectWitnessed: _after_effect,
     kinds.Ensured: _after_ensured,
+    kinds.Outcome: _after_outcome,
+    kinds.Compensated: _after_compensated,
     kinds.PersonLeft: _after_left,
     kinds.TicketOpened: _after_ticket,
     kinds.AccessRevoked: _after_revoked,
     kinds.Signal: _after_signal,
     kinds.IncidentOpened: _after_opened,
+    kinds.AgentGrouped: _after_joined,
+    kinds.ContractAdopted: _after_joined,
 }

@@ -22,7 +22,8 @@ class Workspace(Row, frozen=True, kw_only=True):
     entry says so; while there are any, every verdict is a denial. `origins`: the log's names, each with the entry from
     which it holds; a log that was continued has more than one. `log_key`: the vkey that heads are signed by now.
     `issuer`: the entry and digest of the authority whose certificates hold.
-    `mail`: whether the settings in force say how mail goes out.
+    `mail`: whether the settings in force say how mail goes out. `permit_key`: the entry and id of the key that permits
+    are signed with.
     """
 
     mode: str
@@ -34,6 +35,7 @@ class Workspace(Row, frozen=True, kw_only=True):
     withheld_us: int
     failed: tuple[str, ...]
     issuer: tuple[int, str] | None = None
+    permit_key: tuple[int, str] | None = None
 
 
 class Head(Row, frozen=True, kw_only=True):
@@ -176,14 +178,15 @@ class Owed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=T
     contract: str
 
 
-class Action(Row, frozen=True, kw_only=True):
+class Action(Row, frozen=True, kw_only=True, omit_defaults=True):
     """A decided action. `state` is denied, escalated, open, or the outcome's state; `held` the limits it reserved.
 
     `governed` false: it ran whatever the verdict was (OBSERVED). `ticket` is the one that it used up. `chain` as the
     run's: a stop of any of them stops it.
 
     `limit_us` is the ledger time that limit windows count by (`State.limit_us`). `cut`: it ended because its node or
-    supervisor died, and nobody wanted that (`core.resumed`).
+    supervisor died, and nobody wanted that (`core.resumed`). `undo` is the digest of the contract by which it
+    is undone, `stopped` that somebody tried to stop it on its way, `ended` its outcome's entry (`core.undoing`).
     """
 
     agent: str
@@ -200,6 +203,9 @@ class Action(Row, frozen=True, kw_only=True):
     held: tuple[Held, ...]
     owes: tuple[Owed, ...]
     cut: bool = False
+    undo: str | None = None
+    stopped: bool = False
+    ended: int | None = None
 
 
 class Ticket(Row, frozen=True, kw_only=True):
@@ -255,6 +261,7 @@ class SignalRow(Row, frozen=True, kw_only=True):
 class Incident(Row, frozen=True, kw_only=True):
     """`marks` are the containment marks with the entry that made each (D30); `waiting` the actions not yet ended.
 
+    `failed` are those of which nobody can say that they stopped: one that is shown to have stopped later falls out.
     `stopped_by` are the persons who ordered this stop: they do not approve the release (R23).
     """
 
@@ -273,6 +280,7 @@ class Incident(Row, frozen=True, kw_only=True):
     proposed_by: str | None
     proposal: str | None
     stopped_by: tuple[str, ...]
+    failed: tuple[int, ...] = ()
 
 
 class Stop(Row, frozen=True, kw_only=True):
@@ -299,7 +307,9 @@ class Stop(Row, frozen=True, kw_only=True):
 class Compensation(Row, frozen=True, kw_only=True):
     """The undoing of an action, by its decision: owed, begun, reversed, partly, not or unknown.
 
-    `step` is the compensating tool, `contract` the digest of the contract that declares it.
+    `step` is the compensating tool, `contract` the digest of the contract that declares it. `waits`: nobody can say
+    that the action has ended; it is given up at `due_us` (ledger time). `begun` is the newest entry that a step is
+    started behind, `outcome` the action's end and `ended` its own.
     """
 
     agent: str
@@ -309,7 +319,14 @@ class Compensation(Row, frozen=True, kw_only=True):
     within_us: int
     ordered: int
     by: str
+    after: str
     state: str
+    waits: bool
+    due_us: int
+    tries: int
+    begun: int | None
+    outcome: int
+    ended: int | None
 
 
 class Custody(Row, frozen=True, kw_only=True):

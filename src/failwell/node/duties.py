@@ -1,4 +1,6 @@
-"""What the node does by the clock: a set wall clock is noticed, an observation or a ticket ends, access is revoked."""
+"""What the node does by the clock: a set wall clock is noticed, an observation or a ticket ends, access is revoked,
+what was stopped on its way is undone.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +9,7 @@ from typing import TYPE_CHECKING
 from failwell.gate.observing import end_observations
 from failwell.gate.tickets import expire_tickets
 from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
+from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
 
@@ -26,6 +29,7 @@ class Duties:
         self._node = node
         self.revoker = Revoker(node)
         self.ensurer = Ensurer(node)
+        self.compensator = Compensator(node)
         self._over_at = self._clock_at = 0.0
 
     async def tick(self, now_s: float) -> None:
@@ -34,6 +38,7 @@ class Duties:
             return
         await self.revoker.tick(now_s)
         await self.ensurer.tick(now_s)
+        await self.compensator.tick()
         if now_s >= self._over_at:
             self._over_at = now_s + OVER_S
             # It takes authority away, so it waits for nothing (I8).
@@ -51,3 +56,4 @@ class Duties:
         """Stop what is under way; the next start takes it up again."""
         await self.revoker.end()
         await self.ensurer.end()
+        await self.compensator.end()

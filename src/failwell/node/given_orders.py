@@ -24,8 +24,8 @@ from failwell.node import settings, watch
 from failwell.node.assembly import EVALUATOR
 from failwell.node.contacts import Contacts
 from failwell.node.requests import Give
+from failwell.response import compensation, stops
 from failwell.response import orders as response_orders
-from failwell.response import stops
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -90,6 +90,7 @@ class GivenOrders:
             "stop.propose": lambda: stops.propose_lift(last, verify_order),
             "stop.lift": lambda: stops.approve_lift(last, verify_order),
             "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
+            "action.compensate": lambda: compensation.order_undoing(last, verify_order),
             "release.propose": lambda: response_orders.propose_release(last, verify_order),
             "release.approve": lambda: response_orders.approve_release(last, verify_order),
             "ticket.approve": lambda: tickets.approve_ticket(last, verify_order),

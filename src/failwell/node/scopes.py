@@ -40,6 +40,7 @@ class Scopes:
         body = entry.body
         if isinstance(body, kinds.ScopeStopped):
             self._node.fence.shut(body.scope, body.epoch)
+            self._node.duties.compensator.stop(body.scope)
         elif entry.agent is not None and (scope := stops.joined(body)) is not None:
             self._node.fence.join(entry.agent, scope, entry.seq)
 

@@ -47,6 +47,7 @@ from failwell.node.guarding import AbsentGuard, open_guard
 from failwell.node.letters import write_letter
 from failwell.node.measuring import Measuring
 from failwell.node.outbox import Outbox, mail_notifier
+from failwell.node.permits import Permits
 from failwell.node.preparing import Prepared, Preparer
 from failwell.node.proving import Proving
 from failwell.node.questions import Questions
@@ -130,6 +131,8 @@ class Node:
         self.sources.take_settings(self.settings.sources)
         self.questions = Questions(self)
         self.broker = Broker(self, served=self._served)
+        self.permits = Permits(self)
+        self.runner.told_words = self.permits.words
         self.preparer = Preparer(self)
         self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)

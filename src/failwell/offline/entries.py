@@ -29,7 +29,8 @@ KNOWN: Final = frozenset(
         (kind, 1)
         for kind in (
             "access.revoked", "acknowledged", "agent.assigned", "agent.certificate", "agent.grouped", "agent.key",
-            "agent.registered", "authority.changed", "clock", "compensated", "compensation.ordered", "config",
+            "agent.registered", "authority.changed", "clock", "compensated", "compensation.begun", "compensation.ordered",
+            "config",
             "contact.asked", "contact.verified", "containment.measured", "continued", "contract.adopted",
             "custody.probed", "decision", "effect.witnessed", "ensured", "executor.tested", "floor.adopted",
             "genesis", "heads", "health", "hold.placed", "host.registered", "identity.issuer", "incident.opened",

@@ -57,7 +57,9 @@ DETAILS: dict[str, orders.Details] = {
         scope="tool:payments.refund", epoch=1, conditions="the bank is back", evidence=(1,)
     ),
     "stop.lift": orders.LiftApprove(scope="all", epoch=2, proposal=HEX),
-    "action.compensate": orders.ActionCompensate(action=12, reason="it was the wrong customer"),
+    "action.compensate": orders.ActionCompensate(
+        action=12, tool="payments.refund", step="payments.cancel", contract=HEX, reason="it was the wrong customer"
+    ),
     "release.approve": orders.ReleaseApprove(incident=1, agent="refund-bot", proposal=HEX),
     "node.stop": orders.NodeStop(reason="maintenance"),
 }

@@ -57,9 +57,10 @@ from failwell.core.contract.model import (
     to_canonical,
 )
 from failwell.core.contract.schema import schema_of
-from failwell.core.contract.signal import Signal, parse_signal
+from failwell.core.contract.signal import COMPENSATE, Signal, parse_signal
 
 __all__ = [
+    "COMPENSATE",
     "NOT_THE_AGENTS",
     "RESERVED",
     "STOPPED",

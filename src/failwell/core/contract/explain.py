@@ -175,7 +175,7 @@ def _afterwards(tool: Tool) -> Iterator[str]:
             yield f"After {after} it is {'stopped' if stoppable else 'waited for no longer'}."
     if tool.compensate is not None:
         step, within = tool.compensate.tool, format_duration(tool.compensate.within_us)
-        yield f"Stopped on its way, it is undone by {step}, which has {within}. A person can have a completed one undone."
+        yield f"Stopped on its way, it is undone by {step} within {within}. A person can have a completed one undone."
     if tool.idempotent:
         yield "After a crash it may be run again."
     if tool.custody != "none":

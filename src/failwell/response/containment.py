@@ -50,3 +50,24 @@ def _settled(turn: Turn, action: int) -> rows.Action | None:
     """The row of an action that has its outcome already."""
     stored = turn.stored_row("action", action)
     return None if stored is None else rows.decode_row("action", stored)
+
+
+def confirmed_later(
+    action: int, proven_by: str, ended_us: int, state: str = "interrupted_confirmed"
+) -> Job[bool]:  # fmt: skip
+    """The job that records what nobody could confirm when it was stopped, and somebody has shown since.
+
+    The action keeps its outcome: that is what was known of it then. Whoever asks for it does so once an action.
+    """
+
+    def job(turn: Turn) -> Plan[bool]:
+        row = _settled(turn, action)
+        if row is None or row.state == "open":
+            return Plan((), lambda _: False)
+        proof = kinds.InterruptConfirmed(
+            action=action, processes=0, ended_mono_us=ended_us, proven_by=proven_by, state=state
+        )
+        draft = Draft(body=proof, actor="node", agent=row.agent, run=row.run, refs=(action,))
+        return Plan((draft,), lambda _: True)
+
+    return job

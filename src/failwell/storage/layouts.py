@@ -102,6 +102,8 @@ _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
     (2, "run"): _without("principal_provenance", "principal_kind", "parent", "chain", "posture", "done"),
     (2, "action"): _first_action,
     (3, "action"): _without("cut"),
+    (3, "workspace"): _without("permit_key"),
+    (3, "incident"): _without("failed"),
 }
 
 

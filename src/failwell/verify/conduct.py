@@ -17,6 +17,7 @@ from failwell.core.react import ACTOR, react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
+from failwell.verify.ends import Ends
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.measured import Measured
@@ -25,6 +26,7 @@ from failwell.verify.owed import Owed
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
+from failwell.verify.stops import decision_fault
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
@@ -67,7 +69,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(),)
+        self._rules: tuple[Rule, ...] = (Repeats(), Ends())
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""
@@ -250,6 +252,9 @@ class Conduct:
             wrong.append(("decision.unbounded", "an ALLOW without a contract in force or an open run"))
         if (unlike := governed_fault(entry, body, state)) is not None:
             wrong.append(("decision.governed", unlike))
+        runs = body.verdict == "ALLOW" or not body_governed(body)
+        if (stopped := decision_fault(entry, body, state, runs=runs)) is not None:
+            wrong.append(("decision.stopped", stopped))
         if body.verdict == "ALLOW" and state.failed:
             wrong.append(("decision.health", f"an ALLOW while {', '.join(state.failed)} had failed"))
         wrong += [("decision.clause", each) for each in self._words.faults(entry, body, state)]

@@ -155,7 +155,7 @@ def serve(
                 print(f"IT PERMITS NOTHING: {closed.message}. {closed.hint or ''}".rstrip(), flush=True)
 
     tell("proving that tools can be stopped here ...")
-    run(place.path, idle_s=idle_s, ready=ready)
+    run(place.path, idle_s=idle_s, ready=ready, served=True)
     return None
 
 

@@ -199,6 +199,20 @@ def read_private(path: Path) -> bytes:
     return data
 
 
+def read_kept(path: Path, max_bytes: int) -> bytes:
+    """The content of a secret file that an operator keeps, wherever it lies: this user's, and for nobody else to read.
+
+    Judged on the opened file. Raises NotFound, or InputError (code "key-permissions") that names what mends it.
+    """
+    handle = _open_plain(path, "secret file")
+    with os.fdopen(handle, "rb") as stream:
+        _check_owner_and_mode(path, os.fstat(handle), 0o177, "600")
+        data = stream.read(max_bytes + 1)
+    if len(data) > max_bytes:
+        raise InputError(f"{path} holds more than {max_bytes:,} bytes")
+    return data
+
+
 def save_key(path: Path, key: SigningKey) -> None:
     """Write a private key as unencrypted PKCS #8 PEM; raises as `write_private`."""
     pem = key.private.private_bytes(
@@ -234,25 +248,30 @@ def load_secret(path: Path) -> bytes:
 
 
 def _open_private(path: Path) -> int:
+    handle = _open_plain(path, "key file")
+    try:
+        _check_owner_and_mode(path, os.fstat(handle), 0o177, "600")
+        check_directory(path.parent)
+    except BaseException:
+        os.close(handle)
+        raise
+    return handle
+
+
+def _open_plain(path: Path, what: str) -> int:
     # The file is opened first and judged by its descriptor: judging the path would leave time to swap the
     # file.
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
     except FileNotFoundError as error:
-        raise NotFound(f"there is no key file {path}") from error
+        raise NotFound(f"there is no {what} {path}") from error
     except OSError as error:
         if error.errno == errno.ELOOP:
-            raise InputError(f"{path} is a link, a key file must be a plain file", code="key-permissions") from error
-        raise InputError(f"key file {path} cannot be read: {error.strerror}", code="key-permissions") from error
-    try:
-        found = os.fstat(handle)
-        if not stat.S_ISREG(found.st_mode):
-            raise InputError(f"{path} is not a plain file", code="key-permissions")
-        _check_owner_and_mode(path, found, 0o177, "600")
-        check_directory(path.parent)
-    except BaseException:
+            raise InputError(f"{path} is a link, a {what} must be a plain file", code="key-permissions") from error
+        raise InputError(f"{what} {path} cannot be read: {error.strerror}", code="key-permissions") from error
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
         os.close(handle)
-        raise
+        raise InputError(f"{path} is not a plain file", code="key-permissions")
     return handle
 
 

@@ -20,14 +20,16 @@ from failwell.node.workspace import Workspace
 SWITCH_S = 0.001
 
 
-def run(workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None]) -> None:
+def run(
+    workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None], served: bool = False
+) -> None:  # fmt: skip
     """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers, with why it
-    permits nothing (None where it does).
+    permits nothing (None where it does). `served`: an operator runs it by hand, and not a client on demand.
 
     Raises FailwellError when it cannot start.
     """
     sys.setswitchinterval(SWITCH_S)
-    node = Node(Workspace(workspace), owns_process=True)
+    node = Node(Workspace(workspace), owns_process=True, served=served)
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -13,6 +13,7 @@ from failwell.core import contract as contracts
 from failwell.core.errors import InputError, Refused
 from failwell.gate.verdicts import Verdict
 from failwell.node.guarding import sealed
+from failwell.node.redacting import NOTHING, Redaction
 from failwell.node.requests import Target
 from failwell.node.settings import ToolSettings
 
@@ -33,7 +34,8 @@ KEEPS: dict[str, frozenset[str]] = {
 class Prepared:
     """One action ready to be started: `executor` is its class, `settings` what an operator declared for its tool.
 
-    `secrets` are the values that its environment holds and that nobody else may see, by variable.
+    `secrets` are the values that its environment holds and that nobody else may see, by variable; `redaction` takes
+    them out of whatever comes back.
     """
 
     executor: str
@@ -43,6 +45,7 @@ class Prepared:
     deadline_us: int | None = None
     settings: ToolSettings | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
+    redaction: Redaction = NOTHING
 
 
 class Preparer:
@@ -78,9 +81,11 @@ class Preparer:
                 f"nothing is declared to run for {verdict.tool}",
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
+        # Attack: a target of the agent's own, named like a tool that holds a secret. What is declared runs alone.
+        held = await self._node.broker.hold(verdict.agent, declared)
         return Prepared(
-            executor=executor, command=target.command, cwd=target.cwd, env=dict(target.env), deadline_us=deadline_us,
-            settings=declared,
+            executor=executor, command=target.command, cwd=target.cwd, env={**held.surroundings, **target.env},
+            deadline_us=deadline_us, settings=declared, secrets=held.secrets, redaction=held.redaction,
         )  # fmt: skip
 
 

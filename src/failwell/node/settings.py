@@ -24,6 +24,9 @@ FILE_NAME = "failwell.toml"
 
 #: As contracts spell what they look up.
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+#: It stands for the secret wherever it is taken out of what a tool says, inside JSON too.
+_SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
+_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 #: The longest that one question may take: an action waits for it.
 MAX_SOURCE_MS = 30_000
 
@@ -91,19 +94,30 @@ class ToolLimits(Section, frozen=True, kw_only=True):
     file_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] | None = None
     open_files: Annotated[int, msgspec.Meta(ge=8, le=1_048_576)] | None = None
 
+    def rlimits(self) -> dict[str, int]:
+        """The same as an executor takes them (`Launch.limits`)."""
+        mib = 1024 * 1024
+        given = {
+            "cpu": (self.cpu_s, 1), "as": (self.memory_mb, mib), "fsize": (self.file_mb, mib),
+            "nofile": (self.open_files, 1),
+        }  # fmt: skip
+        return {name: value * unit for name, (value, unit) in given.items() if value is not None}
+
 
 class ToolSettings(Section, frozen=True, kw_only=True):
-    """What runs for a tool. Declared here it is the operator's word, not the agent's.
+    """What runs for a tool. Declared here it is the operator's word, not the agent's. A tool without a command is one
+    that agents ask a server for by themselves, with a permit.
 
     `secrets`: environment variable -> name in [secrets], which only this tool's processes get to see.
     `fence`: told at a stop which epoch is void (`fenced`); it ends with 0 once the resource refuses what is older.
     `confirm`: asked after a stop of what runs elsewhere (`unstoppable`); it ends with 0 once nothing of it goes on.
     `transaction`: the SQLite database whose transaction the tool's work is (`transactional`).
-    `permit`: the audience of the permit that the tool finds in FAILWELL_PERMIT, for the tool server it speaks to.
+    `permit`: the tool server that the tool speaks to, as it calls itself: for it is the permit that the tool finds in
+    FAILWELL_PERMIT, or that an agent asks for.
     `probe`: tried by `doctor --as-agent`; it ends with 0 where the tool could be used round the gate.
     """
 
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     cwd: str | None = None
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
@@ -113,7 +127,7 @@ class ToolSettings(Section, frozen=True, kw_only=True):
     confirm: _Command | None = None
     stop_deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=600_000)] = 10_000
     transaction: str | None = None
-    permit: str | None = None
+    permit: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}\Z")] | None = None
     probe: _Command | None = None
 
 
@@ -129,14 +143,21 @@ class SecretSettings(Section, frozen=True, kw_only=True):
 
     def check(self, name: str) -> None:
         """InputError names what is wrong."""
+        place = f'[secrets."{name}"]'
+        if not _SECRET_NAME.fullmatch(name):
+            raise InputError(f"{place}: {name!r} is not a secret's name", hint="Name it like shop or shop.key-2.")
         if sum(given is not None for given in (self.file, self.env, self.command)) != 1:
-            raise InputError(f'[secrets."{name}"]: one of file, env and command')
+            raise InputError(f"{place}: one of file, env and command")
+        if self.env is not None and not _VARIABLE.fullmatch(self.env):
+            raise InputError(f"{place}: {self.env!r} is not the name of a variable")
+        if self.command is not None and not self.command[0].startswith("/"):
+            raise InputError(f"{place}: command begins with the absolute path of its program")
 
 
 class PermitSettings(Section, frozen=True, kw_only=True):
     """`lifetime_s`: how long a permit is good that leaves the node; so long may what it permits start after a stop."""
 
-    lifetime_s: Annotated[int, msgspec.Meta(ge=1, le=300)] = 30
+    lifetime_s: Annotated[int, msgspec.Meta(ge=2, le=300)] = 30
 
 
 class SourceSettings(Section, frozen=True, kw_only=True):
@@ -236,6 +257,12 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # secrets = {SHOP_KEY = "shop"}  # a variable of the tool's own environment, and which secret it holds
 # limits = {memory_mb = 512, cpu_s = 30}
 
+# [tools."payments.refund"]  # what a server runs that agents ask by themselves: docs/permits.md
+# permit = "orders-api"    # the server's name for itself: only permits for it are given
+
+# [permits]
+# lifetime_s = 30          # how long a permit is good, and so how long after a stop one can still be used
+
 # [secrets.shop]           # kept by the node: no agent, no entry and no answer ever holds it
 # file = "/etc/failwell/shop.key"  # or env = "SHOP_KEY", or command = ["/usr/local/bin/vault", "read", "shop"]
 
@@ -268,15 +295,35 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
         for secret, kept in found.secrets.items():
             kept.check(secret)
         for tool, runs in found.tools.items():
-            for variable, secret in runs.secrets.items():
-                if secret not in found.secrets:
-                    raise InputError(
-                        f'[tools."{tool}"] secrets: {variable} is to hold {secret}, which [secrets] does not have',
-                        hint=f'Add [secrets."{secret}"] with file, env or command.',
-                    )
+            _check_held(f'[tools."{tool}"]', runs, found.secrets)
+            if not runs.command and runs.permit is None:
+                raise InputError(
+                    f'[tools."{tool}"]: neither a command that runs for it nor a permit for a server that does',
+                    hint="Say command, or permit: docs/permits.md",
+                )
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
+
+
+def _check_held(place: str, tool: ToolSettings, kept: dict[str, SecretSettings]) -> None:
+    """InputError where a tool's secrets are not there, or could come to another program than its operator's."""
+    for variable, secret in tool.secrets.items():
+        if secret not in kept:
+            raise InputError(
+                f"{place} secrets: {variable} is to hold {secret}, which [secrets] does not have",
+                hint=f'Add [secrets."{secret}"] with file, env or command.',
+            )
+        if not _VARIABLE.fullmatch(variable) or variable.startswith("FAILWELL_") or variable in tool.env:
+            raise InputError(
+                f"{place} secrets: {variable} is no variable that can hold a secret",
+                hint="A name of letters, digits and _, not FAILWELL_..., and not in env too.",
+            )
+    # Attack: the node is started by an agent, with a PATH that leads to another program of that name.
+    if tool.secrets and not (tool.command and tool.command[0].startswith("/")):
+        raise InputError(
+            f"{place}: the command of a tool that holds a secret begins with the absolute path of its program"
+        )
 
 
 def read_settings(workspace: Path) -> Settings:
@@ -339,7 +386,10 @@ def settings_from_text(text: str) -> Settings:
     built = canonical.decode(text.encode())
     for table in _TABLES:
         built[table] = {
-            name: {key: dict(value) if key in _PAIRED else value for key, value in fields.items()}
+            name: {
+                key: dict(value) if key in _PAIRED and isinstance(value, list) else value
+                for key, value in fields.items()
+            }
             for name, fields in built.get(table, ())
         }
     return msgspec.convert(built, Settings, strict=True)

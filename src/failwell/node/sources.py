@@ -77,6 +77,13 @@ class Sources:
 
     # -- asking ------------------------------------------------------------------------------------------------
 
+    async def run(self, agent: str, name: str, command: tuple[str, ...], env: dict[str, str], within_us: int) -> Reply:
+        """What a command of the operator's prints, run for `agent` in one of its slots; nothing of it is recorded."""
+        source = CommandSource(
+            name, command, executor=self._executor, number=lambda: next(self._numbers), marker=self._marker, env=env
+        )
+        return await self._reply(agent, _Declared(source, within_us), b"")
+
     async def ask(self, agent: str, unanswered: Unanswered) -> Asked:
         """The answers to all questions of one action, asked side by side; each that cannot be had says why."""
         answers = await asyncio.gather(*(self._question(agent, question) for question in unanswered.questions))

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
 
+from failwell.execute.snapshot import ARGUMENTS_BYTES, PATH_BYTES
 from failwell.execute.supervisor import ERRORS_TAIL_BYTES
 from failwell.ports.executor import Ended
 
@@ -35,6 +36,8 @@ _HTML: Final = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"apos"}
 _WRAPPED: Final = rb"(?:\s|\\+[nr])*"
 _SPACED: Final = rb"(?:[\s:,-]|0x|\\+[nrx])*"
 _ANY64: Final = rb"[A-Za-z0-9+/_-]"
+#: What a snapshot has of the middle of something longer.
+_TAILS: Final = ("output_tail", "errors_tail")
 
 
 class Redaction:
@@ -86,21 +89,33 @@ class Redaction:
         )  # fmt: skip
 
     def snapshot(self, text: bytes) -> bytes:
-        """A snapshot, which is JSON, whose texts hold no secret; nothing of what is not JSON."""
+        """A snapshot (`execute.snapshot`), whose texts hold no secret, nor a part of one; nothing of what is none."""
         try:
             found = json.loads(text)
         except ValueError:
             return b"{}"
-        return json.dumps(self._below(found), sort_keys=True, separators=(",", ":")).encode()
+        return json.dumps(self._below(found), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
 
     def _below(self, value: Any) -> Any:
         if isinstance(value, str):
-            return self.text(value)
+            # A path can have been cut.
+            return self._part(value, tail=len(value) >= PATH_BYTES)
         if isinstance(value, list):
-            return [self._below(each) for each in value]
+            cleaned = [self._below(each) for each in value]
+            texts = [each for each in value if isinstance(each, str)]
+            if texts and sum(len(each.encode("utf-8", "replace")) + 1 for each in texts) >= ARGUMENTS_BYTES:
+                cleaned[-1] = self._part(texts[-1], tail=True)  # so can a command line, in its last word
+            return cleaned
         if isinstance(value, dict):
-            return {self.text(key): self._below(each) for key, each in value.items()}
+            return {
+                self.text(key): self._part(each, head=True, tail=True) if key in _TAILS else self._below(each)
+                for key, each in value.items()
+            }
         return value
+
+    def _part(self, text: str, *, head: bool = False, tail: bool = False) -> str:
+        data = text.encode("utf-8", "surrogatepass")
+        return self.cut(data, head=head, tail=tail).decode("utf-8", "replace")
 
 
 #: For tools that hold none.

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from failwell.execute.snapshot import ARGUMENTS_BYTES, PATH_BYTES
 from failwell.execute.supervisor import ERRORS_TAIL_BYTES
 from failwell.node.redacting import NOTHING, Redaction
 from failwell.ports.executor import Ended, State
@@ -167,17 +168,49 @@ def test_a_completed_result_loses_nothing_at_its_edges() -> None:
 def test_words_and_snapshots_are_cleaned_and_stay_readable() -> None:
     secret = 'with "quotes" in it'
     redaction = Redaction({"shop": secret})
-    snapshot = json.dumps({"processes": [{"command": ["curl", f"-Hx: {secret}"]}], secret: 1, "n": [1, None, True]})
+    snapshot = json.dumps({"processes": [{"arguments": ["curl", f"-Hx: {secret}"]}], secret: 1, "n": [1, None, True]})
     end = redaction.ended(
         replace(END, why=f"cannot execute {secret}", proven_by=f"{secret} gone", snapshot=snapshot.encode())
     )
     assert end.why == "cannot execute [secret shop]"
     assert end.proven_by == "[secret shop] gone"
     assert json.loads(end.snapshot or b"") == {
-        "processes": [{"command": ["curl", "-Hx: [secret shop]"]}], "[secret shop]": 1, "n": [1, None, True],
+        "processes": [{"arguments": ["curl", "-Hx: [secret shop]"]}], "[secret shop]": 1, "n": [1, None, True],
     }  # fmt: skip
     assert redaction.ended(replace(END, snapshot=f"no json {secret}".encode())).snapshot == b"{}"
 
 
 def test_a_redaction_does_not_print_what_it_hides() -> None:
     assert SECRET not in repr(Redaction({"x": SECRET}))
+
+
+def test_a_snapshot_holds_no_part_of_a_secret_where_something_was_cut() -> None:
+    """Attack: a command line, a path or the tail of output ends, or begins, within the secret."""
+    secret = "0123456789abcdefghij"
+    redaction = Redaction({"x": secret})
+    for cut in range(1, len(secret)):
+        for spoiled in (
+            {"output_tail": secret[cut:] + "z" * 900}, {"errors_tail": "z" * 900 + secret[:cut]},
+            {"arguments": ["z" * (ARGUMENTS_BYTES - cut - 1), secret[:cut]]},
+            {"files": [{"fd": 3, "to": "z" * (PATH_BYTES - cut) + secret[:cut]}]},
+        ):  # fmt: skip
+            said = redaction.snapshot(json.dumps(spoiled).encode())
+            shown = "".join(str(value) for value in _texts(json.loads(said)))
+            assert set(shown) <= {"z"}, (spoiled, said)
+    whole = {"arguments": ["curl", "0123"], "files": [{"fd": 1, "to": "/dev/null"}]}
+    assert json.loads(redaction.snapshot(json.dumps(whole).encode())) == whole
+
+
+def _texts(value: object) -> list[str]:
+    if isinstance(value, dict):
+        return [text for each in value.values() for text in _texts(each)]
+    if isinstance(value, list):
+        return [text for each in value for text in _texts(each)]
+    return [value] if isinstance(value, str) else []
+
+
+def test_two_redactions_are_one() -> None:
+    both = Redaction({"a": "first-secret"}).also(Redaction({"b": "another secret"}))
+    assert both.clean(b"first-secret, another secret") == b"[secret a], [secret b]"
+    assert both.cut(b"." * 100, tail=True) == b"." * 16
+    assert NOTHING.also(both).clean(b"first-secret") == b"[secret a]"

@@ -24,9 +24,9 @@ from failwell.core.records import Entry, decode_entry
 from failwell.core.undoing import NOT, UNKNOWN
 from failwell.execute.reports import report_path
 from failwell.ledger.jobs import CONTAINMENT
-from failwell.node.actions import inherited
 from failwell.node.broker import Held
 from failwell.node.settings import ToolSettings
+from failwell.node.surroundings import inherited
 from failwell.ports.executor import Ended, Launch
 from failwell.response.compensation import Due, Seen, begin, due_besides, end, scopes_of, seen_of
 
@@ -218,7 +218,7 @@ class Compensator:
             env=inherited({**held.surroundings, **declared.env, **held.secrets}), stdin=told,
             deadline_us=step.due.within_us, marker=f"{self._node.marker_prefix}{step.number}",
             output_cap_bytes=self._node.settings.node.output_cap_bytes if cap is None else cap,
-            scopes=scopes_of(step.due.step),
+            limits={} if declared.limits is None else declared.limits.rlimits(), scopes=scopes_of(step.due.step),
         )  # fmt: skip
         self._node.executor.launch(launch, ended)
         with self._lock:

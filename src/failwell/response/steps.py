@@ -38,6 +38,9 @@ def _tell_measured(body: kinds.ContainmentMeasured) -> tuple[str, str]:
     return "stop measured", ", ".join([*spans, *unproven, f"bound {body.bound_us / 1000:.0f} ms"])
 
 
+_UNDONE = {
+    "reversed": "undone", "partly": "UNDONE IN PART", "not": "NOT UNDONE", "unknown": "PERHAPS NOT UNDONE",
+}  # fmt: skip
 _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Decision: _tell_decision,
     kinds.Decision2: _tell_decision,
@@ -50,6 +53,9 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
         body.detail,
     ),
     kinds.Ensured: lambda body: (f"ensure {body.state}", f"{body.check}: {body.detail} ({body.source})"),
+    kinds.CompensationOrdered: lambda body: ("undoing ordered", f"action {body.decision} by {body.step}: {body.by}"),
+    kinds.CompensationBegun: lambda body: ("undoing begun", f"action {body.decision} by {body.step}, try {body.tries}"),
+    kinds.Compensated: lambda body: (_UNDONE[body.state], f"action {body.decision}: {body.detail}"),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
     kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
     kinds.ScopeStopped: lambda body: (f"{stops.words(body.scope)} stopped", f"by {body.by}: {body.why}"),

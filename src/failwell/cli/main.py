@@ -25,6 +25,7 @@ from failwell.cli import (
     incident,
     ledger,
     observing,
+    permit,
     person,
     stop,
     ticket,
@@ -43,8 +44,8 @@ LATER = {
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "stop", "ticket", "incident", "backtest",
-             "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "permit", "stop", "ticket", "incident",
+             "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -104,7 +105,8 @@ continuity.register(ledger.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
-                     ("ticket", ticket), ("incident", incident), ("ledger", ledger), ("guard", guard)):  # fmt: skip
+                     ("permit", permit), ("ticket", ticket), ("incident", incident), ("ledger", ledger),
+                     ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from failwell.core.errors import FailwellError
@@ -34,6 +34,20 @@ class Verdict:
     def may_start(self) -> bool:
         """Whether the action runs: allowed, or of an agent that is not governed."""
         return self.allowed or not self.governed
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Permitted:
+    """A permit for one call of a tool server: `token` goes along with it, and shows in no text form of this.
+
+    `expires` (RFC 3339) is when it lapses, `entry` the one that says it was issued.
+    """
+
+    token: str = field(repr=False)
+    audience: str
+    expires: str
+    entry: int
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

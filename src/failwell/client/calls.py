@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Verdict
+from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Permitted, Verdict, read_verdict
 from failwell.core.errors import FailwellError as Error
 
 
@@ -39,6 +39,12 @@ def runnable(verdict: Verdict) -> Verdict:
             hint="Use a new call id for a new action.", code="repeated",
         )  # fmt: skip
     return verdict
+
+
+def permitted(raw: dict[str, Any]) -> Permitted:
+    """The permit that the node sent; Denied, Escalated, or Error where the call was decided before: it leaves once."""
+    verdict = runnable(read_verdict(raw["verdict"]))
+    return Permitted(verdict=verdict, **raw["permit"])
 
 
 def result(outcome: Outcome) -> Any:

@@ -25,8 +25,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from failwell.client import proofs
-from failwell.client.answers import Outcome, Ticket, Verdict, read_ticket, read_verdict
-from failwell.client.calls import pauses, read_output, result, runnable, taken
+from failwell.client.answers import Outcome, Permitted, Ticket, Verdict, read_ticket, read_verdict
+from failwell.client.awaited import AsyncRun
+from failwell.client.calls import pauses, permitted, read_output, result, runnable
 from failwell.client.declared import declared
 from failwell.client.wire import Wire, reach
 from failwell.core.errors import FailwellError as Error
@@ -280,6 +281,18 @@ class Run:
             return acting.result
         return result(self._outcome(self._propose(tool, given, reason, call_id, "execute", ticket).result()))
 
+    def permit(
+        self, tool: str, arguments: dict[str, Any] | None = None, *, audience: str, reason: str | None = None,
+        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
+    ) -> Permitted:  # fmt: skip
+        """A permit for one call of the server `audience`, which runs the tool: its `token` goes along with the call.
+
+        Raises Denied or Escalated where there is none. It is good once, for these arguments, for seconds. As with
+        `decide` nobody here sees or stops what is done with it.
+        """
+        given = {**(arguments or {}), **more}
+        return permitted(self._propose(tool, given, reason, call_id, "permit", ticket, audience).result())
+
     def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
         """How a ticket stands once somebody has answered it or its time is over; after `timeout_s`, as it stands then.
 
@@ -320,7 +333,7 @@ class Run:
 
     def _propose(
         self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str,
-        ticket: int | str | None,
+        ticket: int | str | None, audience: str | None = None,
     ) -> Future[Any]:  # fmt: skip
         try:
             text = json.dumps(arguments)
@@ -331,6 +344,7 @@ class Run:
         return self._gate.wire.ask(
             "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,
             arguments=text, reason=reason, how=how, target=target, ticket=None if ticket is None else int(ticket),
+            audience=audience,
         )  # fmt: skip
 
     @staticmethod
@@ -346,49 +360,6 @@ class Run:
             state=result["state"], result=read_output(output), entry=result["entry"], verdict=verdict,
             exit_code=result["exit_code"], why=result["why"],
         )  # fmt: skip
-
-
-class AsyncRun:
-    """A run inside `async with`: the same methods, awaited."""
-
-    def __init__(self, run: Run) -> None:
-        self._run = run
-        self.id = run.id
-
-    async def decide(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Verdict:
-        """See `Run.decide`."""
-        reason, call_id, ticket, given = taken(arguments, more)
-        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "decide", ticket))
-        return read_verdict(raw)
-
-    async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
-        """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process."""
-        reason, call_id, ticket, given = taken(arguments, more)
-        function = self._run._gate.function(tool)
-        if function is not None and self._run._gate.target(tool) is None:
-            with self._run.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
-                made = function(**given)
-                acting.result = await made if asyncio.iscoroutine(made) else made
-            return acting.result
-        raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute", ticket))
-        return result(Run._outcome(raw))
-
-    async def hand_over(self, agent: str, **works_with: str | None) -> int:
-        """See `Run.hand_over`."""
-        return await asyncio.to_thread(functools.partial(self._run.hand_over, agent, **works_with))
-
-    async def explain(self, entry: int, reason: str) -> int:
-        """See `Run.explain`."""
-        return await asyncio.to_thread(self._run.explain, entry, reason)
-
-    async def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
-        """See `Run.wait`."""
-        waits = pauses(timeout_s)
-        while True:
-            found = read_ticket(await asyncio.wrap_future(self._run._gate.wire.ask("ask", about="ticket", key=ticket)))
-            if found.state != "open" or (pause_s := next(waits, None)) is None:
-                return found
-            await asyncio.sleep(pause_s)
 
 
 __all__ = ["Gate", "NotFound", "Run", "connect"]

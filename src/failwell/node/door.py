@@ -31,6 +31,7 @@ from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
 from failwell.node.guarding import sealed
 from failwell.node.informed import decide_informed
+from failwell.node.leaving import give_leave
 from failwell.node.proving import KEY_GONE, Identities
 from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
@@ -267,31 +268,7 @@ class Connection(asyncio.Protocol):
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
 
-    async def _decide_only(self, decided: Awaitable[Verdict]) -> Verdict:
-        """The verdict for a caller that acts by itself; an ALLOW of what cannot be undone leaves sealed, or never."""
-        verdict = await decided
-        fence = self._node.fence
-        if verdict.repeated and verdict.state == "open" and not fence.has_left(verdict.entry):
-            # Attack: ask twice. The first question waits for its seal, the second carries the leave off without one.
-            raise Refused(
-                "this call is still under way, or was stopped", hint="Ask again what came of it.", code="busy"
-            )
-        if verdict.repeated or not verdict.may_start:
-            return verdict
-        permit = fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain, verdict.scopes)
-        try:
-            await self._node.wait_for_orders()
-            if verdict.irreversible:
-                await sealed(self._node.writer.seals, verdict.entry)
-            await self._still(verdict)
-            fence.tell(permit)  # before it leaves: whoever has it may act on it
-        except FailwellError as error:
-            fence.take(verdict.entry)
-            await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
-            raise
-        return verdict
-
-    async def _still(self, verdict: Verdict) -> None:
+    async def still(self, verdict: Verdict) -> None:
         """Raises Refused, the action being blocked, where the identity was lost that the verdict was asked for with."""
         if verdict.may_start and verdict.agent not in self.agents:
             self._node.fence.take(verdict.entry)
@@ -335,8 +312,8 @@ class Connection(asyncio.Protocol):
         self, request: asked.Act, proposal: Proposal, decided: Awaitable[Verdict]
     ) -> Any:  # fmt: skip
         try:
-            if request.how == "decide":
-                return await self._decide_only(decided)
+            if request.how in ("decide", "permit"):
+                return await give_leave(self._node, self, request, decided)
             return await self._execute_decided(request, proposal, await decided)
         finally:
             self._node.under_way[request.run] -= 1
@@ -358,7 +335,7 @@ class Connection(asyncio.Protocol):
         permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain, verdict.scopes)
         # INVARIANT: asked once the permit is there. Whoever takes the key away takes the identity first and what is
         # permitted then, so that no permit is left over that would start.
-        await self._still(verdict)
+        await self.still(verdict)
         if request.how == "begin":
             self._node.runner.begin(verdict, permit, prepared, self._tell_to_stop(asyncio.get_running_loop()))
             self.executing.add(verdict.entry)

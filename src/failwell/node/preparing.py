@@ -47,6 +47,17 @@ class Prepared:
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     redaction: Redaction = NOTHING
 
+    @property
+    def limits(self) -> dict[str, int]:
+        """What each of its processes may take of the machine."""
+        declared = None if self.settings is None else self.settings.limits
+        return {} if declared is None else declared.rlimits()
+
+    def output_cap_bytes(self, otherwise: int) -> int:
+        """How much of its output is kept."""
+        declared = None if self.settings is None else self.settings.output_cap_bytes
+        return otherwise if declared is None else declared
+
 
 class Preparer:
     """Makes allowed actions ready; raises FailwellError while nothing has started, and the action is blocked."""
@@ -69,12 +80,13 @@ class Preparer:
                     hint=f"Let the node run it (an importable function, or a command), or declare executor: {executor}."
                     if how == "begin" else f'See [tools."{verdict.tool}"] in failwell.toml: docs/stopping.md',
                 )  # fmt: skip
+        self._node.tested.check(executor, verdict.tool)
         deadline_us = min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
         if verdict.irreversible:
             await sealed(self._node.writer.seals, verdict.entry)
-        if how == "begin":
-            return Prepared(executor=executor, deadline_us=deadline_us)
-        if declared is not None:
+        if how in ("begin", "permit"):
+            return Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
+        if declared is not None and (declared.command or target is None):
             target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
         if target is None or not target.command:
             raise InputError(
@@ -82,7 +94,7 @@ class Preparer:
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
         # Attack: a target of the agent's own, named like a tool that holds a secret. What is declared runs alone.
-        held = await self._node.broker.hold(verdict.agent, declared)
+        held = await self._node.permits.carry(verdict, await self._node.broker.hold(verdict.agent, declared))
         return Prepared(
             executor=executor, command=target.command, cwd=target.cwd, env={**held.surroundings, **target.env},
             deadline_us=deadline_us, settings=declared, secrets=held.secrets, redaction=held.redaction,
@@ -92,8 +104,8 @@ class Preparer:
 def executor_class(how: str, settings: ToolSettings | None, tools: tuple[contracts.Tool, ...]) -> str:
     """How an action run this way can be stopped, honestly.
 
-    `how`: begin (the caller runs it) or execute (under a supervisor). What a contract calls unstoppable goes on
-    elsewhere, whatever is killed here.
+    `how`: begin (the caller runs it), permit (a server elsewhere does) or execute (under a supervisor). What a contract
+    calls unstoppable goes on elsewhere, whatever is killed here.
     """
     if any(tool.executor == "unstoppable" for tool in tools):
         return "unstoppable"
@@ -101,6 +113,8 @@ def executor_class(how: str, settings: ToolSettings | None, tools: tuple[contrac
         return "cooperative"
     if settings is not None and settings.fence is not None:
         return "fenced"
+    if how == "permit":
+        return "unstoppable"
     if settings is not None and settings.transaction is not None:
         return "transactional"
     return "unstoppable" if settings is not None and settings.confirm is not None else "supervised"

@@ -60,6 +60,7 @@ class Questions:
             "settings": self._settings,
             "checkpoint": self._checkpoint,
             "running": self._running,
+            "permit-keys": node.permits.published,
             "containment": self._containment,
             "containments": self._containments,
         }
@@ -120,6 +121,8 @@ class Questions:
             "hint": None if failure is None else failure.hint,
             "read_only": writer.read_only is not None,
             "self_test": node.self_test,
+            "tested": node.tested.told(),
+            "leftovers": {"found": node.leftovers.describe(), "alive": list(node.leftovers.alive())},
             "separation": node.separation,
             "running": len(node.fence.running()),
             "settings_changed": node.settings_changed(),

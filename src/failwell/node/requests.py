@@ -66,7 +66,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 
 class Act(Request, frozen=True, kw_only=True, tag="act"):
-    """Propose one action. `how`: decide (verdict only), begin (the caller executes it), execute (supervised)."""
+    """Propose one action. `how`: decide (verdict only), permit (the same, and a permit for the tool server that is
+    `audience`), begin (the caller executes it), execute (supervised).
+    """
 
     agent: str
     run: int | None
@@ -77,6 +79,7 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
     ticket: int | None = None
     how: str = "decide"
     target: Target | None = None
+    audience: str | None = None
 
 
 class Settle(Request, frozen=True, kw_only=True, tag="settle"):

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.errors import FailwellError, InputError, Unhealthy
+from failwell.core.errors import FailwellError, InputError
 from failwell.core.records import Draft, Entry
 from failwell.core.release import VERSION
 from failwell.execute.supervised import SupervisedExecutor
@@ -55,6 +55,7 @@ from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
 from failwell.node.scopes import Scopes
 from failwell.node.sources import Sources
+from failwell.node.tested import Tested
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
 from failwell.response.unfinished import contain_again
@@ -125,14 +126,15 @@ class Node:
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
         )
         self.runner = ToolRunner(
-            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes
-        )
+            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
+            self.workspace.path, self.clock,
+        )  # fmt: skip
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
-        self.questions = Questions(self)
-        self.broker = Broker(self, served=self._served)
         self.permits = Permits(self)
         self.runner.told_words = self.permits.words
+        self.questions = Questions(self)
+        self.broker = Broker(self, served=self._served)
         self.preparer = Preparer(self)
         self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)
@@ -143,6 +145,7 @@ class Node:
         self.connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
+        self.tested = Tested(self)
         self.duties = Duties(self)
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
@@ -158,9 +161,8 @@ class Node:
         prefixes = [f"{origin}/" for origin in self.origins]
         #: What was found of the node before, at this start.
         self.leftovers = sweep_node(self.workspace.runtime, self.workspace.orders, prefixes)
-        test = self.executor.self_test()
-        record = test.as_record()
-        self.self_test: dict[str, Any] = record["kill"]
+        test = self.tested.begin()
+        self.self_test: dict[str, Any] = test.as_record()["kill"]
         if self.writer.read_only is not None:
             self.writer.start()
             alarm = Alarm(self.writer, self._notifier, self.origin, self.workspace.runtime)
@@ -171,19 +173,18 @@ class Node:
         self.writer.start()
         if clock is not None:
             write_now(self.writer, (clock,))
-        recovered = recover(self.writer, self.workspace.orders, self.leftovers)
+        recovered = recover(
+            self.writer, self.workspace.orders, self.leftovers,
+            lambda cut: self.runner.endings.recovered(cut, self.settings.tools),
+        )  # fmt: skip
+        self.runner.endings.ask_again(self.settings.tools)
         body = kinds.NodeStarted(
             software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,
         )  # fmt: skip
-        write_now(self.writer, (Draft(body=body, actor="node"), *mended, *self.proving.begin()))
-        if not test.passed:
-            # A node that cannot stop tools must not start any: the gate stays shut until an operator looks.
-            health = kinds.Health(
-                part="stopping", state="failed", detail="the start-up self-test did not confirm a stop"
-            )
-            write_now(self.writer, (Draft(body=health, actor="node"),))
-            self.writer.barred = Unhealthy("the start-up self-test could not confirm that tools can be stopped here")
+        begun = (Draft(body=body, actor="node"), *self.tested.drafts(), *mended)
+        write_now(self.writer, (*begun, *self.proving.begin()))
+        self.tested.bar(test)
 
     def _notifier(self) -> SmtpNotifier | None:
         return mail_notifier(self.settings.mail, self.workspace.path, self.clock)
@@ -366,7 +367,9 @@ class Node:
         """Stop what runs, say so in the record, close the ledger, give the workspace free."""
         for running in self.fence.running():
             self.fence.close(running.agent, 0)
+        self.runner.close()
         self.executor.close()
+        self.runner.endings.close()
         self.outbox.close()
         with contextlib.suppress(FailwellError):
             write_now(self.writer, self.refusals.take(everything=True))

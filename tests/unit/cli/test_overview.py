@@ -36,7 +36,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
         "agent observe", "agent govern", "agent inventory", "ledger enforcement",
-        "stop list", "stop show", "stop propose", "stop lift", "stop report",
+        "stop list", "stop show", "stop propose", "stop lift", "stop report", "permit keys",
     }  # fmt: skip
 
 

@@ -143,6 +143,14 @@ class Fence:
             if scope in self._shut:
                 self._void[agent] = entry
 
+    def epochs(self, agents: Iterable[str], scopes: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
+        """The epochs of now: of these agents, and of those of these scopes that were ever stopped."""
+        with self._lock:
+            return (
+                {agent: self._epochs.get(agent, 0) for agent in agents},
+                {scope: self._scopes[scope] for scope in scopes if scope in self._scopes},
+            )
+
     def acting(self, agent: str) -> tuple[int, ...]:
         """Actions that run, or may start, for `agent` or because it handed them over."""
         with self._lock:
@@ -191,6 +199,9 @@ class Fence:
             )
         with self._lock:
             known = self._permits.pop(permit.action, None)
+            if known is None and any(permit.action in each for each in (self._running, self._ending, self._told)):
+                # It may run: whatever else is wrong with this start, nobody may say that it was never started.
+                raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
             for agent, epoch in ((permit.agent, permit.epoch), *permit.chain):
                 if agent in self._closed or self._epochs.get(agent) != epoch:
                     raise Refused(f"{agent} was stopped before this action started", code="fenced")

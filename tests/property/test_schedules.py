@@ -1,0 +1,95 @@
+"""A few of the drawn schedules, and that the harness finds what it is there to find (`make campaign` lives 10,000)."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from failwell.core.errors import Refused
+from failwell.node import recovery
+from failwell.node.actions import ToolRunner
+from failwell.node.fence import NO_PERMIT, Fence, Permit
+from tests.property.schedules import lived
+
+SEED = 20261123
+
+
+@pytest.mark.requirement("R8.1")
+@pytest.mark.parametrize("part", range(4))
+def test_whatever_comes_late_twice_or_never_nothing_stopped_starts_and_every_end_is_true(part: int) -> None:
+    for number in range(part * 25, part * 25 + 25):
+        try:
+            lived(SEED, number)
+        except AssertionError as wrong:
+            raise AssertionError(f"seed {SEED}, schedule {number}: {wrong}") from wrong
+
+
+def _epochs_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:
+    @contextlib.contextmanager
+    def using(self: Fence, permit: Permit) -> Iterator[None]:
+        with self._lock:
+            if self._permits.pop(permit.action, None) is None:
+                raise Refused("no permit", code=NO_PERMIT)
+            yield
+
+    patch.setattr(Fence, "_using", using)
+
+
+def _a_permit_is_good_for_ever(patch: pytest.MonkeyPatch) -> None:
+    honest = Fence._using
+
+    @contextlib.contextmanager
+    def using(self: Fence, permit: Permit) -> Iterator[None]:
+        self._permits.setdefault(permit.action, permit)
+        with honest(self, permit):
+            yield
+
+    patch.setattr(Fence, "_using", using)
+
+
+def _the_fence_waits_for_the_record(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Fence, "close", lambda self, agent, epoch: None)
+
+
+def _nothing_is_killed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(ToolRunner, "interrupt", lambda self, actions: None)
+
+
+def _what_a_dead_node_ran_never_started(patch: pytest.MonkeyPatch) -> None:
+    honest: Any = recovery._end
+
+    def end(*given: Any) -> Any:
+        found = honest(*given)
+        return dataclasses.replace(found, state="blocked") if found.state == "unknown" else found
+
+    patch.setattr(recovery, "_end", end)
+
+
+def _a_dead_nodes_actions_are_not_known(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Fence, "inherit", lambda self, actions: None)
+
+
+@pytest.mark.parametrize(
+    ("fault", "first"),
+    [
+        (_epochs_are_not_looked_at, 0), (_a_permit_is_good_for_ever, 0), (_the_fence_waits_for_the_record, 0),
+        (_nothing_is_killed, 0), (_what_a_dead_node_ran_never_started, 0), (_a_dead_nodes_actions_are_not_known, 280),
+    ],
+    ids=lambda given: getattr(given, "__name__", "").strip("_"),
+)  # fmt: skip
+def test_the_harness_finds_a_seeded_fault(fault: Any, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`first`: where to look; what takes hundreds of schedules to come about would take the tests a minute."""
+    fault(monkeypatch)
+    assert any(_is_wrong(number) for number in range(first, first + 100))
+
+
+def _is_wrong(number: int) -> bool:
+    try:
+        lived(SEED, number)
+    except (AssertionError, KeyError, Refused):
+        return True
+    return False

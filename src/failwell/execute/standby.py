@@ -118,8 +118,8 @@ class Nursery:
         return True
 
     def receive(self) -> tuple[int, int] | None:
-        """Take one answer, (pid, descriptor), either -1 where there is none; None when there is no answer. Raises
-        EOFError when the nursery is gone or makes no sense.
+        """Take one answer: a pid (0: it has forked none) and its descriptor (-1: there was no room for it). None: there
+        is no answer. Raises EOFError when the nursery is gone or makes no sense.
         """
         try:
             data, handles, _, _ = socket.recv_fds(self.sock, 64, 1, socket.MSG_CMSG_CLOEXEC)
@@ -134,7 +134,7 @@ class Nursery:
             raise EOFError
         self.asked, self.asked_at = max(0, self.asked - 1), time.monotonic()
         self.answered, self.late = True, False
-        return (int(data) or -1), handle
+        return int(data), handle
 
     @property
     def wedged(self) -> bool:
@@ -305,17 +305,14 @@ class Standby:
         self._came.notify_all()
 
     def _admit(self, nursery: Nursery, pid: int, handle: int) -> None:
-        if pid < 0:
-            self._retry_at = time.monotonic() + RESTART_S  # it could not fork: not asked again at once
-            return
         stat = read_stat(pid)
-        ours = stat is not None and stat.ppid == os.getpid() and stat.session == nursery.session
         sock = socket.socket(fileno=handle) if handle >= 0 else None
-        if stat is None or not ours or sock is None:
-            # Attack: a nursery that names somebody else's child. What is not ours is not touched.
+        if stat is None or sock is None or not _is_of(pid, nursery.session):
+            self._retry_at = time.monotonic() + RESTART_S  # no more processes or descriptors: not asked again at once
             if sock is not None:
                 sock.close()
-            if ours:
+            # Attack: a nursery that names somebody else. What is not its child and ours is not touched.
+            if _is_of(pid, nursery.session):
                 self._end(Adopted(pid))
             return
         sock.setblocking(False)
@@ -362,15 +359,27 @@ class Standby:
 
         What it had forked and never handed over hangs below us now, nobody's, and was never told anything.
         """
-        stat = read_stat(nursery.session)
-        if stat is not None and not stat.dead:
+        try:
+            if os.waitid(os.P_PID, nursery.session, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                return False
+            table = scan_processes()
+        except OSError:
             return False
         known = self._launched | {child.pid for child in self._leaving}
-        inside = [stat for stat in scan_processes().values() if stat.session == nursery.session]
-        for stat in inside:
-            if stat.pid != nursery.session and stat.pid not in known and stat.ppid == os.getpid():
-                self._end(Adopted(stat.pid))
-        if any(stat.pid != nursery.session for stat in inside):
+        inside = [pid for pid, stat in table.items() if stat.session == nursery.session and pid != nursery.session]
+        for pid in inside:
+            if pid not in known and table[pid].ppid == os.getpid():
+                self._end(Adopted(pid))
+        if inside or os.getpid() not in table:  # a look without descriptors sees nobody
             return False
         nursery.child.wait()
         return True
+
+
+def _is_of(pid: int, session: int) -> bool:
+    """Whether this is a child of ours in that session; needs no descriptor."""
+    try:
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+        return os.getsid(pid) == session
+    except (OSError, OverflowError):
+        return False

@@ -24,6 +24,7 @@ from failwell.core.records import Draft
 from failwell.core.state import State
 from failwell.gate.verdicts import Verdict
 from failwell.identity import permit_keys
+from failwell.ledger.book import DRIFT_US
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
 from failwell.node import settings
@@ -117,12 +118,13 @@ class Permits:
             )
         key = await self.key()
         issued_us = self._node.clock.wall_us()
-        expires = issued_us // _SECOND_US + self._node.settings.permits.lifetime_s
+        lifetime_us = self._node.settings.permits.lifetime_s * _SECOND_US
+        expires = (issued_us + lifetime_us) // _SECOND_US
         body = kinds.PermitIssued(
             decision=verdict.entry, jti=secrets.token_hex(16), kid=key.kid, audience=audience,
             expires=format_at(expires * _SECOND_US),
         )  # fmt: skip
-        bound = await self._node.writer.submit_async(self._issued(verdict, body))
+        bound = await self._node.writer.submit_async(self._issued(verdict, body, issued_us))
         if verdict.irreversible:
             await sealed(self._node.writer.seals, bound.entry)
         claims = Claims(
@@ -134,7 +136,7 @@ class Permits:
         self._remember(verdict.entry, leave)
         return leave
 
-    def _issued(self, verdict: Verdict, body: kinds.PermitIssued) -> Job[_Bound]:
+    def _issued(self, verdict: Verdict, body: kinds.PermitIssued, issued_us: int) -> Job[_Bound]:
         """The job that records a permit, where everything stands as it stood when the action was allowed."""
 
         def job(turn: Turn) -> Plan[_Bound]:
@@ -146,6 +148,9 @@ class Permits:
             workspace = turn.state.workspace[1]
             if workspace.configuration != self._configuration() or (workspace.permit_key or (0, ""))[1] != body.kid:
                 raise Refused("the settings or the key of permits are being changed", hint="Ask again.", code="busy")
+            # Permits lapse by the wall clock. Attack: one that was set forward gives them a longer life than is stated.
+            if issued_us > turn.now_us + DRIFT_US:
+                raise Refused("the machine's clock was set forward just now", hint="Ask again.", code="busy")
             salt, bound_to = _arguments(turn, verdict.entry)
             draft = Draft(body=body, actor="node", agent=action.agent, run=action.run, refs=(verdict.entry,))
             return Plan((draft,), lambda entries: _Bound(entries[0].seq, salt, bound_to))
@@ -192,7 +197,7 @@ def stands(state: State, verdict: Verdict) -> bool:
     """Whether nothing was stopped, or let go again, of what an action was allowed under."""
     for agent, epoch in ((verdict.agent, verdict.epoch), *verdict.chain):
         row = state.agent.get(agent)
-        if row is None or row.epoch != epoch or row.key is None:
+        if row is None or row.epoch != epoch or row.key is None or (row.keyed or 0) > verdict.entry:
             return False
     agents = (verdict.agent, *dict(verdict.chain))
     scopes = stops.scopes_of(state, agents, verdict.tool)

@@ -24,6 +24,7 @@ from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.measured import Measured
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
+from failwell.verify.permitted import Permitted
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
@@ -70,7 +71,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(), Ends(), Undone())
+        self._rules: tuple[Rule, ...] = (Repeats(), Ends(), Undone(), Permitted())
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""

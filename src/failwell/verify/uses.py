@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from failwell.core import kinds
-from failwell.core.contract import UNHEALTHY, Contract, Limit, Tool
+from failwell.core.contract import STOPPED, UNHEALTHY, Contract, Limit, Tool
 from failwell.core.contract.judgment import RESERVED
 from failwell.core.contract.measure import bound, concerns, measured_as
 from failwell.core.folds import own_limit
@@ -23,8 +23,8 @@ from failwell.core.state import State
 #: Clauses by which an action is denied before any contract is asked.
 _OUTRIGHT = frozenset(
     {
-        UNHEALTHY, "agent.detect-only", "agent.unknown", "authority.observed", "call.reused", "contract.absent",
-        "evaluation.error", "run.unknown",
+        STOPPED, UNHEALTHY, "agent.detect-only", "agent.unknown", "authority.observed", "call.reused",
+        "contract.absent", "evaluation.error", "run.unknown",
     }
 )  # fmt: skip
 #: Those by which one contract denies before its limits are looked at. What is not among them speaks beside limits.

@@ -68,6 +68,7 @@ class Agent:
     suspended_mono: int | None = None
     suspended_by: str | None = None
     suspensions: list[tuple[int, int | None]] = field(default_factory=list)
+    groups: set[str] = field(default_factory=set)
 
 
 def check(ledger: Path, *, acks: Iterable[int] = (), runs: Sequence[Json] = (), at_rest: bool = False) -> Report:
@@ -248,6 +249,12 @@ class _Story:
         self._due: list[tuple[int, str, str]] = []
         #: By ticket: what it is bound to, until when it is approved (None: it is not), which decision used it up.
         self._tickets: dict[int, Json] = {}
+        #: By scope: its epoch, who ordered its stop (nobody while it is open), and from which entry to which it held.
+        self._epochs: dict[str, int] = {}
+        self._stopped_by: dict[str, set[str]] = {}
+        self._lifts: dict[str, tuple[str, str]] = {}
+        self.scope_stops: dict[str, list[tuple[int, int | None]]] = {}
+        self.within: dict[int, set[str]] = {}
 
     def _say(self, invariant: str, entry: Json, text: str) -> None:
         self._report.findings.append(f"{invariant}: entry {entry['seq']} ({entry['kind']}) {text}")
@@ -333,6 +340,50 @@ class _Story:
         self._cited_order(entry, {"agent.register"})
         self._agent(entry).authority = "REGISTERED"
         self._agent(entry).owner = body["owner"]
+        self._agent(entry).groups = set(body.get("groups", ()))
+
+    def _agent_grouped(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"agent.group"})
+        self._agent(entry).groups = set(body["groups"])
+
+    # -- stops of more than one agent
+
+    def _scopes(self, entry: Json, body: Json) -> set[str]:
+        """What a decision is within: all, its tool, and of everybody who works or handed over, groups and contract."""
+        found = {"all", f"tool:{body['tool']}"}
+        for part in body["chain"]:
+            agent = self.agents.get(part.removeprefix("agent:")) if part.startswith("agent:") else None
+            if agent is not None:
+                found |= {f"group:{group}" for group in agent.groups}
+                found |= {f"contract:{agent.contract.partition('@')[0]}"} if agent.contract else set()
+        return found
+
+    def _scope_stopped(self, entry: Json, body: Json) -> None:
+        scope = body["scope"]
+        if not self._stopped_by.get(scope):
+            if body["epoch"] <= self._epochs.get(scope, 0):
+                self._say("I3", entry, f"stops {scope} at epoch {body['epoch']}, it was {self._epochs[scope]}")
+            self.scope_stops.setdefault(scope, []).append((entry["seq"], None))
+        self._epochs[scope] = body["epoch"]
+        self._stopped_by.setdefault(scope, set()).add(body["by"])
+
+    def _scope_proposed(self, entry: Json, body: Json) -> None:
+        self._cited_order(entry, {"stop.propose"})
+        self._lifts[body["scope"]] = (body["person"], body["digest"])
+
+    def _scope_lifted(self, entry: Json, body: Json) -> None:
+        scope = body["scope"]
+        self._cited_order(entry, {"stop.lift"})
+        proposer, digest = self._lifts.get(scope, ("", ""))
+        if digest != body["digest"] or proposer in ("", body["person"]):
+            self._say("I7", entry, f"lifts the stop of {scope} by one person")
+        if {f"person:{proposer}", f"person:{body['person']}"} & self._stopped_by.get(scope, set()):
+            self._say("I7", entry, f"lifts the stop of {scope} by who ordered it")
+        if not self.scope_stops.get(scope):
+            self._say("I7", entry, f"lifts {scope}, which was not stopped")
+            return
+        self.scope_stops[scope][-1] = (self.scope_stops[scope][-1][0], entry["seq"])
+        self._stopped_by[scope] = set()
 
     def _contract_adopted(self, entry: Json, body: Json) -> None:
         self._cited_order(entry, {"contract.sign", "contract.adopt"})
@@ -425,6 +476,9 @@ class _Story:
             self._say("I2", entry, "counts as governed of an agent that is observed")
 
     def _allowed(self, entry: Json, body: Json, agent: Agent) -> None:
+        self.within[entry["seq"]] = within = self._scopes(entry, body)
+        if shut := sorted(scope for scope in within if self._stopped_by.get(scope)):
+            self._say("I3", entry, f"allows within {shut[0]}, which is stopped")
         if body["errors"]:
             self._say("I4", entry, f"allows with errors: {body['errors']}")
         acting = GOVERNED | {"OBSERVED"}  # whether that may be is looked at above
@@ -582,7 +636,8 @@ def _witness(report: Report, story: _Story, runs: Sequence[Json]) -> None:
 
 def _after_fence(report: Report, story: _Story, entry: Json, line: Json) -> None:
     action = entry["seq"]
-    for suspended, released in story.agents[entry["agent"]].suspensions:
+    stops = [stop for scope in story.within.get(action, ()) for stop in story.scope_stops.get(scope, ())]
+    for suspended, released in (*story.agents[entry["agent"]].suspensions, *stops):
         mono = report.entries[suspended]["mono_us"]
         within = released is None or line["boottime_us"] < report.entries[released]["mono_us"]
         # What had passed the fence before it closed may reach its first instruction after; it was then told to stop.

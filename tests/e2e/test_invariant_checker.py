@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from failwell.client import powers
 from tests.invariants import check
 from tests.simulate.fixtures import model
 from tests.simulate.house import House, await_true, scene
@@ -31,6 +32,7 @@ def lived() -> Iterator[House]:
             ticket = int(caller.write("maybe")["verdict"]["ticket"])
             house.hand("anna").approve_ticket(ticket, "I looked at it")
             assert caller.write("maybe", ticket=ticket)["verdict"]["verdict"] == "ALLOW"
+            stop_and_lift(house)
             running = caller.start("c2")
             caller.write("trip")
             running.result(10)
@@ -41,6 +43,14 @@ def lived() -> Iterator[House]:
             yield house
         finally:
             house.tear_down()
+
+
+def stop_and_lift(house: House) -> None:
+    """One person stops the other agent's contract, two others lift it; in between it is denied."""
+    powers.stop(house.workspace, house.persons["cleo"], "contract:other-bot", "it looks wrong")
+    assert house.agent("other-bot").write("c0")["verdict"]["verdict"] == "DENY"
+    house.hand("anna").propose_lift("contract:other-bot", "it is mended", (1,))
+    house.hand("bert").approve_lift("contract:other-bot")
 
 
 def seq_of(house: House, kind: str, place: int = -1, **body: Any) -> int:
@@ -109,6 +119,11 @@ def double(kind: str, place: int = -1) -> Callable[[list[dict[str, Any]]], None]
         (drop("ticket.decided"), "which nobody approved"),
         (edit("ticket.decided", person="cleo"), "for somebody else"),
         (edit("ticket.opened", asked=["cleo"]), "who was not asked"),
+        (edit("decision", 3, verdict="ALLOW"), "allows within contract:other-bot, which is stopped"),
+        (edit("scope.lifted", person="anna"), "of contract:other-bot by one person"),
+        (edit("scope.stopped", by="person:bert"), "by who ordered it"),
+        (drop("scope.proposed"), "of contract:other-bot by one person"),
+        (drop("scope.stopped"), "which was not stopped"),
         (double("outcome"), "is a second outcome"),
         (drop("authority.changed"), "asks to suspend"),
         (drop("interrupt.confirmed"), "neither confirmed nor unconfirmed"),

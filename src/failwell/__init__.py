@@ -15,16 +15,21 @@ __version__ = release.VERSION
 
 __all__ = [
     "Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Run", "Ticket", "Verdict", "connect",
-    "digest_of",
+    "digest_of", "transaction",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
     from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Ticket, Verdict, connect
     from failwell.client import digest_of as digest_of
+    from failwell.execute.transaction import transaction
 
 
 def __getattr__(name: str) -> Any:
     """The public names, imported at first use: a supervised tool's process must start without the client."""
+    if name == "transaction":  # within a tool's process, which needs nothing else
+        from failwell.execute.transaction import transaction
+
+        return transaction
     if name in __all__:
         from failwell import client
 

@@ -322,7 +322,7 @@ def test_a_caller_that_hangs_up_in_mid_call_has_its_tool_stopped_and_never_run_a
     outcome = await_true(lambda: house.entries("outcome"))[0]
     assert outcome["body"]["state"] == "interrupted_confirmed"
     (attempted,) = house.entries("interrupt.attempted")
-    assert attempted["body"]["method"] == "its caller is gone"
+    assert attempted["body"]["method"] == "supervised: its caller is gone"
     again = house.caller()
     again.run = caller.run
     assert again.write("c1", 30_000, call="mine")["verdict"]["state"] == "interrupted_confirmed"

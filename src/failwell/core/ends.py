@@ -6,6 +6,7 @@ had failed remains a mark of its history; STOPPED stands beside it once nothing 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -59,4 +60,4 @@ def opened_by_unproven(state: Projections, about: int, row: rows.Incident) -> ro
     return replace(row, failed=(action,), marks={**row.marks, "CONTAINMENT_FAILED": seq})
 
 
-FOLDS = {kinds.InterruptAttempted: attempted}
+FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {kinds.InterruptAttempted: attempted}

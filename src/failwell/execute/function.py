@@ -1,7 +1,8 @@
 """Running a Python function as a supervised tool: a fresh process imports it and calls it (design D8).
 
 Run as `python -m failwell.execute.function MODULE:QUALNAME`; a JSON object of keyword arguments on standard
-input, the JSON result on standard output. What the function prints goes to standard error, so that it cannot
+input, the JSON result on standard output. A tool that is declared `transaction` gets `connection` besides, and is
+committed when its result is encoded. What the function prints goes to standard error, so that it cannot
 forge a result. It does not sandbox: the function runs with all that its user may do.
 """
 
@@ -104,12 +105,22 @@ def _call(target: str, data: bytes) -> bytes:
     if not isinstance(arguments, dict):
         raise TypeError("the arguments are not a JSON object")
     try:
-        result = resolve(target)(**arguments)
-        if inspect.isawaitable(result):
-            result = asyncio.run(_wait_for(result))
+        function = resolve(target)
+        if "FAILWELL_TRANSACTION" not in os.environ:
+            return _result(function, arguments)
+        from failwell.execute.transaction import transaction
+
+        with transaction() as connection:  # committed once the result is known to be one that can be told
+            return _result(function, {**arguments, "connection": connection})
     except SystemExit as error:
         # Else a tool that calls exit(0) half-way would pass for completed.
         raise RuntimeError(f"the tool called exit({error.code!r})") from error
+
+
+def _result(function: Callable[..., object], arguments: dict[str, object]) -> bytes:
+    result = function(**arguments)
+    if inspect.isawaitable(result):
+        result = asyncio.run(_wait_for(result))
     return json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
 
 

@@ -2,44 +2,45 @@
 
 `ToolRunner` joins the fence, the executor and the record. An action starts only with a permit that the fence still
 honours; how it ended is recorded before its caller hears of it; an ordered stop is recorded in the containment lane.
+What an end is worth differs by executor class: `node.endings`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import msgspec
-
-from failwell.core import stops
 from failwell.core.errors import FailwellError, Refused
-from failwell.gate.outcomes import Settlement, draft_outcome, settle, started
+from failwell.execute.callers import Caller
+from failwell.gate.outcomes import Settlement, started
 from failwell.gate.verdicts import Verdict
-from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
+from failwell.ledger.jobs import Job
 from failwell.ledger.writer import Writer
+from failwell.node.clock import SystemClock
+from failwell.node.endings.choosing import Endings
+from failwell.node.endings.cooperating import Begun, Cooperating
+from failwell.node.endings.recording import Recorder
+from failwell.node.endings.statement import BY_ITSELF, Ending, Statement, ended, unconfirmed
 from failwell.node.ends import Ends
-from failwell.node.fence import NO_PERMIT, Fence, Permit
+from failwell.node.fence import NO_PERMIT, Fence, Permit, Running
 from failwell.node.preparing import Prepared
-from failwell.ports.executor import Ended, Executor, Launch, State
-from failwell.response.containment import ended_by_order
+from failwell.node.surroundings import inherited
+from failwell.ports.clock import Clock
+from failwell.ports.executor import Ended, Executor, Launch
 
-#: How long a cooperative action may take to say that it stopped before it is declared unconfirmed.
-COOPERATIVE_GRACE_S = 1.0
 #: How a supervised action was interrupted whose caller's connection ended.
 CALLER_GONE = "its caller is gone"
 #: Why nobody can confirm that an action was stopped whose verdict alone was asked for.
 TOLD = "its caller had leave to act by itself: nobody here sees or stops that"
-#: The only variables of the node's own environment that a tool inherits: no secret passes by accident.
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR")
-
-
-def inherited(declared: Mapping[str, str]) -> dict[str, str]:
-    """The whole environment of a process that the node starts for others: what is declared for it, and little else."""
-    return {**{name: os.environ[name] for name in _INHERITED if name in os.environ}, **declared}
+#: What may be said of a caller's process where nobody looked at it.
+UNSEEN = "nobody watches its process"
+#: How long a node that stops waits for the resources of what it stops.
+CLOSE_S = 15.0
 
 
 class Result(NamedTuple):
@@ -57,14 +58,23 @@ class ToolRunner:
     """Executes allowed actions, and records how each ended before its caller hears of it."""
 
     def __init__(
-        self, writer: Writer, fence: Fence, executor: Executor, marker_prefix: str, output_cap_bytes: int
-    ) -> None:
+        self, writer: Writer, fence: Fence, executor: Executor, marker_prefix: str, output_cap_bytes: int,
+        place: Path | None = None, clock: Clock | None = None,
+    ) -> None:  # fmt: skip
+        """`place`: the workspace, where relative paths of settings start."""
         self._writer = writer
         self._fence = fence
         self._executor = executor
         self._marker_prefix = marker_prefix
         self.ends = Ends(writer, fence)
+        self._recorder = Recorder(self.ends)
+        self.endings = Endings(writer, fence, executor, marker_prefix, place or Path(), clock or SystemClock())
+        self._cooperating = Cooperating(
+            fence, self._recorder, self.endings.timers, self.endings.later, self.endings.clock.mono_us
+        )
         self.output_cap_bytes = output_cap_bytes
+        #: What is said of an action whose caller acts by itself, once it is to stop.
+        self.told_words: Callable[[int], str] = lambda action: TOLD
 
     # -- supervised --------------------------------------------------------------------------------------------
 
@@ -80,31 +90,43 @@ class ToolRunner:
             if error.code == NO_PERMIT:
                 raise
             return self._blocked(future, action, error.message)
-
-        def ended(end: Ended) -> None:
-            self._settle(prepared.redaction.ended(end), future)
-
         if running.ordered:
             self._fence.take(action)
             return self._blocked(future, action, "ordered to stop before it started")
-        launch = Launch(
-            action=action, agent=verdict.agent, tool=verdict.tool, command=prepared.command, cwd=prepared.cwd,
-            env=inherited({**prepared.env, **prepared.secrets}), stdin=arguments, deadline_us=prepared.deadline_us,
-            output_cap_bytes=self.output_cap_bytes, marker=f"{self._marker_prefix}{action}", scopes=_named(permit),
-        )  # fmt: skip
         try:
-            process = self._executor.launch(launch, ended)
+            ending, told = self.endings.of(permit, verdict.tool, prepared)
+            launch = self._launch(verdict, permit, arguments, prepared, told)
+            process = self._executor.launch(
+                launch, lambda end: self._ended(prepared.redaction.ended(end), running, ending, future)
+            )
         except FailwellError as error:
             self._fence.take(action)
             return self._blocked(future, action, error.message)
-        self._fence.attach(running, lambda: self._executor.interrupt(action))
+        self._fence.attach(running, lambda: self._stop(action, ending))
         self._note_start(started(action, prepared.executor, process.pid, process.start_ticks, prepared.command))
         return future
+
+    def _launch(
+        self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared, told: dict[str, str]
+    ) -> Launch:  # fmt: skip
+        """`told` is what its class has its process find in its environment; nothing declared takes its place."""
+        return Launch(
+            action=verdict.entry, agent=verdict.agent, tool=verdict.tool, command=prepared.command, cwd=prepared.cwd,
+            env=inherited({**prepared.env, **prepared.secrets, **told}), stdin=arguments,
+            deadline_us=prepared.deadline_us, output_cap_bytes=prepared.output_cap_bytes(self.output_cap_bytes),
+            limits=prepared.limits, marker=f"{self._marker_prefix}{verdict.entry}", scopes=_named(permit),
+        )  # fmt: skip
 
     def _note_start(self, job: Job[None]) -> None:
         """Written behind, never awaited: left out where an outcome overtakes it or the queue is full."""
         with contextlib.suppress(FailwellError):
             self._writer.submit(job)
+
+    def _stop(self, action: int, ending: Ending | None) -> None:
+        """Kill it; what else its class asks for is done beside that. Where orders are delivered nobody waits."""
+        self._executor.interrupt(action)
+        if ending is not None:
+            ending.ordered()
 
     def block(self, action: int, why: str) -> Future[Result]:
         """Record that an allowed action was not started."""
@@ -112,38 +134,60 @@ class ToolRunner:
 
     def _blocked(self, future: Future[Result], action: int, why: str) -> Future[Result]:
         """The action was proved not to have started: the only outcome that gives its reservation back."""
-        end = _ended(action, "blocked", why, "it was never started")
-        recorded = self._record(end, Settlement(decision=action, state="blocked", by="gate", why=why), "fence")
+        end = ended(action, "blocked", why, "it was never started")
+        settlement = Settlement(decision=action, state="blocked", by="gate", why=why)
+        recorded = self._recorder.end(end, settlement, "none: fence")
         _then(recorded, future, lambda entry: Result("blocked", entry, b"", False, None, why))
         return future
 
-    def _settle(self, end: Ended, future: Future[Result]) -> None:
-        """Record how a supervised action ended; called once, from the executor's thread."""
+    def _ended(self, end: Ended, running: Running, ending: Ending | None, future: Future[Result]) -> None:
+        """Its processes are gone, or not; called once, by the executor's thread, which must not wait."""
+        if ending is None:
+            self._settle(end, Statement(end), None, future)
+            return
+
+        def failed(said: Future[None]) -> None:
+            # INVARIANT: a fault of ours confirms nothing, and leaves no action without its end.
+            if (error := said.exception()) is not None:
+                why = f"what its end is worth could not be told: {type(error).__name__}"
+                self._settle(end, Statement(replace(end, state="interrupted_unconfirmed", why=why)), None, future)
+
+        self.endings.run(lambda: self._say(end, running, ending, future)).add_done_callback(failed)
+
+    def _say(self, end: Ended, running: Running, ending: Ending, future: Future[Result]) -> None:
+        """Find out what the end is worth; once more where the order to stop came meanwhile."""
+        ordered = running.ordered
+        said = ending.say(end, ordered=ordered)
+        if running.ordered and not ordered:
+            said = ending.say(end, ordered=True)
+        self._settle(end, said, ending, future)
+
+    def _settle(self, end: Ended, said: Statement, ending: Ending | None, future: Future[Result]) -> None:
+        """Record how a supervised action ended: `end` are its processes, `said` what that is worth."""
         running = self._fence.take(end.action)
         ordered = running is not None and running.ordered
-        method = running.method if running is not None and ordered else end.why or "order"
-        settlement = Settlement(
-            decision=end.action, state=end.state, by="supervisor", exit_code=end.exit_code,
-            result=end.output if end.output or end.state == "completed" else None, truncated=end.truncated,
-            elapsed_us=max(0, end.ended_us - end.started_us), why=None if end.why is None else end.why[:500],
-            words=_last_words(end),
-        )  # fmt: skip
-        stopped = ordered or end.state.startswith("interrupted")
-        recorded = self._record(end, settlement, method, stopped=stopped)
-        told = ": ".join(said for said in (settlement.why, settlement.words) if said) or None
-        _then(
-            recorded, future,
-            lambda entry: Result(end.state, entry, end.output, end.truncated, end.exit_code, told),
-        )  # fmt: skip
+        how = running.method if running is not None and ordered else (end.why or "order")[:200]
+        told = [said]
 
-    def _record(self, end: Ended, settlement: Settlement, method: str, *, stopped: bool = False) -> Future[Any]:
-        """Record an end, as a stop where one was ordered: also one whose order overtook it on its way here."""
-        lane = CONTAINMENT if stopped or end.state == "blocked" else NORMAL
-        return self.ends.record(end.action, _ending(end, settlement, method, stopped), lane)
+        def overtaken() -> tuple[Ended, Settlement]:
+            if ending is not None and end.state in BY_ITSELF:
+                told.append(ending.overtaken(said.end))
+            return told[-1].end, _settlement(told[-1].end)
+
+        executor = "supervised" if running is None else running.executor
+        stopped = ordered or said.end.state.startswith("interrupted")
+        recorded = self._recorder.end(
+            said.end, _settlement(said.end), f"{executor}: {how}", stopped=stopped, overtaken=overtaken
+        )
+        recorded.add_done_callback(lambda _: self.endings.later.add(end.action, told[-1].later))
+        _then(recorded, future, lambda entry: _result(told[-1].end, entry))
 
     # -- cooperative: executed by the caller itself ------------------------------------------------------------
 
-    def begin(self, verdict: Verdict, permit: Permit, prepared: Prepared, tell: Callable[[int], None]) -> None:
+    def begin(
+        self, verdict: Verdict, permit: Permit, prepared: Prepared, tell: Callable[[int], None],
+        caller: Caller | str = UNSEEN,
+    ) -> None:  # fmt: skip
         """Register an action that the caller executes; `tell(action)` asks it to stop. Refused when fenced."""
         try:
             running = self._fence.start(permit, prepared.executor, by_caller=True)
@@ -151,45 +195,24 @@ class ToolRunner:
             if error.code != NO_PERMIT:
                 self._blocked(Future(), verdict.entry, error.message)
             raise
-        self._fence.attach(running, lambda: self._ask_to_stop(verdict.entry, tell))
+        elsewhere = None
+        if prepared.executor == "unstoppable":
+            ending = self.endings.elsewhere(permit, verdict.tool, prepared)
+            elsewhere = ending.stopped_here
+        begun = Begun(
+            executor=prepared.executor, caller=caller, deadline_us=prepared.deadline_us, elsewhere=elsewhere,
+            output_cap_bytes=prepared.output_cap_bytes(self.output_cap_bytes),
+        )  # fmt: skip
+        self._cooperating.begin(running, begun, tell)
         self._note_start(started(verdict.entry, prepared.executor, 0, 0))
-
-    def _ask_to_stop(self, action: int, tell: Callable[[int], None]) -> None:
-        """Ask, and do not believe: without an answer in time the stop is unconfirmed (D28)."""
-        tell(action)
-        timer = threading.Timer(
-            COOPERATIVE_GRACE_S, self._unconfirmed, [action, "its process did not say that it stopped"]
-        )
-        timer.daemon = True
-        timer.start()
 
     def settle_cooperative(self, settlement: Settlement) -> Future[Any]:
         """The caller's word on how its action ended; after an interrupt it proves nothing about what still runs."""
-        running = self._fence.take(settlement.decision)
-        if running is None or not running.by_caller:
-            raise Refused(f"action {settlement.decision} is not executed by this caller", code="not-open")
-        why = f"only its own process says that it {'completed' if settlement.state == 'completed' else 'stopped'}"
-        end = _ended(settlement.decision, "interrupted_unconfirmed", why, "nothing")
-        state = settlement.state
-        if running.ordered:
-            state = "completed_after_interrupt" if state == "completed" else end.state
-        elif state == "interrupted":  # nobody ordered that: how far it came is not known
-            state = "unknown"
-        return self._record(end, _with_state(settlement, state), "asked", stopped=running.ordered)
+        return self._cooperating.settle(settlement)
 
     def lost(self, action: int, why: str) -> None:
         """The caller that executed an action is gone: what came of it is unknown, or unconfirmed if it was to stop."""
-        running = self._fence.take(action)
-        if running is not None:
-            self._unproven(action, why, "interrupted_unconfirmed" if running.ordered else "unknown", running.ordered)
-
-    def _unconfirmed(self, action: int, why: str) -> None:
-        if self._fence.take(action) is not None:
-            self._unproven(action, why, "interrupted_unconfirmed", True)
-
-    def _unproven(self, action: int, why: str, state: str, stopped: bool, method: str = "asked") -> None:
-        end = _ended(action, "interrupted_unconfirmed", why, "nothing")
-        self._record(end, Settlement(decision=action, state=state, by="gate", why=why), method, stopped=stopped)
+        self._cooperating.lost(action, why)
 
     # -- orders ------------------------------------------------------------------------------------------------
 
@@ -206,12 +229,26 @@ class ToolRunner:
             self.block(action, "suspended before it started")
         for action in missed.told:
             # Attack: ask for leave, act by oneself, be stopped, and have the limit and the approval back (D6).
-            self._unproven(action, TOLD, "interrupted_unconfirmed", True, method="none: it is not run here")
+            why = self.told_words(action)
+            settlement = Settlement(decision=action, state="interrupted_unconfirmed", by="gate", why=why)
+            self._recorder.end(unconfirmed(action, why), settlement, "none: it is not run here", stopped=True)
 
     def abandon(self, actions: tuple[int, ...], why: str = CALLER_GONE) -> None:
         """Stop what a caller that is gone had started: nobody waits for it, and nobody could stop it by itself."""
         for action in self._fence.interrupt(actions, why).unstarted:
             self.block(action, f"{why} before it started")
+
+    def close(self) -> None:
+        """Stop what runs of classes that need more than a kill, and wait (bounded) for what that is worth.
+
+        Before the executor is closed: the commands that tell a resource run under it.
+        """
+        more = [item.action for item in self._fence.running() if not item.by_caller and item.executor != "supervised"]
+        self._fence.interrupt(more, "the node stops")
+        until_s = time.monotonic() + CLOSE_S
+        while set(more) & {item.action for item in self._fence.running()} and time.monotonic() < until_s:
+            time.sleep(0.005)
+        self.endings.timers.close()
 
 
 def _named(permit: Permit) -> tuple[str, ...]:
@@ -219,36 +256,18 @@ def _named(permit: Permit) -> tuple[str, ...]:
     return (*(scope for scope, _ in permit.scopes), *(f"agent:{agent}" for agent, _ in permit.chain))
 
 
-def _ended(action: int, state: State, why: str, proven_by: str) -> Ended:
-    """The end of an action that no supervisor ran."""
-    return Ended(
-        action=action, state=state, exit_code=None, signal=None, output=b"", truncated=False, errors=b"",
-        started_us=0, ended_us=0, swept=0, proven_by=proven_by, why=why, sweep_us=0,
+def _settlement(end: Ended) -> Settlement:
+    return Settlement(
+        decision=end.action, state=end.state, by="supervisor", exit_code=end.exit_code,
+        result=end.output if end.output or end.state == "completed" else None, truncated=end.truncated,
+        elapsed_us=max(0, end.ended_us - end.started_us), why=None if end.why is None else end.why[:500],
+        words=_last_words(end),
     )  # fmt: skip
 
 
-def _ending(end: Ended, settlement: Settlement, method: str, stopped: bool) -> Job[Any]:
-    """The job that records an end; nothing if it was recorded meanwhile.
-
-    Attack: an action ends while its agent is being suspended. Its outcome waits in the queue, the order overtakes it
-    and counts it as running; so whether an incident waits for it is looked up when it is written.
-    """
-
-    def job(turn: Turn) -> Plan[Any]:
-        action = turn.state.action.get(end.action)
-        if action is None:
-            return Plan((), lambda entries: end.action)
-        bound = [turn.state.agent.get(name) for name in (action.agent, *action.chain)]
-        cases = [turn.state.incident[row.incident] for row in bound if row is not None and row.incident is not None]
-        if stopped or any(end.action in case.waiting for case in cases) or stops.awaits(turn.state, end.action):
-            return ended_by_order(end, method, lambda now: draft_outcome(now, settlement))(turn)
-        return settle(settlement)(turn)
-
-    return job
-
-
-def _with_state(settlement: Settlement, state: str) -> Settlement:
-    return msgspec.structs.replace(settlement, state=state)
+def _result(end: Ended, entry: int) -> Result:
+    told = ": ".join(said for said in (end.why and end.why[:500], _last_words(end)) if said) or None
+    return Result(end.state, entry, end.output, end.truncated, end.exit_code, told)
 
 
 def _last_words(end: Ended) -> str | None:

@@ -20,6 +20,8 @@ import msgspec
 
 from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.core.state import State
+from failwell.execute.callers import Caller, caller_of
+from failwell.gate.custody import record_probes
 from failwell.gate.explaining import explain
 from failwell.gate.outcomes import Settlement
 from failwell.gate.runs import Declared, close_run, open_run
@@ -29,6 +31,7 @@ from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
 from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
+from failwell.node.endings.cooperating import SAID
 from failwell.node.guarding import sealed
 from failwell.node.informed import decide_informed
 from failwell.node.leaving import give_leave
@@ -65,6 +68,7 @@ class Connection(asyncio.Protocol):
         self.executing: set[int] = set()
         self._supervised: set[int] = set()
         self._gone = False
+        self._peer: Caller | str | None = None
         self._unread = False
         self._more: asyncio.Handle | None = None
 
@@ -137,6 +141,8 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._gone = True
+        if isinstance(self._peer, Caller):
+            self._peer.connected = False
         if self._more is not None:
             self._more.cancel()
         for action in tuple(self.executing):
@@ -211,6 +217,8 @@ class Connection(asyncio.Protocol):
                 answer = self._give(request)
             case asked.Explain():
                 answer = self._explain(request)
+            case asked.Probed():
+                answer = self._probed(request)
             case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
             case _:
@@ -247,6 +255,11 @@ class Connection(asyncio.Protocol):
         """Why the agent did it, given afterwards: by the agent itself, and recorded as such."""
         self.need(request.agent)
         return await self._node.writer.submit_async(explain(request.agent, request.action, request.reason))
+
+    async def _probed(self, request: asked.Probed) -> tuple[int, ...]:
+        """What it can reach without us, by the agent's own word."""
+        self.need(request.agent)
+        return await self._node.writer.submit_async(record_probes(request.agent, request.uid, request.found))
 
     async def _give(self, request: asked.Give) -> Any:
         try:
@@ -337,7 +350,8 @@ class Connection(asyncio.Protocol):
         # permitted then, so that no permit is left over that would start.
         await self.still(verdict)
         if request.how == "begin":
-            self._node.runner.begin(verdict, permit, prepared, self._tell_to_stop(asyncio.get_running_loop()))
+            tell = self._tell_to_stop(asyncio.get_running_loop())
+            self._node.runner.begin(verdict, permit, prepared, tell, self._caller())
             self.executing.add(verdict.entry)
             return {"verdict": verdict, "result": None}
         self._supervised.add(verdict.entry)
@@ -348,6 +362,12 @@ class Connection(asyncio.Protocol):
         output = base64.b64encode(result.output).decode()
         return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
 
+    def _caller(self) -> Caller | str:
+        """The process at the other end, as the kernel knows it; looked at once."""
+        if self._peer is None:
+            self._peer = caller_of(self._transport.get_extra_info("socket"), (os.getpid(),))
+        return self._peer
+
     def _tell_to_stop(self, loop: asyncio.AbstractEventLoop) -> Callable[[int], None]:
         def tell(action: int) -> None:
             with contextlib.suppress(RuntimeError):  # the loop has ended, and its callers with it
@@ -357,7 +377,7 @@ class Connection(asyncio.Protocol):
 
     async def _settle(self, request: asked.Settle) -> int:
         self.need(request.agent)
-        if request.state not in ("completed", "failed", "interrupted"):
+        if request.state not in SAID:
             raise InputError(f"{request.state!r} is not how a caller's action ends")
         # Attack: another agent's word on an action that it does not execute.
         if request.action not in self.executing:

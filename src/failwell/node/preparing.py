@@ -86,7 +86,7 @@ class Preparer:
             await sealed(self._node.writer.seals, verdict.entry)
         if how in ("begin", "permit"):
             return Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
-        if declared is not None and (declared.command or target is None):
+        if declared is not None and not (declared.runs_function and target is not None):
             target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
         if target is None or not target.command:
             raise InputError(

@@ -8,6 +8,7 @@ Nothing is started here: a call that was cut off runs again only when its caller
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,29 +19,43 @@ from failwell.execute.survivors import Found
 from failwell.gate.outcomes import Settlement, draft_outcome, settle
 from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.ledger.writer import Writer
+from failwell.node.endings.statement import CutShort
 from failwell.ports.executor import Ended
 from failwell.response.containment import CONFIRMED, ended_by_order
 
+#: What the ends of a dead node's actions are worth, each with its class (`none` where nobody knows it).
+Worth = Callable[[Sequence[CutShort]], Sequence[tuple[Ended, str]]]
 #: Actions and words of what was swept that one entry has room for.
 MAX_NAMED, MAX_DETAIL = 4000, 2000
 
 
-def recover(writer: Writer, reports: Path, left: Found) -> int:
-    """Settle the actions of a node that ended without doing so; returns how many there were."""
+def recover(writer: Writer, reports: Path, left: Found, worth: Worth | None = None) -> int:
+    """Settle the actions of a node that ended without doing so; returns how many there were.
+
+    `worth`: what the ends are worth by the class of each (`node.endings`); by itself an end is what its processes were.
+    """
     found: tuple[tuple[int, bool], ...] = writer.submit(_open_actions).result()
     if not left.nothing:
         writer.submit(_swept(left, {action for action, _ in found}), CONTAINMENT).result()
-    for action, ordered in found:
-        report = _report(reports, action)
-        end = _end(action, report, left.left_of(action))
+    cut = [_cut_short(action, ordered, _report(reports, action), left) for action, ordered in found]
+    for (action, ordered), (end, executor) in zip(found, (worth or _as_they_are)(cut), strict=True):
         settlement = Settlement(decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
         if ordered or end.state.startswith("interrupted"):
-            job: Any = ended_by_order(end, "recovery", lambda turn, s=settlement: draft_outcome(turn, s))  # type: ignore[misc]
+            method = f"{executor}: recovery"
+            job: Any = ended_by_order(end, method, lambda turn, s=settlement: draft_outcome(turn, s))  # type: ignore[misc]
         else:
             job = settle(settlement)
         writer.submit(job, CONTAINMENT).result()
         Path(report_path(str(reports), action)).unlink(missing_ok=True)
     return len(found)
+
+
+def _cut_short(action: int, ordered: bool, report: dict[str, object] | None, left: Found) -> CutShort:
+    return CutShort(_end(action, report, left.left_of(action)), ordered, report is not None)
+
+
+def _as_they_are(cut: Sequence[CutShort]) -> list[tuple[Ended, str]]:
+    return [(each.end, "supervised" if each.reported else "none") for each in cut]
 
 
 def _swept(left: Found, open_actions: set[int]) -> Job[None]:

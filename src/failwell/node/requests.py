@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from failwell.gate.custody import Probe
+
 #: Arguments of 2 MiB must still be answered with a recorded DENY; as a JSON string they may take thrice that.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 
@@ -83,7 +85,9 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
 
 
 class Settle(Request, frozen=True, kw_only=True, tag="settle"):
-    """The caller's own word on an action that it executed: completed, failed or interrupted."""
+    """The caller's own word on an action that it executed: completed, failed, interrupted, or running where it was to
+    stop and does not.
+    """
 
     agent: str
     action: int
@@ -113,6 +117,14 @@ class Give(Request, frozen=True, kw_only=True, tag="order"):
     code: str | None = None
 
 
+class Probed(Request, frozen=True, kw_only=True, tag="probed"):
+    """What an agent's own side could reach of its tools without the gate, as the user `uid`."""
+
+    agent: str
+    uid: int
+    found: tuple[Probe, ...]
+
+
 class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     """A question that changes nothing; `about` names it, `key` what it is about."""
 
@@ -120,7 +132,7 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     key: Any = None
 
 
-AnyRequest = Hello | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask
+AnyRequest = Hello | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 ENCODER = msgspec.json.Encoder()
 

@@ -106,7 +106,7 @@ class ToolLimits(Section, frozen=True, kw_only=True):
 
 class ToolSettings(Section, frozen=True, kw_only=True):
     """What runs for a tool. Declared here it is the operator's word, not the agent's. A tool without a command is one
-    that agents ask a server for by themselves, with a permit.
+    that agents ask a server for by themselves, with a permit, or with a `transaction` a function that they registered.
 
     `secrets`: environment variable -> name in [secrets], which only this tool's processes get to see.
     `fence`: told at a stop which epoch is void (`fenced`); it ends with 0 once the resource refuses what is older.
@@ -129,6 +129,11 @@ class ToolSettings(Section, frozen=True, kw_only=True):
     transaction: str | None = None
     permit: Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,200}\Z")] | None = None
     probe: _Command | None = None
+
+    @property
+    def runs_function(self) -> bool:
+        """Whether what an agent's program registered runs: its work is held by the transaction, it gets no secret."""
+        return self.transaction is not None and not (self.command or self.secrets or self.permit)
 
 
 class SecretSettings(Section, frozen=True, kw_only=True):

@@ -20,8 +20,8 @@ from failwell.core import canonical
 from failwell.core.contract import Looked, Question
 from failwell.core.errors import InputError
 from failwell.gate.verdicts import Asked, Unanswered
-from failwell.node.actions import inherited
 from failwell.node.settings import SourceSettings
+from failwell.node.surroundings import inherited
 from failwell.ports.executor import Executor
 from failwell.ports.sources import MAX_ANSWER_BYTES, Asking, Reply, Source
 from failwell.sources.command import CommandSource

@@ -1,0 +1,181 @@
+"""Which ending an action has, by its class; and what they all need: commands, threads, timers, later proofs."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from failwell.core import kinds, rows
+from failwell.core.errors import Refused
+from failwell.execute import marks
+from failwell.execute.transaction import DATABASE
+from failwell.ledger.jobs import Job, Plan, Turn
+from failwell.ledger.writer import Writer
+from failwell.node.endings.commands import Commands
+from failwell.node.endings.elsewhere import Elsewhere, confirming
+from failwell.node.endings.fenced import Fenced
+from failwell.node.endings.later import Afterwards
+from failwell.node.endings.statement import CutShort, Ending, Statement
+from failwell.node.endings.transactional import Transactional
+from failwell.node.fence import Fence, Permit
+from failwell.node.preparing import Prepared, executor_class
+from failwell.node.settings import ToolSettings
+from failwell.node.timers import Timers
+from failwell.ports.clock import Clock
+from failwell.ports.executor import Ended, Executor
+
+#: Endings that are found out at once; more wait their turn.
+AT_ONCE = 32
+#: Entries behind a decision among which it is looked for what it was started as.
+_SEARCHED = 5000
+About = Callable[[], dict[str, Any]]
+Tools = Mapping[str, ToolSettings]
+
+
+class Endings:
+    """Makes the ending of each action. `place` is the workspace: relative paths start there."""
+
+    def __init__(
+        self, writer: Writer, fence: Fence, executor: Executor, marker_prefix: str, place: Path, clock: Clock
+    ) -> None:  # fmt: skip
+        self._writer = writer
+        self._fence = fence
+        self._marker_prefix = marker_prefix
+        self._place = place
+        self.clock = clock
+        self.timers = Timers()
+        self._threads = ThreadPoolExecutor(AT_ONCE, "failwell-ending")
+        self._commands = Commands(executor, marker_prefix, place)
+        #: Tools that ended well outside of the transaction that was declared for them.
+        self._doubted: set[str] = set()
+        self.later = Afterwards(writer, self.timers, self.run)
+
+    def run(self, work: Callable[[], Any]) -> Future[Any]:
+        """Do what may wait in a thread of its own. RuntimeError once the node is stopping."""
+        return self._threads.submit(work)
+
+    def of(self, permit: Permit, tool: str, prepared: Prepared) -> tuple[Ending | None, dict[str, str]]:
+        """The ending of an action, and what its process finds in its environment for it.
+
+        None where its processes' end says it all. Refused where what its class needs is not there.
+        """
+        settings = prepared.settings
+        about = self._about(permit.action, tool, permit)
+        if prepared.executor == "fenced" and settings is not None:
+            return Fenced(self._commands, settings, about, self.run, self.clock.mono_us), {}
+        if prepared.executor == "transactional" and settings is not None:
+            return self._transactional(permit.action, tool, settings)
+        if prepared.executor == "unstoppable":
+            return self.elsewhere(permit, tool, prepared), {}
+        return None, {}
+
+    def elsewhere(self, permit: Permit, tool: str, prepared: Prepared) -> Elsewhere:
+        """The ending of what goes on elsewhere, its deadline counted from now on."""
+        began_us, mono_us = self.clock.mono_us(), self.clock.mono_us
+
+        def until_us() -> int | None:
+            return None if prepared.deadline_us is None else began_us + prepared.deadline_us
+
+        about = self._about(permit.action, tool, permit)
+        confirm = confirming(self._commands, prepared.settings, about, until_us, mono_us)
+        return Elsewhere(confirm, until_us, mono_us, self.clock.wall_us)
+
+    def _transactional(self, action: int, tool: str, settings: ToolSettings) -> tuple[Transactional, dict[str, str]]:
+        path = str(self._place / str(settings.transaction))
+        made = Transactional(
+            path, f"{self._marker_prefix}{action}", marks.prepare(path), doubted=lambda: tool in self._doubted,
+            doubt=lambda: self._doubted.add(tool), mono_us=self.clock.mono_us,
+        )  # fmt: skip
+        return made, {DATABASE: path}
+
+    def _about(self, action: int, tool: str, permit: Permit) -> About:
+        """What a command is told of an action: the epochs are those of the moment at which it is asked."""
+
+        def about() -> dict[str, Any]:
+            agents = (permit.agent, *(name for name, _ in permit.chain))
+            epochs, scopes = self._fence.epochs(agents, [scope for scope, _ in permit.scopes])
+            return {
+                "action": action, "tool": tool, "agent": permit.agent, "epoch": epochs.pop(permit.agent),
+                "chain": epochs, "scopes": scopes,
+            }  # fmt: skip
+
+        return about
+
+    # -- after a crash -----------------------------------------------------------------------------------------
+
+    def recovered(self, cut: Sequence[CutShort], settings: Tools) -> list[tuple[Ended, str]]:
+        """What the ends of a dead node's actions are worth, each with its class; asked side by side."""
+        return list(self._threads.map(lambda each: self._recovered(each, settings), cut))
+
+    def _recovered(self, cut: CutShort, settings: Tools) -> tuple[Ended, str]:
+        """Only of what is known to have run under a supervisor is anything asked: a caller's own action of the same
+        tool is in no transaction of ours. What may show more later is looked for from now on.
+        """
+        action = cut.end.action
+        agent, tool, executor = self._writer.submit(_started_as(action)).result()
+        declared = settings.get(tool)
+        if not executor and cut.reported:
+            executor = executor_class("execute", declared, ())
+        permit = Permit(action, agent, 0)
+        try:
+            ending, _ = self.of(permit, tool, Prepared(executor=executor, settings=declared))
+        except Refused as error:
+            return _doubtful(cut.end, error.message), executor
+        said = Statement(cut.end) if ending is None else ending.say(cut.end, ordered=cut.ordered)
+        self.later.add(action, said.later)
+        return said.end, executor or "none"
+
+    def ask_again(self, settings: Tools) -> None:
+        """Of what a dead node could not confirm, ask those of whom somebody can still say that they ended."""
+        for action in self._writer.submit(_unconfirmed).result():
+            agent, tool, executor = self._writer.submit(_started_as(action)).result()
+            declared = settings.get(tool)
+            if executor == "unstoppable" and declared is not None:
+                about = self._about(action, tool, Permit(action, agent, 0))
+                confirm = confirming(self._commands, declared, about, lambda: None, self.clock.mono_us)
+                self.later.add(action, confirm)
+
+    def close(self) -> None:
+        """Forget what is not shown by now; what is being found out is waited for."""
+        self.timers.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _doubtful(end: Ended, why: str) -> Ended:
+    """Nothing can be asked about it, so that its processes' end does not show what its class promises."""
+    if end.state in ("completed", "failed", "blocked"):
+        return end
+    return replace(end, state="interrupted_unconfirmed", why=f"{end.why}; {why}")
+
+
+def _unconfirmed(turn: Turn) -> Plan[tuple[int, ...]]:
+    """The actions that incidents and stops still hold for not confirmed."""
+    waits: tuple[rows.Incident | rows.Stop, ...] = (*turn.state.incident.values(), *turn.state.stop.values())
+    found = tuple(sorted({action for each in waits for action in each.failed}))
+    return Plan((), lambda _: found)
+
+
+def _started_as(action: int) -> Job[tuple[str, str, str]]:
+    """(agent, tool, class it was started as, or nothing where no entry says so) of an action."""
+
+    def job(turn: Turn) -> Plan[tuple[str, str, str]]:
+        decision = turn.entry(action)
+        found = ("", "", "")
+        if decision is not None:
+            found = (str(decision.agent), decision.body.tool, _executor(turn, action))
+        return Plan((), lambda _: found)
+
+    return job
+
+
+def _executor(turn: Turn, action: int) -> str:
+    """Written behind the decision, and soon; left out where its end overtook it."""
+    for seq in itertools.islice(range(action + 1, turn.seq), _SEARCHED):
+        entry = turn.entry(seq)
+        if entry is not None and isinstance(entry.body, kinds.Started) and entry.body.decision == action:
+            return entry.body.executor
+    return ""

@@ -123,8 +123,9 @@ class Node:
             self.writer, self.clock.mono_us, lambda: self.settings.node.interrupt_bound_ms * 1000
         )  # fmt: skip
         self.executor = SupervisedExecutor(
-            self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None
-        )
+            self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None,
+            warm=self.settings.node.warm_supervisors, unread=self.mailbox.unread,
+        )  # fmt: skip
         self.runner = ToolRunner(
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
             self.workspace.path, self.clock,
@@ -250,6 +251,7 @@ class Node:
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
         self.outbox.notifier = self._notifier()
         self.sources.take_settings(taken.sources)
+        self.executor.keep_warm(taken.node.warm_supervisors)
 
     def _drain_orders(self) -> None:
         """Carry out what was left in `orders/` before the next batch (D2); one stat when nothing is new.

@@ -24,7 +24,7 @@ def house() -> Iterator[House]:
     made.close()
 
 
-def body_changed(kind: type, **fields: Any) -> Callable[[Entry[Any]], Entry[Any]]:
+def body_changed(kind: type[Any], **fields: Any) -> Callable[[Entry[Any]], Entry[Any]]:
     def change(entry: Entry[Any]) -> Entry[Any]:
         return replace(entry, body=replace(entry.body, **fields)) if isinstance(entry.body, kind) else entry
 

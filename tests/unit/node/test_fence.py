@@ -73,3 +73,50 @@ def test_of_a_leave_that_left_nobody_says_that_it_never_started(fence: Fence) ->
     assert [fence.has_left(action) for action in (10, 12)] == [False, True]
     fence.forget_told([12])
     assert fence.interrupt((12,)) == ((12,), ())
+
+
+# ---- scopes ------------------------------------------------------------------------------------------------------
+
+SCOPES = (("all", 0), ("tool:note.write", 0), ("group:payments", 0))
+
+
+@pytest.mark.requirement("R8.1", "R8.3")
+@pytest.mark.parametrize("scope", [scope for scope, _ in SCOPES])
+def test_a_permit_given_before_a_scope_was_stopped_starts_nothing_while_it_is_and_after(
+    fence: Fence, scope: str
+) -> None:  # fmt: skip
+    early, later = (fence.grant(number, AGENT, 1, (), SCOPES) for number in (10, 11))
+    outside = fence.grant(12, AGENT, 1, (), (("tool:note.read", 0),))
+    fence.shut(scope, 1)
+    with pytest.raises(Refused, match="was stopped"):
+        fence.start(early, "supervised")
+    with pytest.raises(Refused, match="was stopped"):
+        fence.tell(fence.grant(13, AGENT, 1, (), SCOPES))
+    assert fence.start(outside, "supervised").action == 12
+    fence.lift(scope, 1)
+    with pytest.raises(Refused, match="was stopped"):
+        fence.start(later, "supervised")
+    renewed = tuple((name, 1 if name == scope else epoch) for name, epoch in SCOPES)
+    assert fence.start(fence.grant(14, AGENT, 1, (), renewed), "supervised").action == 14
+
+
+def test_a_lift_that_comes_after_a_later_stop_opens_nothing(fence: Fence) -> None:
+    """Attack: the next stop is in the fence before the lift of the one before it is durable."""
+    fence.shut("all", 1)
+    fence.shut("all", 2)
+    fence.lift("all", 1)
+    with pytest.raises(Refused, match="was stopped"):
+        fence.start(fence.grant(10, AGENT, 1, (), (("all", 2),)), "supervised")
+
+
+@pytest.mark.requirement("R8.3")
+def test_what_was_decided_before_its_agent_came_within_a_stop_starts_nothing(fence: Fence) -> None:
+    early = fence.grant(10, AGENT, 1, (), (("all", 0),))
+    handed = fence.grant(11, OTHER, 1, ((AGENT, 1),), (("all", 0),))
+    fence.join(OTHER, "group:night", 20)
+    assert fence.start(fence.grant(12, OTHER, 1), "supervised").action == 12, "nothing was stopped by then"
+    fence.shut("group:night", 1)
+    fence.join(AGENT, "group:night", 20)
+    for permit in (early, handed):
+        with pytest.raises(Refused, match="came within"):
+            fence.start(permit, "supervised")

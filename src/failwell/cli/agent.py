@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import agent_identity, agent_owner, options, session, stopping
+from failwell.cli import agent_identity, agent_owner, custody, options, session, stopping
 from failwell.cli.floor import binds
 from failwell.cli.lookup import contract_in_force, ends, entries_of, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
@@ -236,8 +236,8 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         running = [item for item in wire.call("ask", about="running") if item["agent"] == full]
         owner = agent_owner.owner_of(row, wire.call("ask", about="persons"))
         under = {floor: each for floor, each in wire.call("ask", about="floors").items() if binds(each["scope"], row)}
+        tools = custody.columns(full, contract, custody.ask(wire))
     authority, incident = row["authority"], row["incident"]
-    tools = [] if contract is None else [_tool(tool) for tool in contract.tools]
 
     def show(screen: Screen) -> None:
         asked = f"Its incident: failwell incident show {incident}" if incident else f"Owner: {owner}"
@@ -248,7 +248,7 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         if contract is not None:
             screen.say()
             columns = ("tool", "effect", "stopped how", "custody", "deadline", "witness")
-            screen.table(columns, [_tool_row(tool) for tool in tools])
+            screen.table(columns, [custody.row_of(tool) for tool in tools])
 
     fields = {
         "agent": full, "name": row["name"], "owner": row["owner"], "authority": authority, "epoch": row["epoch"],
@@ -285,20 +285,6 @@ def _facts(
 
 def _floors(under: dict[str, Any]) -> str:
     return ", ".join(f"{name} v{row['version']} ({row['scope']})" for name, row in sorted(under.items())) or "none"
-
-
-def _tool(tool: Any) -> dict[str, Any]:
-    return {
-        "tool": tool.tool, "effect": tool.effect, "executor": tool.executor, "custody": tool.custody,
-        "advisory": tool.custody == "none", "witness": tool.witness,
-        "deadline_ms": None if tool.deadline_us is None else tool.deadline_us / 1000,
-    }  # fmt: skip
-
-
-def _tool_row(tool: dict[str, Any]) -> tuple[Any, ...]:
-    deadline = "none: unbounded" if tool["deadline_ms"] is None else f"{tool['deadline_ms'] / 1000:g} s"
-    custody = "none: advisory" if tool["advisory"] else tool["custody"]
-    return tool["tool"], tool["effect"], tool["executor"] or "as the door can", custody, deadline, tool["witness"]
 
 
 # ---- stop, and give back -------------------------------------------------------------------------------------

@@ -9,14 +9,14 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from failwell.cli import agent_owner, observing, options, session, stop
+from failwell.cli import agent_owner, custody, doctor_stopping, observing, options, probing, session, stop
 from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
-from failwell.core.errors import FailwellError
+from failwell.core.errors import FailwellError, InputError
 
 if TYPE_CHECKING:
     from failwell.client.wire import Wire
@@ -51,9 +51,9 @@ class Seen(NamedTuple):
     contracts: dict[str, Contract]
     incidents: dict[str, dict[str, Any]]
     pages: dict[str, dict[str, Any]]
-    started_at: str | None
     accepted_at: str | None
     failed_page: str | None
+    custody: custody.Told
 
 
 def register(app: typer.Typer) -> None:
@@ -62,21 +62,42 @@ def register(app: typer.Typer) -> None:
 
 
 @door("doctor")
-def doctor(workspace: options.Workspace = None, as_json: options.AsJson = False) -> Answer:
+def doctor(
+    as_agent: Annotated[
+        str | None, typer.Option(metavar="AGENT", help="Try to reach its tools round the gate, from where it runs.")
+    ] = None,
+    user: Annotated[str | None, typer.Option(metavar="USER", help="With it: as this user, which takes root.")] = None,
+    process: Annotated[
+        int | None, typer.Option(metavar="PID", help="With it: as the user, and with the variables, of a process.")
+    ] = None,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
+) -> Answer:  # fmt: skip
     """Say what protects this workspace, what does not, what to do.
 
     Ends with 1 when something needs doing. What was not checked is shown as unknown, never as fine.
 
+    With --as-agent it tries, with the agent's key and from where the agent runs, whether its tools can be used without
+    the gate, and records what it found. It ends with 1 when one can. That none can is the word of the agent's side.
+
     \b
-    Example:
+    Examples:
       failwell doctor
+      failwell doctor --as-agent refund-bot --process 4711
     """
     place = session.open_workspace(workspace)
+    if as_agent is not None:
+        return probing.probe(place, as_agent, user, process)
+    if user is not None or process is not None:
+        raise InputError("--user and --process say where an agent runs", hint="failwell doctor --as-agent AGENT")
     seen, trouble = _ask_node(place)
     checks = [*_of_node(seen, trouble), *_of_files(place, seen)]
     if seen is not None:
         checks += [*_of_contracts(seen), Check("stops", *stop.told(seen.status)), *_of_incidents(seen)]
-    checks.append(Check("bypass", UNKNOWN, "whether tools can be reached round the gate was not tried"))
+        names = {full: row["name"] for full, row in seen.agents.items()}
+        checks += [Check(*line) for line in custody.secret_lines(seen.custody)]
+        checks += [Check(*line) for line in custody.bypass_lines(seen.contracts, names, seen.custody)]
+    else:
+        checks.append(Check("bypass", UNKNOWN, "whether tools can be reached round the gate is not known"))
     todo = [check for check in checks if check.state == WANTED]
 
     def show(screen: Screen) -> None:
@@ -125,7 +146,7 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
             status = wire.call("ask", about="status", timeout_s=10)
             agents = wire.call("ask", about="agents", timeout_s=10)
             contracts = {full: contract_in_force(wire, full) for full in agents}
-            started, accepted, failed = _search(wire, status["entries"])
+            accepted, failed = _search(wire, status["entries"])
             return Seen(
                 status=status, force=wire.call("ask", about="settings", timeout_s=10),
                 checkpoint=wire.call("ask", about="checkpoint", timeout_s=10), agents=agents,
@@ -133,28 +154,26 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
                 contracts={full: found for full, found in contracts.items() if found is not None},
                 incidents=wire.call("ask", about="incidents", timeout_s=10),
                 pages=wire.call("ask", about="pages", timeout_s=10),
-                started_at=started, accepted_at=accepted, failed_page=failed,
+                accepted_at=accepted, failed_page=failed, custody=custody.ask(wire),
             ), ""  # fmt: skip
     except FailwellError as error:
         return None, error.message.split("\n")[0]
 
 
-def _search(wire: Wire, size: int) -> tuple[str | None, str | None, str | None]:
-    """(when the newest node started, when the newest page was accepted, why the newest page failed if later)."""
-    started = accepted = failed = None
+def _search(wire: Wire, size: int) -> tuple[str | None, str | None]:
+    """(when the newest page was accepted, why the newest page failed if later)."""
+    accepted = failed = None
     end = size
-    while end > max(0, size - SEARCHED) and not (started and accepted):
+    while end > max(0, size - SEARCHED) and not accepted:
         first = max(0, end - PAGE)
         for entry in reversed(wire.call("ask", about="entries", key=first, timeout_s=10)[: end - first]):
-            if entry["kind"] == "node.started":
-                started = started or entry["at"]
-            elif entry["kind"] == "page.attempted" and accepted is None:
+            if entry["kind"] == "page.attempted" and accepted is None:
                 if entry["body"]["accepted"]:
                     accepted = entry["at"]
                 else:
                     failed = failed or str(entry["body"]["detail"])
         end = first
-    return started, accepted, failed
+    return accepted, failed
 
 
 def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
@@ -166,7 +185,7 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
             yield Check(part, UNKNOWN, "the node does not answer")
     else:
         yield _health(seen.status)
-        yield _kill(seen)
+        yield from (Check(*line) for line in doctor_stopping.lines(seen.status))
         yield _seal(seen)
         yield _channels(seen)
     yield Check(
@@ -185,22 +204,6 @@ def _health(status: dict[str, Any]) -> Check:
             do = f"{status['hint'] or 'mend that'} The gate opens by itself once that is well: failwell doctor"
         return Check("node", WANTED, f"permits nothing: {status['health']}", do)
     return Check("node", OK, where)
-
-
-def _kill(seen: Seen) -> Check:
-    test = seen.status["self_test"]
-    ago = "" if seen.started_at is None else f", proven {_ago(seen.started_at)} ago"
-    if not test["passed"]:
-        return Check(
-            "kill", WANTED, f"NOT PROVEN: by order {test['interrupt']}; when the node dies {test['node_killed']}",
-            "nothing is permitted here until it is: does /proc show other processes, may signals be sent?",
-        )  # fmt: skip
-    namespace = "pid namespace and sweep" if test["pid_namespace"] else f"sweep alone ({test['pid_namespace_why']})"
-    return Check(
-        "kill", OK,
-        f"supervised tools stop by order in {span(test['interrupt_us'])}, when the node dies in "
-        f"{span(test['node_killed_us'])}{ago}: {namespace}",
-    )  # fmt: skip
 
 
 def _seal(seen: Seen) -> Check:
@@ -364,25 +367,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
         if missing:
             yield Check(part, WANTED, f"its contract names a witness that no setting declares: {', '.join(missing)}",
                         "declare [witness.NAME] in failwell.toml, then failwell config apply")  # fmt: skip
-        yield from _weak_tools(part, contract)
-
-
-def _weak_tools(part: str, contract: Contract) -> Iterator[Check]:
-    watched = f"{contract.contract} v{contract.version}"
-    weak = {
-        "unwitnessed, so what escaped cannot be counted": [t.tool for t in contract.tools if t.witness is None],
-        "advisory (custody none): who runs the agent holds the credential": [
-            t.tool for t in contract.tools if t.custody == "none"
-        ],
-        "without a deadline: how long one can run is unbounded": [
-            t.tool for t in contract.tools if t.deadline_us is None and t.effect != "read"
-        ],
-    }  # fmt: skip
-    found = [f"{what}: {', '.join(tools)}" for what, tools in weak.items() if tools]
-    if found:
-        yield Check(part, KNOWN, f"{watched}; " + "; ".join(found), "the contract's next version may mend it")
-    else:
-        yield Check(part, OK, f"{watched}; every tool is witnessed, in custody and has a deadline")
+        yield from (Check(*line) for line in custody.tool_lines(full, row["name"], contract, seen.custody))
 
 
 def _of_incidents(seen: Seen) -> Iterator[Check]:

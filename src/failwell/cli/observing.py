@@ -309,7 +309,7 @@ def _show_proof(screen: Screen, proof: Proof) -> None:
         happened = f"{plural(effects, 'effect')}, each behind an earlier ALLOW of the contract then in force"
     else:
         happened = "No effect was witnessed: nothing is shown"
-    shown = len(proof.unwitnessed) + len(proof.gaps)
+    shown = len(proof.unwitnessed) + len(proof.loose) + len(proof.gaps)
     asked = "What is not shown stands below." if shown else "Everything that ran has a witness, at all times."
     screen.lead(f"{happened}; {period}.", asked, bad=not proof.sound)
     allowed, refused = proof.decided.get("ALLOW", 0), sum(proof.decided.values()) - proof.decided.get("ALLOW", 0)
@@ -343,6 +343,10 @@ def _show_unshown(screen: Screen, proof: Proof) -> None:
     told = [
         (f"{one.agent.rpartition('/')[2]}: {one.tool}", f"{plural(one.ran, 'action')} ran, {one.why}")
         for one in proof.unwitnessed
+    ]
+    told += [
+        (f"{one.agent.rpartition('/')[2]}: {one.tool}", f"{plural(one.ran, 'action')} ran, advisory: {one.why}")
+        for one in proof.loose
     ]
     told += [(gap.what, f"{_short(gap.since)} to {_short(gap.until) or 'the end'}") for gap in proof.gaps[:SHOWN]]
     if len(proof.gaps) > SHOWN:

@@ -14,6 +14,7 @@ import msgspec
 
 from failwell.core import (
     credentials,
+    custody,
     ends,
     kinds,
     observed,
@@ -413,4 +414,5 @@ def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed
 
 
 FOLDS.update(observed.FOLDS)
+FOLDS.update(custody.FOLDS)
 FOLDS.update(ends.FOLDS)

@@ -52,6 +52,8 @@ class Questions:
             "evidence": self.tickets.evidence,
             "stops": self.stops.listed,
             "stop": self.stops.told,
+            "custody": lambda key: self._rows("custody"),
+            "secrets": lambda key: node.broker.check(),
             "contract": self._contract,
             "incident": self._incident,
             "sight": self._sight,

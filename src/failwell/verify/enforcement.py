@@ -24,6 +24,7 @@ from failwell.core import kinds
 from failwell.core.errors import FailwellError
 from failwell.core.instants import format_at, parse_at
 from failwell.core.records import Entry
+from failwell.verify.custody import Custodies, Loose
 from failwell.verify.observed import body_governed
 
 #: How far ledger time and the tool side's clock may stand apart: as far as the wall clock may before an entry says so.
@@ -98,6 +99,7 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
     shared: int
     without_effect: tuple[int, ...]
     unwitnessed: tuple[Unwitnessed, ...]
+    loose: tuple[Loose, ...]
     gaps: tuple[Gap, ...]
 
     @property
@@ -149,6 +151,9 @@ class _Walk:
     def __init__(self, since_us: int | None, until_us: int | None, agent: str | None) -> None:
         self._since, self._until, self._about = since_us, until_us, agent
         self._agents: dict[str, _Agent] = {}
+        self._custodies = Custodies()
+        #: (decision, step) of each undoing that was begun: what the step does is behind the same verdict.
+        self._steps: set[tuple[int, str]] = set()
         self._decisions: dict[int, _Decided] = {}
         self._declared: frozenset[str] = frozenset()
         self._seen: set[int] = set()
@@ -172,6 +177,7 @@ class _Walk:
         body = entry.body
         self._entries += 1
         self._node(entry, body)
+        self._custodies.take(entry)
         if isinstance(body, kinds.Config):
             self._declared = _witnesses(body.text)
         if entry.agent is None:
@@ -188,8 +194,8 @@ class _Walk:
             self._decision(entry, body, row)
         elif isinstance(body, kinds.Outcome):
             self._outcome(entry, body)
-        elif isinstance(body, kinds.EffectWitnessed):
-            self._effect(entry, body, row)
+        else:
+            self._done(entry, body, row)
 
     def _within(self, at_us: int, agent: str | None) -> bool:
         after = self._since is None or at_us >= self._since
@@ -221,6 +227,12 @@ class _Walk:
 
     # -- effects -----------------------------------------------------------------------------------------------
 
+    def _done(self, entry: Entry[Any], body: Any, row: _Agent) -> None:
+        if isinstance(body, kinds.EffectWitnessed):
+            self._effect(entry, body, row)
+        elif isinstance(body, kinds.CompensationBegun):
+            self._steps.add((body.decision, body.step))
+
     def _effect(self, entry: Entry[Any], body: kinds.EffectWitnessed, row: _Agent) -> None:
         at_us = _time_of(body)
         if not self._within(parse_at(entry.at) if at_us is None else at_us, entry.agent):
@@ -249,6 +261,9 @@ class _Walk:
             if pair.decision in self._blocked:
                 self._unpaired.append(listed)
                 continue
+            if (pair.decision, listed.tool) in self._steps:  # of the action itself it shows nothing
+                stand.append(pair)
+                continue
             self._shared += pair.decision in self._seen
             self._seen.add(pair.decision)
             stand.append(pair)
@@ -265,7 +280,7 @@ class _Walk:
             return OBSERVED if row.authority == "OBSERVED" else BYPASSED
         if decided is None or decided.agent != entry.agent:
             return LATER if body.decision >= entry.seq else NO_VERDICT
-        if decided.tool != body.tool:
+        if decided.tool != body.tool and (body.decision, body.tool) not in self._steps:
             return OTHER_TOOL
         # Attack: the right amount to the wrong customer, under a verdict about another one.
         if None not in (body.customer, decided.customer) and body.customer != decided.customer:
@@ -326,7 +341,7 @@ class _Walk:
                 Unwitnessed(agent=agent, tool=tool, ran=ran, why=self._why_unwitnessed(agent, tool))
                 for (agent, tool), ran in sorted(alone.items())
             ),
-            gaps=tuple(self._gaps),
+            loose=self._custodies.loose(self._ran), gaps=tuple(self._gaps),
         )  # fmt: skip
 
     def _why_unwitnessed(self, agent: str, tool: str) -> str:

@@ -136,6 +136,7 @@ class Cgroup:
 
     def is_empty(self) -> bool:
         """Whether the kernel says so now; also where it does not exist any more."""
+        self._is_only_theirs()
         return not os.path.isdir(self.path) or b"populated 0" in self._read("cgroup.events").splitlines()
 
     def members(self) -> list[int]:
@@ -152,7 +153,11 @@ class Cgroup:
         return not os.path.isdir(self.path)
 
     def _is_only_theirs(self) -> bool:
-        return not self.spared.intersection(self._listed())
+        """Take those who must be spared out again, to the cgroup above; whether none of them is in it now."""
+        inside = self.spared.intersection(self._listed())
+        for pid in inside:
+            _write_bytes(os.path.join(os.path.dirname(self.path), "cgroup.procs"), b"%d" % pid)
+        return not inside or not self.spared.intersection(self._listed())
 
     def _listed(self) -> list[int]:
         found = []
@@ -188,17 +193,7 @@ class Cgroup:
         return _read_bytes(os.path.join(self.path, name))
 
     def _write(self, name: str, data: bytes) -> bool:
-        try:
-            fd = os.open(os.path.join(self.path, name), os.O_WRONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            os.write(fd, data)
-        except OSError:
-            return False  # a threaded cgroup, into which a tool can turn its own, takes no kill
-        finally:
-            os.close(fd)
-        return True
+        return _write_bytes(os.path.join(self.path, name), data)
 
 
 def _own_path() -> str | None:
@@ -243,3 +238,17 @@ def _read_bytes(path: str) -> bytes:
         return b""
     finally:
         os.close(fd)
+
+
+def _write_bytes(path: str, data: bytes) -> bool:
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(fd, data)
+    except OSError:
+        return False  # a threaded cgroup, into which a tool can turn its own, takes no kill
+    finally:
+        os.close(fd)
+    return True

@@ -23,7 +23,7 @@ from typing import Any
 import pytest
 
 import failwell
-from failwell.execute.cgroups import Cgroup, Unusable, find_place
+from failwell.execute.cgroups import Cgroup, Unusable, find_place, supervised
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import Stat, find_descendants, scan_processes
 
@@ -33,6 +33,8 @@ PATIENCE_S = 12.0
 KINDS = ("sweep", "namespace", "nobody")
 #: `both`: namespace and cgroup. `delegated`: nobody in a cgroup of its own, as systemd gives one to a service.
 ALL_KINDS = (*KINDS, "cgroup", "both", "delegated")
+#: With all that there is and with nothing, as root and not.
+EXTREMES = ("sweep", "both", "nobody", "delegated")
 IN_NAMESPACE, IN_CGROUP, AS_NOBODY = ("namespace", "both"), ("cgroup", "both", "delegated"), ("nobody", "delegated")
 #: Become another user within a cgroup: a process can enter it only while it is root.
 DELEGATED = (
@@ -220,8 +222,8 @@ class Node:
         assert "process" in answer, answer
         return Running(self, self._next, marker, answer["process"]["pid"])
 
-    def animal(self, name: str, **rest: Any) -> Running:
-        return self.launch(self.interpreter, "-I", "-S", str(self._stage.directory / "zoo.py"), name, **rest)
+    def animal(self, name: str, *given: str, **rest: Any) -> Running:
+        return self.launch(self.interpreter, "-I", "-S", str(self._stage.directory / "zoo.py"), name, *given, **rest)
 
     def wait(self, action: int) -> dict[str, Any]:
         with self._arrived:
@@ -298,9 +300,23 @@ class Running:
     def wait(self) -> dict[str, Any]:
         return self.node.wait(self.action)
 
+    def cgroup(self) -> Cgroup | None:
+        """The cgroup that its supervisor made for it, gone or not; None where it makes none."""
+        if self.node.cgroup is None:
+            return None
+        return next((made for made, pid, _ in supervised(self.node.cgroup) if pid == self.supervisor), None)
+
     def assert_gone(self) -> None:
         left = self.look()
         assert not left, [stat.describe() for stat in left]
+
+    def assert_confirmed(self, ended: dict[str, Any]) -> None:
+        """Dead by our own look, said to be, and proved by all that its kind of node has."""
+        self.assert_gone()
+        assert ended["state"] == "interrupted_confirmed", ended
+        assert ("pid namespace ended" in ended["proven_by"]) is (self.node.kind in IN_NAMESPACE)
+        assert ("cgroup empty" in ended["proven_by"]) is (self.node.kind in IN_CGROUP)
+        assert self.cgroup() is None, "its cgroup is left"
 
 
 def _is_our_init(stat: Stat, running: Running) -> bool:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -18,6 +18,7 @@ import pytest
 from joserfc.jwk import ECKey
 
 from failwell.permits import PermitRefused, Verifier
+from failwell.permits import __main__ as permits_command
 from tests.unit.permits.minting import (
     AGENT,
     ARGUMENTS,
@@ -239,6 +240,7 @@ ONCE = """
 import sys
 from pathlib import Path
 from failwell.permits import PermitRefused, Verifier
+from failwell.permits import __main__ as permits_command
 keys, store, start_us = Path(sys.argv[1]).read_text(), sys.argv[2], int(sys.argv[3])
 verifier = Verifier(keys, issuer=%r, audience=%r, store=store, clock=lambda: start_us)
 print("ready", flush=True)
@@ -328,12 +330,10 @@ def test_a_permit_of_the_next_epoch_voids_all_of_the_one_before() -> None:
 
 
 def command(*arguments: str, permit: str | None = None, given: str = "") -> tuple[int, dict[str, Any]]:
-    env = {name: value for name, value in os.environ.items() if name != "FAILWELL_PERMIT"}
-    done = subprocess.run(
-        [sys.executable, "-m", "failwell.permits", *arguments, "--json"], input=given, capture_output=True, text=True,
-        env=env if permit is None else {**env, "FAILWELL_PERMIT": permit}, timeout=20, check=False,
-    )  # fmt: skip
-    return done.returncode, json.loads(done.stdout) if done.stdout else {}
+    out, err = io.StringIO(), io.StringIO()
+    environ = {} if permit is None else {"FAILWELL_PERMIT": permit}
+    status = permits_command.main([*arguments, "--json"], environ, io.BytesIO(given.encode()), out, err)
+    return status, json.loads(out.getvalue()) if out.getvalue() else {}
 
 
 def test_the_command_uses_a_permit_up_and_closes_the_fence(tmp_path: Path) -> None:
@@ -354,7 +354,14 @@ def test_the_command_uses_a_permit_up_and_closes_the_fence(tmp_path: Path) -> No
     assert command(*check, permit=node.token(), given="{}")[1]["error"]["code"] == "arguments"
     assert command(*check, given=given)[1]["error"]["code"] == "malformed"
     status, told = command("fence", f"agent:{AGENT}", "2", "--store", check[-1])
-    assert (status, told) == (0, {"schema": "failwell/permit-fence/1", "scope": f"agent:{AGENT}", "epoch": 2})
+    assert (status, told) == (0, {"schema": "failwell/permit-fence/1", "fenced": {f"agent:{AGENT}": 2}})
     assert command(*check, permit=node.token(), given=given)[1]["error"]["code"] == "epoch"
     assert command("fence", "refund-bot", "2", "--store", check[-1])[0] == 2
     assert command("fence", "all", "soon", "--store", check[-1])[0] == 2
+    stop = {"action": 7, "agent": AGENT, "epoch": 2, "chain": {"outer-bot": 3}, "scopes": {"all": 1}, "marker": "x/7"}
+    status, told = command("fence", "--store", check[-1], given=json.dumps(stop))
+    assert told["fenced"] == {"action:7": 1, f"agent:{AGENT}": 2, "agent:outer-bot": 3, "all": 1}
+    assert command(*check, permit=node.token(epoch=2, scopes=[["all", 1]]), given=given)[1]["error"]["code"] == "epoch"
+    assert command(*check, permit=node.token(epoch=2, scopes=[["all", 1]], action=8), given=given)[0] == 0
+    for wrong in ("", "{}", "[]", json.dumps({**stop, "epoch": True}), json.dumps({**stop, "scopes": {"team": 1}})):
+        assert command("fence", "--store", check[-1], given=wrong)[0] == 2

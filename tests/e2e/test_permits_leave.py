@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 import contextlib
 import http.client
 import json
@@ -24,7 +26,7 @@ from tests.simulate.house import CONTRACT, ROOT, SETTINGS, House, apply, await_t
 __all__ = ["stage"]
 
 #: One agent for each test that stops its own.
-AGENTS = ("refund-bot", "other-bot", "bot-00")
+AGENTS = ("refund-bot", "other-bot", "bot-00", "bot-01")
 
 TOOLS = """
   - {tool: refunds.pay, effect: reversible, custody: none, arguments: {order: "string(1..40)", cents: "int(0..10000)"}}
@@ -43,7 +45,11 @@ permit = "shop-api"
 permit = "shop-api"
 [tools."vault.open"]
 permit = "vault-api"
-fence = ["/bin/true"]
+command = ["{python}", "-S", "{root}/vault.py"]
+fence = ["{python}", "-m", "failwell.permits", "fence", "--store", "{root}/vault.db"]
+[tools."refunds.batch"]
+permit = "shop-api"
+command = ["{python}", "-S", "{root}/batch.py"]
 """
 PAY = {"order": "A-1009", "cents": 4990}
 
@@ -101,13 +107,11 @@ def shop(stage: Path) -> Iterator[House]:
             contract = CONTRACT.format(agent=agent, version=2, at_most=1000, deadline="60s")
             made = contracts.load(contract.replace("clauses:\n", TOOLS, 1), name=agent)
             house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))
-        script = house.root / "batch.py"
-        script.write_text(
-            "import os, sys\nprint(os.environ['FAILWELL_PERMIT'])\nprint(sys.stdin.read())\n"
-            f"open({str(house.root / 'handed')!r}, 'w').write(os.environ['FAILWELL_PERMIT'])\n"
-        )
-        batch = f'[tools."refunds.batch"]\npermit = "shop-api"\ncommand = ["{sys.executable}", "-S", "{script}"]\n'
-        apply(house, SETTINGS + PERMITS + batch)
+        hand_on = "import os, sys\nopen({!r}, 'w').write(os.environ['FAILWELL_PERMIT'])\n"
+        batch, vault = (hand_on.format(str(house.root / f"{name}.permit")) for name in ("batch", "vault"))
+        (house.root / "batch.py").write_text(f"{batch}print(os.environ['FAILWELL_PERMIT'], sys.stdin.read())\n")
+        (house.root / "vault.py").write_text(f"{vault}import time\ntime.sleep(60)\n")
+        apply(house, SETTINGS + PERMITS.format(python=sys.executable, root=house.root))
         yield house
     finally:
         house.tear_down()
@@ -122,6 +126,11 @@ def server(shop: House) -> Iterator[Server]:
 
 def issued(house: House) -> list[dict[str, Any]]:
     return [entry["body"] for entry in house.entries("permit.issued")]
+
+
+def ends(house: House) -> dict[int, dict[str, Any]]:
+    """What came of each action, by its decision."""
+    return {entry["body"]["decision"]: entry["body"] for entry in house.entries("outcome")}
 
 
 def code(verifier: Verifier, token: str, tool: str, arguments: Any) -> str:
@@ -188,9 +197,7 @@ def test_a_supervised_tool_finds_its_permit_and_nobody_finds_it_in_what_the_tool
     verifier = Verifier(told["jwks"], issuer=told["issuer"], audience="shop-api", leeway_s=0)
     answer = shop.agent().act({"order": "A-1"}, tool="refunds.batch")
     assert answer["result"]["state"] == "completed"
-    token = (shop.root / "handed").read_text()
-    import base64
-
+    token = (shop.root / "batch.permit").read_text()
     output = base64.b64decode(answer["result"]["output"])
     assert b"[secret FAILWELL_PERMIT]" in output
     assert token.rpartition(".")[2].encode() not in output
@@ -209,11 +216,10 @@ def test_what_a_stop_says_of_a_permit_that_is_out(shop: House, server: Server) -
     late = other.act({**PAY, "order": "B"}, tool="refunds.pay", how="permit", audience="shop-api")
     assert shop.suspend("other-bot").confirmed
     for asked in (early, late):
-        action = asked["verdict"]["entry"]
-        ends = [entry["body"] for entry in shop.entries("outcome") if entry["body"]["decision"] == action]
-        assert [end["state"] for end in ends] == ["interrupted_unconfirmed"]
-        assert asked["permit"]["expires"] in ends[0]["why"]
-        assert "shop-api" in ends[0]["why"]
+        end = await_true(lambda: ends(shop).get(asked["verdict"]["entry"]))  # noqa: B023  awaited within its turn
+        assert end["state"] == "interrupted_unconfirmed"
+        assert asked["permit"]["expires"] in end["why"]
+        assert "shop-api" in end["why"]
     assert "CONTAINMENT_FAILED" in shop.incident_of("other-bot")["marks"]
     # Nobody told the server: until it lapses the permit is good there, and the record said so.
     assert server.ask(early["permit"]["token"], PAY)[0] == 200
@@ -228,6 +234,28 @@ def test_what_a_stop_says_of_a_permit_that_is_out(shop: House, server: Server) -
     assert len(issued(shop)) == before + 2
     shop.hold_true()
     shop.verify()
+
+
+def test_a_stop_of_a_fenced_tool_voids_the_permit_that_it_holds(shop: House) -> None:
+    """The settings' own fence command tells the resource: then the stop is confirmed, and the permit is refused."""
+    told = shop.ask("permit-keys")
+    resource = Verifier(
+        told["jwks"], issuer=told["issuer"], audience="vault-api", store=shop.root / "vault.db", leeway_s=0
+    )
+    handed = shop.root / "vault.permit"
+    for agent in ("bot-01", "refund-bot"):
+        caller = shop.agent(agent)
+        running = caller.ask({"customer": "c"}, tool="vault.open")
+        token = await_true(lambda: handed.exists() and handed.read_text())
+        handed.unlink()
+        if agent == "bot-01":
+            shop.suspend(agent)
+            assert running.result(30)["result"]["state"] == "interrupted_confirmed"
+        else:  # nobody is suspended, and no epoch moves: it is the action that is void
+            shop.callers.remove(caller)
+            caller.close()
+            await_true(lambda: not shop.ask("running"))
+        assert code(resource, token, "vault.open", {"customer": "c"}) == "epoch"
 
 
 def test_a_permit_that_was_being_made_as_the_stop_came_never_leaves(shop: House) -> None:
@@ -246,9 +274,8 @@ def test_a_permit_that_was_being_made_as_the_stop_came_never_leaves(shop: House)
             answer = future.result(30)
             if answer["permit"] is not None:
                 got[answer["verdict"]["entry"]] = answer["permit"]["token"]
-    await_true(lambda: not shop.ask("running"))
-    ends = {entry["body"]["decision"]: entry["body"]["state"] for entry in shop.entries("outcome")}
-    assert {ends[action] for action in got} <= {"interrupted_unconfirmed"}
+    await_true(lambda: set(got) <= set(ends(shop)))
+    assert {ends(shop)[action]["state"] for action in got} <= {"interrupted_unconfirmed"}
     on_record = {entry["decision"] for entry in issued(shop)}
     assert set(got) <= on_record
     told = shop.ask("permit-keys")
@@ -268,8 +295,6 @@ async def ask_awaited(shop: House) -> tuple[str, int]:
 
 
 def test_what_cannot_be_undone_leaves_sealed(shop: House, server: Server) -> None:
-    import asyncio
-
     token, entry = asyncio.run(ask_awaited(shop))
     assert shop.ask("status")["sealed"] > entry
     assert server.ask(token, {"order": "W-1"}, "refunds.wire")[0] == 200

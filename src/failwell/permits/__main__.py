@@ -1,7 +1,8 @@
 """`python -m failwell.permits check|fence`: the verifier for shell tools, and for the `fence` command of the settings.
 
 The permit is read from $FAILWELL_PERMIT and the arguments from standard input: neither is ever an argument, where every
-user of the machine could read it. Exit codes: 0 good, 1 refused, 2 usage, 3 the store failed.
+user of the machine could read it. `fence` without more reads from standard input what a node tells of a stop
+(`node.endings.commands`). Exit codes: 0 good, 1 refused, 2 usage, 3 the store failed.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
+from failwell.core import canonical
 from failwell.core.errors import FailwellError, InputError
 from failwell.permits.claims import check_scope
 from failwell.permits.refusal import PermitRefused
@@ -29,7 +31,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], given: IO[bytes],
     """Run one command; its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        told = _check(options, environ, given) if options.command == "check" else _fence(options, environ)
+        told = _check(options, environ, given) if options.command == "check" else _fence(options, given)
     except FailwellError as error:
         if options.json:
             problem = {"code": error.code, "message": error.message, "hint": error.hint}
@@ -43,7 +45,7 @@ def main(arguments: Sequence[str], environ: Mapping[str, str], given: IO[bytes],
     elif options.command == "check":
         out.write(f"good: {told['tool']} by {told['agent']}, action {told['action']}\n")
     else:
-        out.write(f"fenced: {told['scope']} below epoch {told['epoch']}\n")
+        out.write("".join(f"fenced: {scope} below epoch {epoch}\n" for scope, epoch in told["fenced"].items()))
     return FINE
 
 
@@ -63,13 +65,34 @@ def _check(options: argparse.Namespace, environ: Mapping[str, str], given: IO[by
     }  # fmt: skip
 
 
-def _fence(options: argparse.Namespace, environ: Mapping[str, str]) -> dict[str, Any]:
-    scope = options.scope or environ.get("FAILWELL_FENCE_SCOPE", "")
-    epoch = options.epoch or environ.get("FAILWELL_FENCE_EPOCH", "")
-    if not epoch.isascii() or not epoch.isdigit() or len(epoch) > 15:
-        raise InputError(f"{epoch[:40]!r} is no epoch", hint="Say it, or set FAILWELL_FENCE_SCOPE and _EPOCH.")
-    Store(options.store).fence(check_scope(scope), int(epoch))
-    return {"scope": scope, "epoch": int(epoch)}
+def _fence(options: argparse.Namespace, given: IO[bytes]) -> dict[str, Any]:
+    if options.scope is None:
+        epochs = _told(given.read(_MAX_ARGUMENT_BYTES))
+    elif options.epoch is None:
+        raise InputError("a scope is fenced at an epoch", hint="Say both, or neither to take them from the node.")
+    else:
+        epochs = {options.scope: options.epoch}
+    Store(options.store).fence(tuple((check_scope(scope), _number(epoch)) for scope, epoch in epochs.items()))
+    return {"fenced": {scope: _number(epoch) for scope, epoch in epochs.items()}}
+
+
+def _told(text: bytes) -> dict[str, Any]:
+    """What the node tells a `fence` command on its input: the action, its agents and scopes, with the epochs of now."""
+    try:
+        told = canonical.parse(text)
+        agents = {told["agent"]: told["epoch"], **told["chain"]}
+        return {f"action:{told['action']}": 1, **{f"agent:{name}": agents[name] for name in agents}, **told["scopes"]}
+    except (InputError, LookupError, TypeError) as error:
+        raise InputError(
+            f"this is not what a node tells of a stop: {error}", hint="Or say it: fence SCOPE EPOCH --store FILE"
+        ) from error
+
+
+def _number(epoch: Any) -> int:
+    text = str(epoch)
+    if isinstance(epoch, bool) or not text.isascii() or not text.isdigit() or len(text) > 15:
+        raise InputError(f"{text[:40]!r} is no epoch")
+    return int(text)
 
 
 def _read(path: Path) -> bytes:
@@ -95,8 +118,8 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("--tool", required=True, help="The tool that is about to act.")
     check.add_argument("--leeway", type=int, default=5, help="Seconds that the clocks may be apart (%(default)s).")
     check.add_argument("--max-lifetime", type=int, default=60, help="Longest life of a permit in s (%(default)s).")
-    fence = commands.add_parser("fence", help="Refuse every permit with a lower epoch for SCOPE from now on.")
-    fence.add_argument("scope", nargs="?", help="agent:NAME, all, group:, tool: or contract:NAME.")
+    fence = commands.add_parser("fence", help="Refuse what is below these epochs; without SCOPE as a node tells it.")
+    fence.add_argument("scope", nargs="?", help="agent:NAME, action:N, all, group:, tool: or contract:NAME.")
     fence.add_argument("epoch", nargs="?", help="The lowest epoch that is still good.")
     for command in (check, fence):
         command.add_argument("--store", type=Path, required=True, help="The file in which uses are remembered.")

@@ -30,6 +30,7 @@ MAX_TOKEN_BYTES: Final = 8192
 SALT_BYTES: Final = 16
 _MAX_NAMED: Final = 256
 _SECOND_US: Final = 1_000_000
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,15}")
 
 Epochs = tuple[tuple[str, int], ...]
 
@@ -54,9 +55,11 @@ class Claims:
 
     @property
     def epochs(self) -> Epochs:
-        """Every scope that a stop can name this permit by, each with its epoch: agents as `agent:NAME`."""
+        """Every scope that a stop can name this permit by, each with its epoch: agents as `agent:NAME`, and the action
+        itself, which has none until it is stopped.
+        """
         agents = ((self.agent, self.epoch), *self.chain)
-        return (*((f"agent:{name}", epoch) for name, epoch in agents), *self.scopes)
+        return ((f"action:{self.action}", 0), *((f"agent:{name}", epoch) for name, epoch in agents), *self.scopes)
 
 
 def encode(claims: Claims) -> bytes:
@@ -106,14 +109,17 @@ def argument_digest(salt: str, arguments: Mapping[str, Any] | str | bytes) -> st
 
 
 def check_scope(scope: str) -> str:
-    """The same text, if a stop can name permits by it: `agent:NAME`, `all`, `group:`, `tool:` or `contract:NAME`.
+    """The same text, if a stop can name permits by it: `agent:NAME`, `action:N`, `all`, `group:`, `tool:` or
+    `contract:NAME`.
 
     InputError otherwise: a fence under a name that no permit bears would stop nothing.
     """
-    if not _is_scope(scope) and not (scope.startswith("agent:") and _is_name(scope[6:])):
+    kind, _, name = scope.partition(":")
+    named = (kind == "agent" and _is_name(name)) or (kind == "action" and _NUMBER.fullmatch(name) is not None)
+    if not named and not _is_scope(scope):
         raise InputError(
             f"{scope[:80]!r} names nothing that permits bear",
-            hint="Use agent:NAME (its full id), all, group:NAME, tool:NAME or contract:NAME.",
+            hint="Use agent:NAME (its full id), action:N, all, group:NAME, tool:NAME or contract:NAME.",
         )
     return scope
 

@@ -95,10 +95,11 @@ class Store:
                 if epoch > known[scope]:
                     _raise(turn, scope, epoch)
 
-    def fence(self, scope: str, epoch: int) -> None:
+    def fence(self, epochs: Epochs) -> None:
         """See `permits.used.Register.fence`. Durable on return."""
         with self._closed_on_failure(), self._turn() as turn:
-            _raise(turn, scope, max(epoch, _epoch(turn, scope)))
+            for scope, epoch in epochs:
+                _raise(turn, scope, epoch)
 
     @contextlib.contextmanager
     def _turn(self) -> Iterator[sqlite3.Connection]:

@@ -34,8 +34,8 @@ class Register(Protocol):
         `until_us`: when it has lapsed for good; `now_us` the time that it was found good at.
         """
 
-    def fence(self, scope: str, epoch: int) -> None:
-        """From now on refuse every permit that bears a lower epoch for `scope`. Never goes down."""
+    def fence(self, epochs: Epochs) -> None:
+        """From now on refuse every permit that bears a lower epoch for one of these. Never goes down."""
 
 
 class Memory:
@@ -64,20 +64,22 @@ class Memory:
                     raise void(scope)
             if jti in self._used:
                 raise used()
-            if len(self._used) >= self._at_most or len(self._epochs) + len(epochs) > MAX_SCOPES:
+            raised = [(scope, epoch) for scope, epoch in epochs if epoch > self._epochs.get(scope, 0)]
+            if len(self._used) >= self._at_most or (raised and len(self._epochs) + len(raised) > MAX_SCOPES):
                 raise PermitRefused(
                     "full", "more permits are in use than this server remembers: none is taken before some lapse",
                     hint="Give the Verifier a store, or a larger remember.",
                 )  # fmt: skip
             self._used.add(jti)
             heapq.heappush(self._order, (until_us, jti))
-            self._epochs.update(epochs)
+            self._epochs.update(raised)
 
-    def fence(self, scope: str, epoch: int) -> None:
+    def fence(self, epochs: Epochs) -> None:
         """See `Register.fence`. What is fenced is remembered however much that is."""
         self._check_process()
         with self._lock:
-            self._epochs[scope] = max(epoch, self._epochs.get(scope, 0))
+            for scope, epoch in epochs:
+                self._epochs[scope] = max(epoch, self._epochs.get(scope, 0))
 
     def _forget(self, now_us: int) -> None:
         while self._order and self._order[0][0] <= now_us:

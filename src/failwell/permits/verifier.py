@@ -94,13 +94,14 @@ class Verifier:
 
     def fence(self, scope: str, epoch: int) -> None:
         """Refuse from now on every permit with a lower epoch for `scope`: `agent:NAME`, `all`, `group:NAME`,
-        `tool:NAME` or `contract:NAME`. It never goes down, and a permit that shows a higher one raises it.
+        `tool:NAME` or `contract:NAME`. It never goes down, and a permit that shows a higher one raises it. A permit
+        bears epoch 0 for `action:N`, its own action: fenced at 1 nothing more is done for that.
 
         InputError for any other scope; PermitRefused (code "store" or "forked") where it cannot be remembered.
         """
         if type(epoch) is not int or not 0 <= epoch < 2**53:
             raise InputError(f"{epoch!r} is no epoch")
-        self._register.fence(check_scope(scope), epoch)
+        self._register.fence(((check_scope(scope), epoch),))
 
     def check(
         self, token: str, *, tool: str, arguments: Mapping[str, Any] | str | bytes, agent: str | None = None,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from failwell.core.custody import WAYS, place_of
+from failwell.core.ways import WAYS, place_of
 
 if TYPE_CHECKING:
     from failwell.client.wire import Wire

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from failwell.cli import custody, session
 from failwell.cli.screen import Answer, Screen, plural
-from failwell.core.custody import WAYS
 from failwell.core.errors import InputError, NotFound
+from failwell.core.ways import WAYS
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Tool

@@ -164,10 +164,10 @@ def try_all(place: Place, attempts: Sequence[Attempt]) -> list[bool]:
         try:
             os.close(ours)
             os.write(theirs, _child(place, attempts))
-        except BaseException as error:  # noqa: BLE001  a forked child must never return into our code
+        except (OSError, ValueError, InputError) as error:
             os.write(theirs, json.dumps({"error": f"{type(error).__name__}: {error}"}).encode())
         finally:
-            os._exit(0)
+            os._exit(0)  # whatever it was: a forked child must never return into our code
     os.close(theirs)
     return _heard(child, ours, sum(attempt.within_s for attempt in attempts) + 10, len(attempts))
 

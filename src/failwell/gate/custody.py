@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from failwell.core import kinds
-from failwell.core.custody import WAYS, state_of
 from failwell.core.errors import InputError, Refused
 from failwell.core.records import Draft
+from failwell.core.ways import WAYS, state_of
 from failwell.ledger.jobs import Job, Plan, Turn
 
 #: Tools told of at once: as many as a contract can name, and no flood.

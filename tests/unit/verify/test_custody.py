@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds
-from failwell.core.custody import WAYS, place_of
 from failwell.core.errors import Corrupt, InputError, Refused
 from failwell.core.records import Draft, Entry, decode_entry
 from failwell.core.rows import Custody
 from failwell.core.state import State
+from failwell.core.ways import WAYS, place_of
 from failwell.gate.custody import Probe, record_probes
 from failwell.verify.custody import Custodies
 from failwell.verify.enforcement import prove

@@ -714,7 +714,8 @@ class StatePreserved(Body, frozen=True, kw_only=True):
 class ExecutorTested(Body, frozen=True, kw_only=True):
     """What was shown, with real processes, about one executor class: at a start, or at intervals after it.
 
-    `state`: ok, degraded (a mechanism was given up, the class still holds) or failed (nothing of the class starts).
+    `state`: ok, degraded (a mechanism was given up, the class still holds), failed (nothing of the class starts) or
+    untested (nothing of it is ours to test). `figures` are of the machine, in microseconds and processes.
     """
 
     executor: str

@@ -1,12 +1,14 @@
-"""The start-up self-test: real processes that resist are really stopped, by order and by the node's death.
+"""The self-test: real processes that resist are really stopped, by order and by the node's death.
 
-Shows what holds on this machine, now; it says nothing about tools that have another daemon work for them.
-A failed test is a result, not an error: what to permit then is for the node and the contract to say.
+Shows what holds on this machine, now; it says nothing about tools that have another daemon work for them. A failed test
+is a result, not an error: what to permit then is for the node and the contract to say. Run at the start of a node in
+its own process, and later in one of its own (`retest`).
 """
 
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -14,10 +16,12 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from failwell.core.errors import FailwellError
+from failwell.execute import cgroups
 from failwell.execute.orphans import read_marker
-from failwell.execute.processes import Stat, boottime_us, read_stat, scan_processes
+from failwell.execute.processes import Stat, boottime_us, find_descendants, read_stat, scan_processes
 from failwell.execute.records import record_path
 from failwell.execute.reports import read_json
 from failwell.ports.executor import Ended, Executor, Launch, SelfTest
@@ -29,7 +33,19 @@ STANDING = 3
 BOUND_US = 3_000_000
 PAUSE_S = 0.003
 
-MakeExecutor = Callable[[Path, Path, bool], Executor]
+
+class Mechanisms(NamedTuple):
+    """What is added to the sweep, which is never left out."""
+
+    namespace: bool = False
+    cgroup: bool = False
+
+
+SWEEP, NAMESPACE, CGROUP = Mechanisms(), Mechanisms(namespace=True), Mechanisms(cgroup=True)
+#: The word of a supervisor by which a mechanism is known to have been used: without it nothing was shown of it.
+_WORDS = ("pid namespace ended", "cgroup empty")
+
+MakeExecutor = Callable[[Path, Path, Mechanisms], Executor]
 Shown = tuple[str, int, int]
 """"confirmed" or why not; microseconds from the order to the proof; processes that stood."""
 
@@ -50,24 +66,23 @@ def make_launch(interpreter: str, marker: str) -> Launch:
     )
 
 
-def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
-    """Show that the sweep alone stops a resisting tool, then whether a pid namespace can be added to it.
+def run_self_test(interpreter: str, make: MakeExecutor, marker: str = "self-test") -> SelfTest:
+    """Show that the sweep alone stops a resisting tool, then whether a pid namespace and a cgroup can be added to it.
 
-    `make(runtime_dir, report_dir, pid_namespace)` makes an executor; it is closed again here.
+    `make(runtime_dir, report_dir, mechanisms)` makes an executor; it is closed again here. `marker` begins the marker
+    of every process that is started.
     """
-    began = boottime_us()
-    token = os.urandom(8).hex()
-
-    def prove(directory: Path, namespace: bool) -> list[Shown]:
-        mark = f"self-test-{token}-{'namespace' if namespace else 'sweep'}"
-        first = _interrupt(directory / f"{namespace}-order", interpreter, make, namespace, f"{mark}-order")
-        if first[0] != CONFIRMED and namespace:
-            return [first, first]  # not usable here: no need to ask a second time
-        return [first, _kill_node(directory / f"{namespace}-node", interpreter, namespace, f"{mark}-node")]
-
+    began, cpu_us = boottime_us(), _cpu_us()
+    mark = f"{marker}-{os.urandom(8).hex()}"
     with tempfile.TemporaryDirectory(prefix="failwell-self-test-") as name:
-        (order, order_us, order_seen), (node, node_us, node_seen) = prove(Path(name), False)
-        failures = [result for result, _, _ in prove(Path(name), True) if result != CONFIRMED]
+        place = Path(name)
+
+        def prove(mechanisms: Mechanisms) -> tuple[Shown, Shown]:
+            label = "-".join(word for word, used in mechanisms._asdict().items() if used) or "sweep"
+            return _prove(place / label, interpreter, make, mechanisms, f"{mark}-{label}")
+
+        (order, order_us, order_seen), (node, node_us, node_seen) = prove(SWEEP)
+        no_namespace, no_cgroup = _missing(prove)
     return SelfTest(
         interrupt=order,
         interrupt_us=order_us,
@@ -75,13 +90,55 @@ def run_self_test(interpreter: str, make: MakeExecutor) -> SelfTest:
         node_killed=node,
         node_killed_us=node_us,
         node_killed_processes=node_seen,
-        pid_namespace=not failures,
-        pid_namespace_why=failures[0] if failures else None,
+        pid_namespace=no_namespace is None,
+        pid_namespace_why=no_namespace,
+        cgroup=no_cgroup is None,
+        cgroup_why=no_cgroup,
         elapsed_us=boottime_us() - began,
+        cpu_us=_cpu_us() - cpu_us,
     )
 
 
-def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace: bool, marker: str) -> Shown:
+def _prove(
+    directory: Path, interpreter: str, make: MakeExecutor, mechanisms: Mechanisms, mark: str
+) -> tuple[Shown, Shown]:
+    """By order, and by the node's death. One that fails by order is not asked for a second time."""
+    directory.mkdir(mode=0o700)
+    first = _interrupt(directory / "order", interpreter, make, mechanisms, f"{mark}-order")
+    if first[0] != CONFIRMED and mechanisms != SWEEP:
+        return first, first
+    return first, _kill_node(directory / "node", interpreter, mechanisms, f"{mark}-node")
+
+
+def _missing(prove: Callable[[Mechanisms], tuple[Shown, Shown]]) -> tuple[str | None, str | None]:
+    """Why a pid namespace and a cgroup cannot be added here; None for what was shown to work.
+
+    Both together where there is a place for a cgroup; each by itself only where that fails.
+    """
+    try:
+        cgroups.find_place()
+        no_cgroup = None
+    except cgroups.Unusable as error:
+        no_cgroup = str(error)
+    no_namespace = _why_not(prove(Mechanisms(namespace=True, cgroup=no_cgroup is None)))
+    if no_namespace is None or no_cgroup is not None:
+        return no_namespace, no_cgroup
+    return _why_not(prove(NAMESPACE)), _why_not(prove(CGROUP))
+
+
+def _why_not(shown: tuple[Shown, Shown]) -> str | None:
+    return next((result for result, _, _ in shown if result != CONFIRMED), None)
+
+
+def _cpu_us() -> int:
+    """Processor time of this process and of those that it has waited for."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return int(sum(each.ru_utime + each.ru_stime for each in used) * 1_000_000)
+
+
+def _interrupt(
+    directory: Path, interpreter: str, make: MakeExecutor, mechanisms: Mechanisms, marker: str
+) -> Shown:  # fmt: skip
     """Order a resisting tool to be killed, and look whether it is."""
     results: list[Ended] = []
     told = threading.Event()
@@ -90,7 +147,7 @@ def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace:
         results.append(result)
         told.set()
 
-    executor = make(directory, directory / "reports", namespace)
+    executor = make(directory, directory / "reports", mechanisms)
     try:
         executor.launch(make_launch(interpreter, marker), ended)
         standing = _await_standing(marker, told.is_set)
@@ -109,25 +166,26 @@ def _interrupt(directory: Path, interpreter: str, make: MakeExecutor, namespace:
         return results[0].why or results[0].state, 0, len(standing)
     if _living(standing, marker):
         return "said to be stopped, and was not", 0, len(standing)
+    if any(used and word not in results[0].proven_by for used, word in zip(mechanisms, _WORDS, strict=True)):
+        return f"it was not used: {results[0].proven_by}", 0, len(standing)
     return CONFIRMED, results[0].ended_us - ordered_us, len(standing)
 
 
-def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) -> Shown:
+def _kill_node(directory: Path, interpreter: str, mechanisms: Mechanisms, marker: str) -> Shown:
     """SIGKILL a stand-in for the node while its tool runs; gives the same as above."""
     directory.mkdir(mode=0o700)
     # -S: the path is given whole, and a site with many packages would cost the start-up a second.
     command = [
         interpreter,
+        "-P",
         "-S",
         "-m",
         "failwell.execute.standin",
         str(directory),
         marker,
-        str(int(namespace)),
+        *(str(int(used)) for used in mechanisms),
     ]
-    path = [str(Path(__file__).parents[2]), *(part for part in sys.path if part)]
-    environment = {"PYTHONPATH": os.pathsep.join(path), "LC_ALL": "C"}
-    node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=environment)
+    node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=surroundings())
     try:
         standing = _await_standing(marker, lambda: node.poll() is not None)
     finally:
@@ -146,12 +204,27 @@ def _kill_node(directory: Path, interpreter: str, namespace: bool, marker: str) 
     return CONFIRMED, took_us, len(standing)
 
 
+def surroundings() -> dict[str, str]:
+    """The environment in which a process finds this package."""
+    path = [str(Path(__file__).parents[2]), *(part for part in sys.path if part)]
+    return {"PYTHONPATH": os.pathsep.join(path), "LC_ALL": "C"}
+
+
+def _ours() -> list[Stat]:
+    """What is alive below this process.
+
+    Attack: a tool carries the marker of the self-test, to be counted as one of its processes, or to make it fail for
+    ever. It is not below the process that tests: orphans of the test come to it, a subreaper.
+    """
+    return [stat for stat in find_descendants(scan_processes(), [os.getpid()]) if not stat.dead]
+
+
 def _await_standing(marker: str, over: Callable[[], bool]) -> list[Stat]:
     """Wait until the tool's three processes are there, give up at the bound or when `over`; gives them."""
     until = boottime_us() + BOUND_US
     while True:
         ended = over()
-        found = [stat for stat in scan_processes().values() if not stat.dead and read_marker(stat.pid) == marker]
+        found = [stat for stat in _ours() if read_marker(stat.pid) == marker]
         if len(found) >= STANDING + 1 or (len(found) == STANDING and _is_settled(found)):
             return found
         if ended or boottime_us() > until:
@@ -167,11 +240,9 @@ def _is_settled(found: list[Stat]) -> bool:
 
 def _living(standing: list[Stat], marker: str) -> list[Stat]:
     keys = {stat.key for stat in standing}
-    return [
-        stat
-        for stat in scan_processes().values()
-        if not stat.dead and (stat.key in keys or read_marker(stat.pid) == marker)
-    ]
+    known = [stat for stat in map(read_stat, (pid for pid, _ in keys)) if stat is not None and stat.key in keys]
+    alive = {stat.key: stat for stat in known if not stat.dead}
+    return list((alive | {stat.key: stat for stat in _ours() if read_marker(stat.pid) == marker}).values())
 
 
 def _collect_supervisor(directory: Path, until_us: int) -> None:

@@ -1,6 +1,6 @@
 """A stand-in for the node in the self-test: holds an executor with one resisting tool until it is killed.
 
-Run as `python -m failwell.execute.standin DIRECTORY MARKER NAMESPACE`, NAMESPACE being 0 or 1. It cleans up
+Run as `python -m failwell.execute.standin DIRECTORY MARKER NAMESPACE CGROUP`, the last two being 0 or 1. It cleans up
 nothing: that nothing of its tool outlives it is what the self-test shows.
 """
 
@@ -11,16 +11,18 @@ import time
 from pathlib import Path
 
 from failwell.execute.resisting import LIFETIME_S
-from failwell.execute.selftest import make_launch
+from failwell.execute.selftest import Mechanisms, make_launch
 from failwell.execute.supervised import SupervisedExecutor
 
 
-def main(directory: Path, marker: str, namespace: bool) -> None:
+def main(directory: Path, marker: str, mechanisms: Mechanisms) -> None:
     """Launch the resisting tool and wait to be killed."""
-    executor = SupervisedExecutor(directory, directory / "reports", pid_namespace=namespace)
+    executor = SupervisedExecutor(
+        directory, directory / "reports", pid_namespace=mechanisms.namespace, cgroup=mechanisms.cgroup
+    )
     executor.launch(make_launch(sys.executable, marker), lambda _ended: None)
     time.sleep(LIFETIME_S)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "1")
+    main(Path(sys.argv[1]), sys.argv[2], Mechanisms(*(used == "1" for used in sys.argv[3:5])))

@@ -8,7 +8,6 @@ permission, and it cannot stop what a tool had another daemon start for it (such
 
 from __future__ import annotations
 
-import os
 import selectors
 import signal
 import socket
@@ -22,16 +21,17 @@ from failwell.core.errors import FailwellError, Refused, Unhealthy
 from failwell.execute.cgroups import Unusable, cgroup_of, find_place
 from failwell.execute.channel import Channel
 from failwell.execute.frames import encode_frame
+from failwell.execute.launching import encode_launch, write_record
 from failwell.execute.orphans import Orphans
 from failwell.execute.processes import boottime_us
 from failwell.execute.records import clear_stale_records, read_boot_id, record_path
-from failwell.execute.reports import read_json, report_path, write_atomically
+from failwell.execute.reports import read_json, report_path
 from failwell.execute.results import ended_from_report, ended_without_supervisor
-from failwell.execute.selftest import run_self_test
+from failwell.execute.selftest import Mechanisms, run_self_test
 from failwell.execute.spawning import spawn_beside
 from failwell.execute.standby import Ready, Standby
 from failwell.execute.start import become_subreaper
-from failwell.ports.executor import MARKER_VARIABLE, Ended, Launch, Process, SelfTest
+from failwell.ports.executor import Ended, Launch, Process, SelfTest
 
 LOOK_EVERY_S = 0.5
 CLOSE_BOUND_S = 6.0
@@ -127,15 +127,24 @@ class SupervisedExecutor:
         with self._lock:
             return {action: channel.process for action, channel in self._running.items()}
 
-    def self_test(self) -> SelfTest:
-        """Show what stopping does here; launches after it use a pid namespace where that proved to work."""
+    def self_test(self, marker: str = "self-test") -> SelfTest:
+        """Show what stopping does here; launches after it use what proved to work. Its markers begin with `marker`."""
 
-        def make(runtime_dir: Path, report_dir: Path, namespace: bool) -> SupervisedExecutor:
-            return SupervisedExecutor(runtime_dir, report_dir, interpreter=self._interpreter, pid_namespace=namespace)
+        def make(runtime_dir: Path, report_dir: Path, mechanisms: Mechanisms) -> SupervisedExecutor:
+            return SupervisedExecutor(
+                runtime_dir, report_dir, interpreter=self._interpreter, pid_namespace=mechanisms.namespace,
+                cgroup=mechanisms.cgroup,
+            )  # fmt: skip
 
-        result = run_self_test(self._interpreter, make)
-        self._pid_namespace = result.pid_namespace
+        result = run_self_test(self._interpreter, make, marker)
+        self.use(result)
         return result
+
+    def use(self, shown: SelfTest) -> None:
+        """Have later launches use the mechanisms that were shown to work, and no other."""
+        self._pid_namespace = shown.pid_namespace
+        if shown.cgroup != (self._cgroups is not None):
+            self.use_cgroups(shown.cgroup)
 
     def await_standby(self, timeout_s: float) -> bool:
         """Wait until as many supervisors stand by as should; False when they do not in time."""
@@ -175,7 +184,7 @@ class SupervisedExecutor:
             with self._lock:
                 self._children[channel.process.pid] = channel
                 self._running[launch.action] = channel
-        channel.send(self._encode_launch(launch))
+        channel.send(self._frame(launch))
         return channel
 
     def _begin_again(self, silent: Channel) -> Channel:
@@ -199,7 +208,7 @@ class SupervisedExecutor:
                 channel.take_orders(silent)
         silent.sock.close()
         # An order that came meanwhile went to the silent one: this one is told to start nothing.
-        channel.send(encode_frame({"kind": "kill"}) if channel.halted else self._encode_launch(channel.launch))
+        channel.send(encode_frame({"kind": "kill"}) if channel.halted else self._frame(channel.launch))
         return channel
 
     def _spawn(self, launch: Launch, ended: Callable[[Ended], None], ready: Ready | None) -> Channel:
@@ -210,59 +219,30 @@ class SupervisedExecutor:
         and then looks for records (D2) therefore either finds this one, or we find the order.
         """
         try:
-            child, sock = (
-                (ready.child, ready.sock)
-                if ready
-                else spawn_beside(self._interpreter, "supervisor.py", socket.SOCK_STREAM)
-            )
+            if ready is not None:
+                channel = Channel(launch, ended, ready.child, ready.sock, warm=True)
+            else:
+                channel = Channel(launch, ended, *spawn_beside(self._interpreter, "supervisor.py", socket.SOCK_STREAM))
         except OSError as error:
             raise Unhealthy(f"no supervisor could be started: {error}") from error
-        channel = Channel(launch, ended, child, sock, warm=ready is not None)
-        record = record_path(self._records, launch.action)
         try:
-            write_atomically(str(record), self._record(channel), durable=False)
-            if self._unread():
+            record = write_record(self._records, channel, self._boot_id)
+            # What the node runs for itself, under numbers below zero, may be a part of carrying that order out.
+            if launch.action > 0 and self._unread():
                 record.unlink(missing_ok=True)
                 raise Refused("an order was left in the workspace and is being read: nothing starts before it")
         except (OSError, Refused) as error:
             if ready is None:
-                sock.close()  # it has been told nothing, so it ends without having started anything
-                child.kill()
-                child.wait()
+                channel.sock.close()  # it has been told nothing, so it ends without having started anything
+                channel.child.kill()
+                channel.child.wait()
             if isinstance(error, Refused):
                 raise
             raise Unhealthy(f"no supervisor could be recorded: {error}") from error
         return channel
 
-    def _record(self, channel: Channel) -> dict[str, object]:
-        return {
-            "action": channel.launch.action,
-            "agent": channel.launch.agent,
-            "tool": channel.launch.tool,
-            "pid": channel.process.pid,
-            "start_ticks": channel.process.start_ticks,
-            "scopes": list(channel.launch.scopes),
-            "boot_id": self._boot_id,
-        }
-
-    def _encode_launch(self, launch: Launch) -> bytes:
-        header: dict[str, object] = {
-            "kind": "launch",
-            "node": os.getpid(),
-            "action": launch.action,
-            "agent": launch.agent,
-            "tool": launch.tool,
-            "command": list(launch.command),
-            "cwd": launch.cwd,
-            "env": {**launch.env, MARKER_VARIABLE: launch.marker},
-            "deadline_us": launch.deadline_us,
-            "output_cap_bytes": launch.output_cap_bytes,
-            "report_dir": str(self._reports.absolute()),
-            "pid_namespace": self._pid_namespace,
-            "cgroup": self._cgroups,
-            "limits": launch.limits,
-        }
-        return encode_frame(header, launch.stdin)
+    def _frame(self, launch: Launch) -> bytes:
+        return encode_launch(launch, self._reports, pid_namespace=self._pid_namespace, cgroup=self._cgroups)
 
     def _order(self, action: int, kind: str) -> None:
         with self._lock:

@@ -1,5 +1,5 @@
 """What the node does by the clock: a set wall clock is noticed, an observation or a ticket ends, access is revoked,
-what was stopped on its way is undone.
+what was stopped on its way is undone, it is tested that tools can be stopped.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ class Duties:
         """What is due at `now_s` of the loop's clock. Raises FailwellError where the ledger does not take it."""
         if self._node.writer.read_only is not None:
             return
+        await self._node.tested.tick(now_s)
         await self.revoker.tick(now_s)
         await self.ensurer.tick(now_s)
         await self.compensator.tick()
@@ -54,6 +55,7 @@ class Duties:
 
     async def end(self) -> None:
         """Stop what is under way; the next start takes it up again."""
+        await self._node.tested.end()
         await self.revoker.end()
         await self.ensurer.end()
         await self.compensator.end()

@@ -89,7 +89,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SelfTest:
-    """What was shown at start-up, with real processes, about stopping tools here."""
+    """What was shown with real processes about stopping tools here: at a start, or at intervals after it.
+
+    `rollback`: "confirmed" where a transaction that was killed half-way left nothing, else why not.
+    """
 
     interrupt: str
     interrupt_us: int
@@ -100,6 +103,10 @@ class SelfTest:
     pid_namespace: bool
     pid_namespace_why: str | None
     elapsed_us: int
+    cgroup: bool = False
+    cgroup_why: str | None = "not tested"
+    rollback: str = "not tested"
+    cpu_us: int = 0
 
     @property
     def passed(self) -> bool:
@@ -119,6 +126,9 @@ class SelfTest:
                 "node_killed_processes": self.node_killed_processes,
                 "pid_namespace": self.pid_namespace,
                 "pid_namespace_why": self.pid_namespace_why,
+                "cgroup": self.cgroup,
+                "cgroup_why": self.cgroup_why,
+                "rollback": self.rollback,
                 "elapsed_us": self.elapsed_us,
             }
         }
@@ -144,7 +154,7 @@ class Executor(Protocol):
         """Give the actions whose `ended` has not been called yet."""
 
     def self_test(self) -> SelfTest:
-        """Show with real processes whether stopping works on this machine (takes well under a second)."""
+        """Show with real processes whether stopping works on this machine (takes about a second)."""
 
     def close(self) -> None:
         """Kill what still runs, report it through `ended`, and end the executor's thread."""

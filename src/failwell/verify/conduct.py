@@ -29,6 +29,7 @@ from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.stops import decision_fault
+from failwell.verify.tested import ClassesShown
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
 
@@ -71,7 +72,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(), Ends(), Undone(), Permitted())
+        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), Ends(), Undone(), Permitted())
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""

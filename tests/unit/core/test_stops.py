@@ -321,3 +321,27 @@ def test_a_step_that_does_not_follow_is_never_stored(body: Any) -> None:
     stop(house, "all")
     with pytest.raises(Corrupt):
         house.write(Draft(body=body, actor="person:olga", refs=(3,)))
+
+
+# ---- old leaves --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.requirement("R8.3")
+@pytest.mark.parametrize("scope", [None, *ANY])
+def test_a_leave_that_was_given_before_is_told_as_a_denial_until_its_agent_may_act(scope: str | None) -> None:
+    house = a_house()
+    run = house.run()
+    kept = house.proposal(run, call="kept")
+    done = house.proposal(run, call="done")
+    house.decide(kept)
+    house.settle(house.decide(done).entry)
+    if scope is None:
+        house.suspend("quan")
+    else:
+        stop(house, scope)
+    size = house.state.size
+    again = house.decide(kept)
+    assert (again.verdict, again.repeated, again.may_start) == ("DENY", True, False)
+    assert again.clauses == (("authority.suspended",) if scope is None else ("stopped",))
+    assert (house.decide(done).verdict, house.decide(done).state) == ("ALLOW", "completed")
+    assert house.state.size == size, "who asks what became of a call has done nothing that could be denied"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds, orders
-from failwell.core.records import Entry
+from failwell.core.records import Draft, Entry
 from failwell.gate import outcomes
 from failwell.identity import persons
 from failwell.ports.executor import Ended
@@ -138,3 +138,40 @@ def test_a_stop_whose_interrupt_or_mail_is_taken_out_is_found(image: Image) -> N
         assert not forger.verify().ok
     report = changed(image, Forger(image).entries()[everything.seq + 1], lambda body: replace(body, actions=()))
     assert not report.ok
+
+
+def signed_by(made: Made, person: str, kind: str, details: orders.Details) -> tuple[orders.SignedOrder, Draft]:
+    """A genuine order, as a node writes it that asks nobody whether it may be."""
+    signed = made.sign(person, kind, details)
+    body = kinds.Order(
+        order=kind, person=person, key=signed.key, text=signed.order, signature=signed.signature, source="node"
+    )
+    return signed, Draft(body=body, actor=f"person:{person}")
+
+
+@pytest.mark.requirement("R23.2")
+@pytest.mark.parametrize(
+    ("proposer", "lifter", "why"),
+    [("piet", "piet", "one person"), ("quan", "piet", "ordered the stop"), ("olga", "quan", "quan")],
+)
+def test_a_lift_by_the_wrong_persons_with_genuine_signatures_is_found(
+    tmp_path: Path, proposer: str, lifter: str, why: str
+) -> None:
+    """Attack: whoever runs the node lets one person alone, or who ordered the stop, lift it."""
+    with ledgers.fresh(tmp_path / "shop") as made:
+        ledgers.begin(made)
+        details = orders.StopScope(scope="all", reason="it is on fire")
+        made.do(
+            stops.stop_scope(made.sign("quan", "stop", details, shown="0" * 64), persons.verify_order, source="node")
+        )
+        asked = orders.LiftPropose(scope="all", epoch=1, conditions="none", evidence=(3,))
+        signed, first = signed_by(made, proposer, "stop.propose", asked)
+        digest = orders.order_digest(orders.parse_order(signed.order))
+        seq = made.book.state.size
+        proposed = kinds.ScopeProposed(scope="all", epoch=1, person=proposer, digest=digest, conditions="none")
+        made.write(first, Draft(body=proposed, actor=f"person:{proposer}", refs=(seq, 3)))
+        _, second = signed_by(made, lifter, "stop.lift", orders.LiftApprove(scope="all", epoch=1, proposal=digest))
+        lifted = kinds.ScopeLifted(scope="all", epoch=1, person=lifter, digest=digest)
+        made.write(second, Draft(body=lifted, actor=f"person:{lifter}", refs=(seq + 2,)))
+    report = Forger(Image(tmp_path / "shop")).verify()
+    assert any(why in finding.message for finding in report.findings), report.findings

@@ -7,8 +7,10 @@ import base64
 import contextlib
 import http.client
 import json
+import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from failwell.core import contract as contracts
 from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
 from failwell.permits import PermitRefused, Verifier
+from failwell.permits.refusal import CODES
 from tests.simulate.fixtures import model, stage
 from tests.simulate.house import CONTRACT, ROOT, SETTINGS, House, apply, await_true
 
@@ -112,6 +115,11 @@ def shop(stage: Path) -> Iterator[House]:
         (house.root / "batch.py").write_text(f"{batch}print(os.environ['FAILWELL_PERMIT'], sys.stdin.read())\n")
         (house.root / "vault.py").write_text(f"{vault}import time\ntime.sleep(60)\n")
         apply(house, SETTINGS + PERMITS.format(python=sys.executable, root=house.root))
+        told = house.ask("permit-keys")
+        (house.root / "doc").mkdir()
+        (house.root / "doc" / "permits.jwks").write_text(told["jwks"])
+        # The document's own server, begun before the other tests: for its leeway it takes no permit.
+        Verifier(told["jwks"], issuer=told["issuer"], audience="shop-api", store=house.root / "doc" / "permits.db")
         yield house
     finally:
         house.tear_down()
@@ -292,6 +300,30 @@ async def ask_awaited(shop: House) -> tuple[str, int]:
         async with gate.run("refund-bot") as run:
             permit = await run.permit("refunds.wire", order="W-1", audience="shop-api")
             return permit.token, permit.entry
+
+
+def test_the_document_runs_as_it_stands(shop: House, monkeypatch: pytest.MonkeyPatch) -> None:
+    """docs/permits.md: its server, its agent, and every code and claim that there is."""
+    text = (ROOT / "docs" / "permits.md").read_text()
+    serves, asks = re.findall(r"^```python\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    monkeypatch.chdir(shop.root / "doc")
+    monkeypatch.setenv("FAILWELL_WORKSPACE", str(shop.workspace.path))
+    monkeypatch.setenv("FAILWELL_CONFIG", str(shop.config))
+    names: dict[str, Any] = {}
+    exec(serves.replace("failwell/0123456789abcdef", shop.workspace.origin()), names)
+    names["call_server"] = lambda token, arguments: names["pay"](token, json.dumps(arguments).encode())
+    began_us = names["verifier"]._register.since_us
+    await_true(lambda: time.time_ns() // 1000 > began_us + 5_000_000)
+    exec(asks, names)
+    try:
+        assert names["answer"] == (200, f"paid for action {names['permit'].verdict.entry}")
+        assert names["call_server"](names["permit"].token, PAY) == (403, "used")
+    finally:
+        names["gate"].close()
+    assert all(f"`{code}`" in text for code in CODES)
+    payload = names["permit"].token.split(".")[1]
+    claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    assert all(f"`{name}`" in text for name in claims)
 
 
 def test_what_cannot_be_undone_leaves_sealed(shop: House, server: Server) -> None:

@@ -24,7 +24,10 @@ PASSPHRASE = "correct horse battery staple"
 COMMAND_LIMIT_S = 50.0
 #: Anything but line feeds that a terminal would obey.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
-GROUPS = ("agent", "config", "contract", "floor", "guard", "incident", "ledger", "person", "release", "ticket")
+GROUPS = (
+    "action", "agent", "config", "contract", "floor", "guard", "incident", "ledger", "person", "release", "stop",
+    "ticket",
+)  # fmt: skip
 
 
 class Done(NamedTuple):
@@ -109,6 +112,8 @@ def _with_json(args: tuple[str, ...]) -> list[str]:
 def _schema(args: tuple[str, ...]) -> str:
     words = []
     for word in args:
+        if word.startswith("-"):
+            break
         words.append(word)
         if word not in GROUPS:
             break

@@ -1,0 +1,128 @@
+"""`failwell stop` at the terminal: given, looked at, lifted, and given while no node answers."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import pytest
+
+from failwell.cli import main as cli
+from failwell.node.workspace import Workspace, lock_holder
+from tests.integration.shell import CONTROL, Done, Shell, send, settle_in, tool_processes, wait_until
+
+
+class Inside(Shell):
+    """The command line in this process: what it prints and asks of the node is the same, and it starts at once."""
+
+    def __call__(self, *args: str, code: int = 0, at: Path | None = None, **env: str | None) -> Done:
+        out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
+        os.chdir(self.root)
+        try:
+            with patch.dict(os.environ, self.env), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+                ended = cli._main(list(args))
+        finally:
+            os.chdir(before)
+        assert not CONTROL.search(out.getvalue())
+        assert ended == code, f"failwell {' '.join(args)}: {ended}\n{out.getvalue()}\n{err.getvalue()}"
+        return Done(ended, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture(scope="module")
+def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
+    made = Inside(tmp_path_factory.mktemp("stops"))
+    try:
+        settle_in(made, "refund-bot")
+        yield made
+    finally:
+        made.end()
+
+
+def test_everything_is_stopped_by_one_order_and_told_in_two_lines(shell: Shell) -> None:
+    long = shell.start(*send("refund-bot", "c-1", seconds=60))
+    wait_until(lambda: len(tool_processes(shell)) >= 2)
+    told = shell.json("stop", "--all", "--reason", "It is on fire", "--as", "bert")
+    assert (told["scope"], told["confirmed"], told["agents"]) == (
+        "all",
+        True,
+        ["spiffe://shop.example/agent/refund-bot"],
+    )
+    assert [each["state"] for each in told["containment"]["stopped"]] == ["interrupted_confirmed"]
+    assert tool_processes(shell) == []
+    assert shell.end_of(long).code == 1
+    denied = shell.json(*send("refund-bot", "c-2"), code=1)
+    assert denied["clauses"] == ["stopped"]
+    again = shell("stop", "--all", "--reason", "It burns still", "--as", "bert")
+    assert again.first.startswith("Everything is stopped (entry ")
+    assert "nothing was running" in again.first
+
+
+def test_what_is_stopped_is_shown_wherever_people_look(shell: Shell) -> None:
+    assert shell("stop", "list").first == "1 scope stopped: all."
+    assert shell("stop", "show", "all").first.startswith("Everything is stopped by bert (entry ")
+    listed = shell("agent", "list")
+    assert listed.first.endswith("STOPPED: all.")
+    assert shell.json("agent", "list")["stopped"] == ["all"]
+    checks = {check["part"]: check for check in shell.json("doctor", code=1)["checks"]}
+    assert checks["stops"]["found"].startswith("STOPPED: all")
+    assert shell.json("stop", "list")["closed"] == ["all"]
+
+
+def test_a_scope_that_nothing_is_in_is_stopped_and_the_answer_says_so(shell: Shell) -> None:
+    told = shell("stop", "--group", "night", "--reason", "Not tonight", "--as", "cleo")
+    assert told.first.startswith("Group night is stopped")
+    assert "Nothing is in it now. Whatever comes into it is stopped too." in told.out
+    tool = shell("stop", "--tool", "nobody.knows", "--reason", "Not that one", "--as", "cleo")
+    assert "none now. It is stopped all the same" in tool.out
+
+
+def test_two_others_lift_it_and_nobody_else(shell: Shell) -> None:
+    cited = ("--conditions", "The fire is out", "--evidence", "3")
+    shell.json("stop", "lift", "all", "--as", "cleo", "--yes", code=1)
+    shell.json("stop", "propose", "all", *cited, "--as", "bert", "--yes", code=1)
+    shell("stop", "propose", "all", *cited, "--as", "anna", "--yes")
+    assert "The fire is out" in shell("stop", "show", "all").out
+    shell.json("stop", "lift", "all", "--as", "anna", "--yes", code=1)
+    lifted = shell("stop", "lift", "all", "--as", "cleo", "--yes")
+    assert lifted.first.startswith("The stop of all is lifted (entry ")
+    assert shell.json(*send("refund-bot", "c-3"))["state"] == "completed"
+    shell.json("stop", "lift", "all", "--as", "cleo", "--yes", code=2)
+
+
+@pytest.mark.parametrize(
+    "args",
+    [
+        ("stop",), ("stop", "--all"), ("stop", "--all", "--tool", "x", "--reason", "y"),
+        ("stop", "--group", "A B", "--reason", "y", "--as", "bert"), ("stop", "--all", "--reason", "y", "list"),
+        ("stop", "show", "tool:never.stopped"),
+    ],
+)  # fmt: skip
+def test_what_is_no_stop_is_said_and_stops_nothing(shell: Shell, args: tuple[str, ...]) -> None:
+    before = shell.json("stop", "list")["closed"]
+    shell(*args, code=2)
+    assert shell.json("stop", "list")["closed"] == before
+
+
+@pytest.mark.requirement("R28.3")
+def test_a_node_that_stands_still_delays_no_stop_and_the_answer_says_ordered(shell: Shell) -> None:
+    long = shell.start(*send("refund-bot", "c-4", seconds=60))
+    wait_until(lambda: len(tool_processes(shell)) >= 2)
+    node = lock_holder(Workspace(shell.workspace))
+    assert node is not None
+    os.kill(node, signal.SIGSTOP)
+    try:
+        told = shell("stop", "--tool", "notices.send", "--reason", "It is on fire", "--as", "bert", code=1)
+        assert told.first.startswith("ORDERED, NOT CONFIRMED: tool notices.send")
+        assert "1 of 1 reported dead" in told.out
+        assert tool_processes(shell) == []
+    finally:
+        os.kill(node, signal.SIGCONT)
+    assert shell.end_of(long).code == 1
+    wait_until(lambda: "tool:notices.send" in shell.json("stop", "list")["closed"])
+    assert shell.json(*send("refund-bot", "c-5"), code=1)["clauses"] == ["stopped"]
+    shell("ledger", "verify")

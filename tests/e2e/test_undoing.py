@@ -62,7 +62,7 @@ def house() -> Iterator[House]:
         (root / "shop.key").write_text(SECRET)
         (root / "shop.key").chmod(0o600)
         lines = ["[node]", "idle_s = 0", "[secrets.shop]", f'file = "{root / "shop.key"}"']
-        for agent, (how, within) in HOWS.items():
+        for agent, (how, _) in HOWS.items():
             if how != "undeclared":
                 command = json.dumps([sys.executable, "-I", "-S", str(STEP), how, str(root)])
                 lines += [f'[tools."{step_of(agent)}"]', f"command = {command}", 'secrets = {SHOP_KEY = "shop"}']
@@ -176,7 +176,7 @@ def test_a_person_has_a_completed_action_undone_once_and_nobody_with_anothers_ke
     details = o.ActionCompensate(
         action=decision, tool="note.bot-12", step=step_of("bot-12"), contract=contract, reason="x"
     )
-    with pytest.raises(FailwellError, match="signature|key"):
+    with pytest.raises(FailwellError, match=r"signature|key"):
         powers.Hand(house.caller(None).wire, Signer("bert", house.persons["anna"].key)).give(
             "action.compensate", details
         )
@@ -191,7 +191,7 @@ def test_a_person_has_a_completed_action_undone_once_and_nobody_with_anothers_ke
 
 
 def test_a_node_that_dies_leaves_each_undoing_where_it_stood(house: House) -> None:
-    """kill -9: a step that ran is unknown and never run again, unless that does no harm; one that was only owed runs."""
+    """kill -9: a step that ran is unknown and not run again, unless that does no harm; one that was only owed runs."""
     waits = f"tool:{step_of('bot-09')}"
     stop_scope(house, waits)
     ran, twice, owed = (stop(house, agent) for agent in ("bot-07", "bot-08", "bot-09"))

@@ -25,19 +25,23 @@ def last_word(state: str, detail: str) -> None:
     print(json.dumps({"state": state, "detail": detail}), flush=True)
 
 
+def resist(place: str) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    for _ in range(3):
+        if os.fork() == 0:
+            os.setsid()
+            note(place, how="forked")
+            break
+
+
 def main(how: str, place: str) -> int:
     text = sys.stdin.buffer.read()
     told = json.loads(text)
     note(place, how=how, bytes=len(text), told=told | {"arguments": {**told["arguments"], "text": None}},
          secret=os.environ.get("SHOP_KEY"))  # fmt: skip
     if how == "resists":
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
-        for _ in range(3):
-            if os.fork() == 0:
-                os.setsid()
-                note(place, how="forked")
-                break
+        resist(place)
     if how in ("hangs", "hangs long", "resists"):
         print(json.dumps({"state": "reversed"}), flush=True)  # a lie: it has not ended
         time.sleep(60)

@@ -29,6 +29,7 @@ from failwell.cli import (
     person,
     stop,
     ticket,
+    undoing,
     workspace,
 )
 from failwell.cli.screen import FAILED, FINE, USAGE, exit_code, fail, safe
@@ -44,8 +45,8 @@ LATER = {
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "permit", "stop", "ticket", "incident",
-             "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "action", "permit", "stop", "ticket",
+             "incident", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -105,8 +106,8 @@ continuity.register(ledger.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
-                     ("permit", permit), ("ticket", ticket), ("incident", incident), ("ledger", ledger),
-                     ("guard", guard)):  # fmt: skip
+                     ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
+                     ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

@@ -109,7 +109,7 @@ def record_effects(agent: str, effects: tuple[Witnessed, ...]) -> Job[tuple[int,
 
 
 def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
-    decision = effect.action if _allowed(turn, agent, effect) else None
+    decision = effect.action if _allowed(turn, agent, effect) else _undone(turn, agent, effect)
     body = kinds.EffectWitnessed(
         witness=effect.witness, ref=effect.ref, tool=effect.tool, at_tool=effect.at,
         customer=None if effect.customer is None else turn.token("customer", effect.customer),
@@ -117,6 +117,16 @@ def _draft_effect(turn: Turn, agent: str, effect: Witnessed) -> Draft:
     )  # fmt: skip
     refs = () if decision is None else (decision,)
     return Draft(body=body, actor=f"witness:{effect.witness}", agent=agent, refs=refs)
+
+
+def _undone(turn: Turn, agent: str, effect: Witnessed) -> int | None:
+    """The decision whose undoing was begun by the entry that the effect names, by the tool that it is of."""
+    if effect.action is None or not 0 <= effect.action < turn.seq:
+        return None
+    begun = turn.entry(effect.action)
+    if begun is None or not isinstance(begun.body, kinds.CompensationBegun) or begun.agent != agent:
+        return None
+    return begun.body.decision if begun.body.step == effect.tool else None
 
 
 def _allowed(turn: Turn, agent: str, effect: Witnessed) -> bool:

@@ -20,6 +20,7 @@ from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
+from failwell.node.action_answers import ActionAnswers
 from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
@@ -37,6 +38,7 @@ class Questions:
     def __init__(self, node: Node) -> None:
         self._node = node
         self.tickets = TicketAnswers(node)
+        self.actions = ActionAnswers(node)
         self.stops = StopAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
@@ -62,6 +64,8 @@ class Questions:
             "settings": self._settings,
             "checkpoint": self._checkpoint,
             "running": self._running,
+            "action": self.actions.told,
+            "undoings": self.actions.undoings,
             "permit-keys": node.permits.published,
             "containment": self._containment,
             "containments": self._containments,
@@ -105,6 +109,7 @@ class Questions:
                     if row.state not in ("CLOSED", "MERGED", "FALSE_ALARM")
                 ],
                 "pages_queued": sorted(state.page),
+                "undoing": sorted(state.compensation),
                 "configuration": state.configuration,
                 "last_at_us": state.last_at_us,
             }

@@ -10,13 +10,16 @@ import pytest
 
 from failwell.core import kinds, orders, rows, undoing
 from failwell.core.errors import Corrupt, FailwellError, NotFound, Refused
+from failwell.core.instants import format_at
 from failwell.core.records import Draft, Entry, decode_entry
+from failwell.gate.outcomes import Witnessed, record_effects
 from failwell.identity import keys
 from failwell.identity.persons import verify_order
 from failwell.ports.executor import Ended
 from failwell.response.compensation import Due, Seen, begin, due_besides, end, order_undoing, seen_of
 from failwell.response.undone import summary, undoings
 from failwell.verify.conduct import Conduct
+from failwell.verify.enforcement import prove
 from failwell.verify.finding import Findings
 from tests.unit.gate.house import AGENT, MINUTE_US, OTHER, SECOND_US, TOOLS, House, contract_text, folded
 
@@ -448,6 +451,32 @@ def test_rows_rebuilt_from_the_entries_are_those_that_were_stored(house: House) 
     assert faults(house) == []
     decoded = [rows.decode_row("compensation", row).state for row in stored["compensation"].values()]
     assert sorted(decoded) == ["owed"] * 3 + ["reversed"] * 2
+
+
+@pytest.mark.parametrize(
+    ("about", "tool", "agent", "noticed"),
+    [("begun", "payments.cancel", AGENT, False), ("begun", "payments.refund", AGENT, True),
+     ("decision", "payments.cancel", AGENT, True), ("begun", "payments.cancel", OTHER, True)],
+)  # fmt: skip
+def test_what_a_step_does_at_the_tool_side_went_round_no_gate(
+    house: House, about: str, tool: str, agent: str, noticed: bool
+) -> None:
+    """Its processes carry the number of the entry that it was begun by, and the tool side's log names that."""
+    decision = stop(house)
+    house.register(OTHER)
+    (found,) = due(house)
+    number = house.do(begin(found))
+    seen = Witnessed(
+        witness="log", ref="1", tool=tool, at=format_at(house.state.last_at_us), customer=None,
+        action=number if about == "begun" else decision, line="0" * 64,
+    )  # fmt: skip
+    house.do(record_effects(agent, (seen,)))
+    (effect,) = house.bodies(kinds.EffectWitnessed)
+    assert (effect.decision == decision) is not noticed
+    assert any(each.signal == "bypass" for each in house.bodies(kinds.Signal)) is noticed
+    proof = prove(house.entries())
+    assert len(proof.unpaired) == int(noticed)
+    assert faults(house) == []
 
 
 # ---- what a step says ----------------------------------------------------------------------------------------

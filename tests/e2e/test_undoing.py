@@ -141,6 +141,8 @@ def test_an_action_that_was_stopped_is_undone_though_its_agent_is_suspended(hous
     assert line["secret"] == SECRET
     assert SECRET not in json.dumps(house.ask("entries", decision))
     assert house.ask("agents")[house.full("bot-00")]["authority"] == "SUSPENDED"
+    (told_of,) = house.ask("incident", house.incident_of("bot-00")["number"])["undoings"]
+    assert (told_of["action"], told_of["state"], told_of["by"]) == (decision, "reversed", "interrupt")
 
 
 def test_a_megabyte_of_arguments_reaches_the_step_whole(house: House) -> None:
@@ -214,6 +216,9 @@ def test_a_node_that_dies_leaves_each_undoing_where_it_stood(house: House) -> No
 def test_a_stop_of_everything_stops_a_step_that_runs(house: House) -> None:
     decision = stop(house, "bot-10")
     await_true(lambda: told(house, "bot-10"))
+    assert [(each["action"], each["state"], each["running"]) for each in house.ask("undoings")] == [
+        (decision, "begun", True)
+    ]
     stop_scope(house, "all")
     found = ended(house, decision)["body"]
     assert (found["state"], found["exit_code"]) == ("unknown", None)

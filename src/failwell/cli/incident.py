@@ -108,6 +108,7 @@ def show_incident(
         _show_first(screen, told)
         _show_times(screen, told)
         _show_stops(screen, told)
+        _show_undoings(screen, told["undoings"])
         _show_escaped(screen, told, customers=customers)
         if timeline:
             screen.say("\nTimeline", "bold")
@@ -184,6 +185,25 @@ def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
     ]  # fmt: skip
     columns = ("action", "tool", "class", "how it ended", "after", "swept", "proven by")
     screen.table(columns, rows, right=("action", "after"))
+
+
+def _show_undoings(screen: Screen, found: list[dict[str, Any]]) -> None:
+    """What was reversible, and whether it was reversed (R11)."""
+    if not found:
+        return
+    from failwell.cli.undoing import UNDONE
+
+    screen.say("\nWhat was undone", "bold")
+    rows = [
+        (
+            each["action"], each["tool"], each["step"], UNDONE[each["state"]],
+            None if each["elapsed_ms"] is None else span(round(each["elapsed_ms"] * 1000)), each["entry"],
+        )
+        for each in found
+    ]  # fmt: skip
+    screen.table(("action", "tool", "by", "it is", "after", "entry"), rows, right=("action", "after", "entry"))
+    if any(each["state"] in ("partly", "not", "unknown") for each in found):
+        screen.say("What is not undone is for people: failwell action show N", "red")
 
 
 def _show_escaped(screen: Screen, told: dict[str, Any], *, customers: bool) -> None:

@@ -17,6 +17,7 @@ from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 from failwell.response.containments import Report
 from failwell.response.steps import tell
+from failwell.response.undone import Undoing, steps_begun, undoings
 
 
 class Moment(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,6 +88,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     times: dict[str, Moment | None]
     bound: dict[str, Any]
     stops: tuple[Stop, ...]
+    undoings: tuple[Undoing, ...]
     escaped_effects: Escaped
     customers: tuple[Harmed, ...]
     timeline: tuple[Line, ...]
@@ -123,7 +125,7 @@ def account(
         name=agent.name, owner=agent.owner, authority=agent.authority,
         governed=agent.authority != "OBSERVED" and not agent.detect_only, access=own.access,
         onset=(row.onset_first, row.onset_last),
-        times=_times(own), bound=bound, stops=stops, escaped_effects=_escaped(effects, own),
+        times=_times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries)), signals=row.signals,
         asked=_asked(number, row, agent),
     )  # fmt: skip
@@ -257,9 +259,10 @@ def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
     onset = own.moments.get("onset") or own.moments.get("detected")
     onset_us = parse_at(onset.at) if onset is not None else 0
     found: _Effects = {}
+    steps = steps_begun(entries)
     for entry in entries:
         body = entry.body
-        if not isinstance(body, kinds.EffectWitnessed):
+        if not isinstance(body, kinds.EffectWitnessed) or (body.decision, body.tool) in steps:
             continue
         # An effect whose time cannot be read is never left out: it counts as one since the onset.
         at_us = _at_tool_us(body)

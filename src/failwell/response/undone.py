@@ -21,7 +21,7 @@ class Undoing(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     entry: int
     detail: str | None = None
-    elapsed_us: int | None = None
+    elapsed_ms: float | None = None
 
 
 def undoings(entries: Iterable[Entry[Any]]) -> tuple[Undoing, ...]:
@@ -34,12 +34,23 @@ def undoings(entries: Iterable[Entry[Any]]) -> tuple[Undoing, ...]:
                 action=body.decision, tool=body.tool, step=body.step, by=body.by, state="owed", entry=entry.seq
             )
         elif isinstance(body, kinds.CompensationBegun | kinds.Compensated) and body.decision in found:
-            ended = body if isinstance(body, kinds.Compensated) else None
-            found[body.decision] = msgspec.structs.replace(
-                found[body.decision], entry=entry.seq, state="begun" if ended is None else ended.state,
-                detail=None if ended is None else ended.detail, elapsed_us=None if ended is None else ended.elapsed_us,
-            )  # fmt: skip
+            found[body.decision] = _further(found[body.decision], entry, body)
     return tuple(found[action] for action in sorted(found))
+
+
+def _further(known: Undoing, entry: Entry[Any], body: Any) -> Undoing:
+    if isinstance(body, kinds.CompensationBegun):
+        return msgspec.structs.replace(known, entry=entry.seq, state="begun")
+    took_ms = None if body.elapsed_us is None else body.elapsed_us / 1000
+    return msgspec.structs.replace(
+        known, entry=entry.seq, state=body.state, detail=body.detail, elapsed_ms=took_ms
+    )  # fmt: skip
+
+
+def steps_begun(entries: Iterable[Entry[Any]]) -> frozenset[tuple[int, str]]:
+    """(decision, step) of each undoing that was begun: an effect of that tool undoes, and escaped nobody."""
+    begun = (entry.body for entry in entries if isinstance(entry.body, kinds.CompensationBegun))
+    return frozenset((body.decision, body.step) for body in begun)
 
 
 def summary(found: Iterable[Undoing]) -> str | None:

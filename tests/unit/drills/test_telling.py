@@ -32,6 +32,7 @@ def whole() -> Told:
         bound={
             "stated_ms": 50, "measured_ms": 12.5, "proven_by": "no child left to wait for", "t1_ms": 1.0, "t2_ms": 13.0,
         },
+        undoings=(),
         stops=(
             Stop(
                 action=150, tool=story.SEND_BULK, executor="supervised", state="interrupted_confirmed", processes=2,

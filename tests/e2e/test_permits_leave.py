@@ -23,6 +23,7 @@ from failwell.core.errors import FailwellError
 from failwell.core.instants import parse_at
 from failwell.permits import PermitRefused, Verifier
 from failwell.permits.refusal import CODES
+from tests.e2e.test_guarded_node import no_guard
 from tests.simulate.fixtures import model, stage
 from tests.simulate.house import CONTRACT, ROOT, SETTINGS, House, apply, await_true
 
@@ -366,3 +367,23 @@ def test_a_restart_keeps_the_key_and_a_lost_one_is_replaced_on_record(shop: Hous
     (shop.workspace.keys / "permits.key").chmod(0o644)
     with pytest.raises(AssertionError, match="must be 0600"):
         shop.node(crashing=True)
+
+
+def test_no_permit_for_what_cannot_be_undone_leaves_unsealed(shop: House) -> None:
+    """Attack: ask while the guard is away, and once more for the same call."""
+    (shop.workspace.keys / "permits.key").chmod(0o600)
+    node = shop.node(crashing=True)
+    caller = shop.agent()
+    with no_guard(shop, node):
+        asked = [
+            caller.ask({"order": "W-2"}, tool="refunds.wire", how="permit", audience="shop-api", call="twice")
+            for _ in range(2)
+        ]
+        codes = []
+        for each in asked:
+            with pytest.raises(FailwellError) as refused:
+                each.result(30)
+            codes.append(refused.value.code)
+    assert codes in (["unsealed", "busy"], ["unsealed", "unsealed"])
+    last = shop.entries("decision")[-1]["seq"]
+    assert ends(shop)[last]["state"] == "blocked"

@@ -1,6 +1,6 @@
 """The Python door: standard library and cryptography only."""
 
-from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Ticket, Verdict
+from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Permitted, Ticket, Verdict
 from failwell.client.declared import digest_of
 from failwell.client.gate import Gate, Run, connect
 from failwell.core.errors import FailwellError as Error
@@ -12,6 +12,7 @@ __all__ = [
     "Gate",
     "Interrupted",
     "Outcome",
+    "Permitted",
     "Run",
     "Ticket",
     "Verdict",

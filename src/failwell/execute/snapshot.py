@@ -1,9 +1,9 @@
 """What ran of a launch while all of it stood still, before it was killed (R9): bounded in time and in bytes.
 
-The processes, the names of their environment variables, their open files and arguments, and the tail of what was
-written, as canonical JSON. Arguments and paths may hold secrets: the text goes to the node alone, which encrypts it;
-values of environment variables are never read out. Standard library only, and no neighbour: the supervisor imports
-this file alone. What could not be taken is said in `missing`; nothing here delays a kill beyond the bound.
+The processes, the names of their environment variables, their open files, arguments and memory maps, and the tail of
+what was written, as canonical JSON. Arguments and paths may hold secrets: the text goes to the node alone, which
+encrypts it; values of environment variables are never read out. Standard library only, and no neighbour: the supervisor
+imports this file alone. What could not be taken is said in `missing`; nothing here delays a kill beyond the bound.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ ARGUMENTS_BYTES = 1024
 FILES, NAMES, NAME_BYTES, PATH_BYTES = 64, 128, 64, 256
 _VARIABLE = re.compile(rb"([A-Za-z_][A-Za-z0-9_]*)=")
 _PAGE_KIB = os.sysconf("SC_PAGE_SIZE") // 1024
-_DETAILS = ("files", "environment", "arguments")
+#: In the order in which they are read: what cannot block comes first.
+_DETAILS = ("files", "environment", "arguments", "memory_map")
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,9 +50,9 @@ def take_snapshot(stats: Sequence[Stat], *, still: bool, reason: str | None, out
     room = LIMIT_BYTES - len(_encode(body)) - len(_encode(missing)) - 512
     body["processes"], left_out, bare = _fit(stats, details, room)
     if bare:
-        missing.append(f"details of {bare} processes: no room in {LIMIT_BYTES} bytes")
+        missing.append(f"details of {_count(bare)}: no room in {LIMIT_BYTES} bytes")
     if left_out:
-        missing.append(f"{left_out} processes: no room in {LIMIT_BYTES} bytes")
+        missing.append(f"{_count(left_out)}: no room in {LIMIT_BYTES} bytes")
     body["missing"] = missing
     body["took_us"] = _now_us() - began
     return _encode(body)
@@ -130,13 +131,13 @@ class _Details:
             late = len(self._pids) - len(self._found[name]) - refused
             for count, why in ((refused, "gone or not permitted"), (cut, "cut"), (late, self._why)):
                 if count > 0:
-                    said.append(f"{name} of {count} processes: {why}")
+                    said.append(f"{name} of {_count(count)}: {why}")
         return said
 
     def _read(self, done: _thread.LockType) -> None:
-        # What cannot block comes first.
         readers: dict[str, Callable[[int], tuple[list[object], bool]]] = {
             "files": _files, "environment": _variables, "arguments": _arguments,
+            "memory_map": _memory_map,
         }  # fmt: skip
         try:
             for name, read in readers.items():
@@ -185,6 +186,19 @@ def _arguments(pid: int) -> tuple[list[object], bool]:
     return [_text(part) for part in data.rstrip(b"\0").split(b"\0")] if data else [], cut
 
 
+def _memory_map(pid: int) -> tuple[list[object], bool]:
+    """What its memory holds: each file (or stack, heap) that is mapped, and how much of it."""
+    data, cut = _head(pid, "maps", 64 * 1024)
+    sizes: dict[bytes, int] = {}
+    for line in data.splitlines():
+        fields = line.split(maxsplit=5)
+        first, _, last = fields[0].partition(b"-")
+        if len(fields) == 6 and last:
+            sizes[fields[5]] = sizes.get(fields[5], 0) + (int(last, 16) - int(first, 16)) // 1024
+    found: list[object] = [{"of": _text(name[:PATH_BYTES]), "kib": kib} for name, kib in sizes.items()]
+    return found[:FILES], cut or len(found) > FILES
+
+
 def _head(pid: int, name: str, limit: int) -> tuple[bytes, bool]:
     fd = os.open(f"/proc/{pid}/{name}", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -194,6 +208,10 @@ def _head(pid: int, name: str, limit: int) -> tuple[bytes, bool]:
     finally:
         os.close(fd)
     return data[:limit], len(data) > limit
+
+
+def _count(number: int) -> str:
+    return f"{number} process" if number == 1 else f"{number} processes"
 
 
 def _text(data: bytes) -> str:

@@ -147,11 +147,25 @@ def start_tool(
             _refuse(pipes.refused_w, describe_error(error))
         finally:
             os._exit(127)
+    if namespace:
+        _come_back()
     pipes.keep_ours()
     status = pipes.status_r if namespace else None
     if status is None:
         os.close(pipes.status_r)
     return Started(pid, pipes.stdin_w, pipes.output_r, pipes.errors_r, pipes.refused_r, status)
+
+
+def _come_back() -> None:
+    """Have what we start from now on be in our own pid namespace again: threads of ours cannot be elsewhere (clone(2)).
+
+    Where it fails a snapshot lacks what only a thread may read, and says so.
+    """
+    own = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        _libc.setns(own, CLONE_NEWPID)
+    finally:
+        os.close(own)
 
 
 def widen_pipe(fd: int) -> None:

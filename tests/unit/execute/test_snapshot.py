@@ -1,0 +1,126 @@
+"""What is kept of processes that stand still: names and no values, within its bounds, and what is missing is said."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from failwell.core import canonical
+from failwell.execute import snapshot
+from failwell.execute.processes import Stat, boottime_us, read_stat
+from failwell.execute.snapshot import LIMIT_BYTES, SCHEMA, take_snapshot
+
+SECRET = "do-not-keep-this"
+
+
+@pytest.fixture
+def child() -> Iterator[Stat]:
+    """A process with a secret in its environment, and a file."""
+    code = "import sys, time; held = open('/etc/hostname'); print('up', flush=True); time.sleep(60)"
+    environment = {"SHOP_KEY": SECRET, "PATH": "/usr/bin", "odd name": "x", "LONG" * 40: "y"}
+    with subprocess.Popen(
+        [sys.executable, "-I", "-S", "-c", code, "--order", "a\nb"], stdout=subprocess.PIPE, env=environment
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+        stat = read_stat(process.pid)
+        assert stat is not None
+        yield stat
+        process.kill()
+
+
+def take(stats: list[Stat], output: bytes = b"", errors: bytes = b"") -> Any:
+    text = take_snapshot(stats, still=True, reason="ordered", output=output, errors=errors)
+    assert len(text) <= LIMIT_BYTES
+    return canonical.decode(text, max_bytes=LIMIT_BYTES)  # and it is canonical
+
+
+def test_names_of_variables_are_kept_and_their_values_never(child: Stat) -> None:
+    text = take_snapshot([child], still=True, reason="ordered", output=b"", errors=b"")
+    assert SECRET.encode() not in text
+    body = canonical.decode(text)
+    assert (body["schema"], body["stood_still"], body["reason"]) == (SCHEMA, True, "ordered")
+    (process,) = body["processes"]
+    assert {"SHOP_KEY", "PATH"} <= set(process["environment"])
+    assert not {"odd name", "LONG" * 40} & set(process["environment"]), "what is no plain name may be a value"
+    assert process["arguments"][-2:] == ["--order", "a\nb"]
+    assert "/etc/hostname" in [file["to"] for file in process["files"]]
+    assert (process["pid"], process["parent"], process["threads"]) == (child.pid, os.getpid(), 1)
+    assert process["memory_kib"] > 1000
+    assert "[stack]" in [mapped["of"] for mapped in process["memory_map"]]
+    assert body["missing"] == []
+
+
+def test_the_tail_of_what_was_written_is_kept_also_where_it_is_no_text() -> None:
+    body = take([], b"x" * 5000 + b"last \xff\x00 words", b"\x1b[31m")
+    assert len(body["output_tail"]) == 1024
+    assert body["output_tail"].endswith("xlast \ufffd\x00 words")
+    assert body["errors_tail"] == "\x1b[31m"
+
+
+def test_a_large_family_fits_and_what_does_not_is_counted(child: Stat) -> None:
+    """Attack: so many processes, arguments and files that the node chokes on what it is told."""
+    body = take([child] * 90)
+    details = [process for process in body["processes"] if "arguments" in process]
+    assert len(body["processes"]) == 90
+    assert 0 < len(details) <= 90
+    body = take([child] * 2000)
+    assert 100 < len(body["processes"]) < 2000
+    left_out = 2000 - len(body["processes"])
+    assert f"{left_out} processes: no room in 65536 bytes" in body["missing"]
+
+
+def test_a_process_that_is_gone_is_kept_as_it_was_last_seen() -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    fields = ["R", "1", "0", "1", *["0"] * 13, "1", "0", "7", "0", "3"]
+    body = take([Stat(gone.pid, "was", fields)])
+    assert body["processes"][0]["name"] == "was"
+    assert "files of 1 process: gone or not permitted" in body["missing"]
+
+
+def test_a_process_whose_files_never_answer_delays_nothing(child: Stat, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: a tool that holds the lock of its own memory: who reads its arguments waits in the kernel."""
+    release = threading.Event()
+    entered = threading.Event()
+
+    def never(pid: int) -> tuple[list[object], bool]:
+        entered.set()
+        release.wait(20)
+        return [], False
+
+    monkeypatch.setattr(snapshot, "_variables", never)
+    began = boottime_us()
+    try:
+        body = take([child])
+        assert entered.is_set()
+        assert boottime_us() - began < 1_000_000
+        assert body["processes"][0]["files"], "what came before is there"
+        assert "environment" not in body["processes"][0]
+        assert body["missing"] == [
+            "environment of 1 process: not in time",
+            "arguments of 1 process: not in time",
+            "memory_map of 1 process: not in time",
+        ]
+    finally:
+        release.set()
+
+
+def test_where_no_thread_can_be_started_the_processes_are_kept_alone(
+    child: Stat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: a fork storm that uses up all that its user may start."""
+
+    def refuse(*_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    body = take([child])
+    assert [process["pid"] for process in body["processes"]] == [child.pid]
+    assert "files of 1 process: no thread to read them" in body["missing"]

@@ -94,6 +94,11 @@ def row_of(tool: dict[str, Any]) -> tuple[Any, ...]:
 # ---- doctor --------------------------------------------------------------------------------------------------
 
 
+def readable(told: Told) -> str:
+    """What one user for agent and node means for secrets, where there are any."""
+    return ", which can read a secret in the environment of the tool that holds it" if told.force.secrets else ""
+
+
 def secret_lines(told: Told) -> Iterator[Line]:
     """What is kept, and what is wrong with it."""
     kept = told.force.secrets

@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import typer
 
-from failwell.cli import agent_owner, custody, doctor_stopping, observing, options, probing, session, stop
+from failwell.cli import (
+    agent_owner,
+    custody,
+    doctor_stopping,
+    doctor_undoing,
+    observing,
+    options,
+    probing,
+    session,
+    stop,
+)
 from failwell.cli.lookup import governed, sources_of
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError, InputError
@@ -186,6 +196,7 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
     else:
         yield _health(seen.status)
         yield from (Check(*line) for line in doctor_stopping.lines(seen.status))
+        yield from (Check(*line) for line in doctor_undoing.lines(seen.status))
         yield _seal(seen)
         yield _channels(seen)
     yield Check(
@@ -258,7 +269,9 @@ def _ago(at: str) -> str:
 
 
 def _of_files(place: Workspace, seen: Seen | None) -> Iterator[Check]:
-    found = "not known while the node does not answer" if seen is None else str(seen.status["separation"])
+    found = "not known while the node does not answer"
+    if seen is not None:
+        found = f"{seen.status['separation']}{custody.readable(seen.custody)}"
     yield Check("separation", KNOWN if seen is not None else UNKNOWN,
                 f"{found}; this guards against failure, not against a malicious process of that user")  # fmt: skip
     yield _persons()
@@ -367,6 +380,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
         if missing:
             yield Check(part, WANTED, f"its contract names a witness that no setting declares: {', '.join(missing)}",
                         "declare [witness.NAME] in failwell.toml, then failwell config apply")  # fmt: skip
+        yield from (Check(*line) for line in doctor_undoing.undeclared(part, contract, force.tools))
         yield from (Check(*line) for line in custody.tool_lines(full, row["name"], contract, seen.custody))
 
 

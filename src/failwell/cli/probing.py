@@ -106,8 +106,8 @@ def _tries(tool: Tool, force: Settings, at: Place, place: Workspace, node: int) 
         )
     if tool.custody != "broker":
         return
-    if declared is None:
-        yield Try("own-code", None, "no [tools] section declares it, so the agent's own code is what runs")
+    if declared is None or not (declared.command or custody.held(tool.tool, force)):
+        yield Try("own-code", None, "no command is declared for it, so the agent's own code is what runs")
         return
     if not custody.held(tool.tool, force):
         command = declared.command[0]

@@ -59,6 +59,9 @@ def test_a_completed_action_is_undone_by_the_declared_step_when_a_person_orders_
     for words in (f"Action {number} of notice-bot: notices.send is completed", '"c-1"', "notices.retract can undo it"):
         assert words in shown, words
 
+    wanted = "undoes by steps that no setting declares: notices.send (notices.retract)"
+    assert wanted in str(shell.json("doctor", code=1)["checks"])
+
     # Nothing is declared yet: the order stands, and it is said at once what is missing.
     early = shell("action", "compensate", number, "--reason", "wrong customer", "--as", "anna", "--yes", code=1)
     assert '[tools."notices.retract"] in failwell.toml' in early.out

@@ -77,6 +77,7 @@ class Permits:
         self._left: dict[int, Leave] = {}
         self._configured: tuple[settings.Settings | None, str] = (None, "")
         permit_keys.check_key(node.workspace.keys)
+        node.runner.told_words = self.words
 
     # -- the key -----------------------------------------------------------------------------------------------
 

@@ -49,6 +49,7 @@ from failwell.node.measuring import Measuring
 from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.permits import Permits
 from failwell.node.preparing import Prepared, Preparer
+from failwell.node.preserving import Preserver
 from failwell.node.proving import Proving
 from failwell.node.questions import Questions
 from failwell.node.recovery import recover
@@ -133,7 +134,8 @@ class Node:
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.permits = Permits(self)
-        self.runner.told_words = self.permits.words
+        self.preserver = Preserver(self.writer)
+        self.runner.preserve = self.preserver.keep
         self.questions = Questions(self)
         self.broker = Broker(self, served=self._served)
         self.preparer = Preparer(self)
@@ -372,6 +374,7 @@ class Node:
         self.runner.close()
         self.executor.close()
         self.runner.endings.close()
+        self.preserver.close()
         self.outbox.close()
         with contextlib.suppress(FailwellError):
             write_now(self.writer, self.refusals.take(everything=True))

@@ -68,6 +68,8 @@ class Chronicle:
         self.verdicts: dict[str, int] = {}
         self._withheld_us = 0
         self._failed: set[str] = set()
+        self._stopped: set[str] = set()
+        self._floors_adopted: dict[str, int] = {}
         self._agents: dict[str, dict[str, Any]] = {}
         self._floors: dict[str, dict[str, Any]] = {}
         self._runs: dict[int, dict[str, Any]] = {}
@@ -91,16 +93,26 @@ class Chronicle:
         (self._failed.add if body.state == "failed" else self._failed.discard)(body.part)
 
     def _agent_registered(self, entry: Any, body: Any) -> None:
-        self._agents[entry.agent] = {"name": body.name, "authority": "REGISTERED", "contract": None}
+        self._agents[entry.agent] = {
+            "name": body.name, "authority": "REGISTERED", "contract": None, "id": None, "groups": body.groups,
+        }  # fmt: skip
 
     def _contract_adopted(self, entry: Any, body: Any) -> None:
         self._agents[entry.agent]["contract"] = self.known.contracts[entry.agent, body.version]
+        self._agents[entry.agent].update(id=body.contract, adopted=entry.seq)
 
     def _authority_changed(self, entry: Any, body: Any) -> None:
         self._agents[entry.agent]["authority"] = body.now
 
+    def _scope_stopped(self, entry: Any, body: Any) -> None:
+        self._stopped.add(body.scope)
+
+    def _scope_lifted(self, entry: Any, body: Any) -> None:
+        self._stopped.remove(body.scope)
+
     def _floor_adopted(self, entry: Any, body: Any) -> None:
         self._floors[body.floor] = self.known.floors[body.floor, body.version]
+        self._floors_adopted[body.floor] = entry.seq
 
     def _run_opened(self, entry: Any, body: Any) -> None:
         above = self._runs.get(body.parent)
@@ -126,7 +138,7 @@ class Chronicle:
         asked = next(each for each in self._measured if each["decision"] == body.ticket)["asked"]
         self._tickets[body.ticket] = {
             "state": "open", "clauses": body.clauses, "expires": body.expires_us, "asked": asked, "used_by": None,
-            "of": self._acting(asked),
+            "of": self._acting(asked), "number": body.ticket, "contract": self._agents[entry.agent]["contract"],
         }  # fmt: skip
 
     def _ticket_decided(self, entry: Any, body: Any) -> None:
@@ -206,14 +218,34 @@ class Chronicle:
         run = self._runs.get(asked["run"])
         if run is None or not run["open"] or run["agent"] != agent:
             return [Link(agent, [("run.unknown", "deny")], [])], False, False
+        if self._stopped & self._scopes(asked["tool"], (*run["chain"], agent)):
+            return [Link(agent, [("stopped", "deny")], [])], False, False
         if self._agents[agent]["contract"] is None:
             return [Link(agent, [("contract.absent", "deny")], [])], False, False
         ticket = None if number is None else self._tickets.get(number)
         good = ticket is not None and ticket["state"] == "approved" and now_us < ticket["expires"]
         good = good and ticket is not None and ticket["of"] == self._acting(asked) and None not in ticket["of"][4:]
-        passed = ticket["clauses"] if good and ticket is not None else ()
+        passed: tuple[str, ...] = ()
+        if good and ticket is not None:
+            passed = tuple(name for name in ticket["clauses"] if self._unchanged(ticket, agent, run["chain"], name))
         links = [self._link(each, run, asked, now_us, passed) for each in (*run["chain"], agent)]
         return links, bool(passed), number is not None and not good
+
+    def _unchanged(self, ticket: dict[str, Any], agent: str, chain: tuple[str, ...], name: str) -> bool:
+        """Whether a rule that a person was asked about still says what it said then."""
+        adopted = {self._agents[each]["name"]: self._agents[each]["adopted"] for each in chain}
+        holders = [adopted.get(part, self._floors_adopted.get(part)) for part in name.split("/")[:-1]]
+        if any(seq is None or seq > ticket["number"] for seq in holders):
+            return False
+        contracts = ticket["contract"], self._agents[agent]["contract"]
+        was, now = ([each for each in (*one["clauses"], *one["limits"]) if each["id"] == name] for one in contracts)
+        return was == now
+
+    def _scopes(self, tool: str, agents: tuple[str, ...]) -> set[str]:
+        """Everything that an action can be stopped with."""
+        rows = [self._agents[name] for name in agents]
+        found = {"all", f"tool:{tool}", *(f"contract:{row['id']}" for row in rows)}
+        return found | {f"group:{group}" for row in rows for group in row["groups"]}
 
     def _link(
         self, agent: str, run: dict[str, Any], asked: dict[str, Any], now_us: int, passed: tuple[str, ...]

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from failwell.core import stops
 from failwell.core.contract import judgment
 from failwell.core.errors import Refused
 from failwell.core.projections import Projections
@@ -92,9 +93,14 @@ def _one_too_many(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(judgment.Use, "over", property(lambda use: use.limit.kind != "sequence" and use.used > use.at_most))
 
 
+def _forget_stops(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(stops, "closed_by", lambda state, agents, tool: None)
+
+
 @pytest.mark.parametrize(
     "fault",
-    [_forget_amounts, _never_end, _complete_always, _count_allowed_only, _forget_a_restart, _one_too_many],
+    [_forget_amounts, _never_end, _complete_always, _count_allowed_only, _forget_a_restart, _one_too_many,
+     _forget_stops],
     ids=lambda fault: fault.__name__,
 )  # fmt: skip
 def test_the_reference_would_notice(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from failwell.core import contract as contracts
 from failwell.core import kinds, orders
+from failwell.core import stops as stopped
 from failwell.core.errors import NotFound, Refused
 from failwell.core.machines import OUTCOMES
 from failwell.core.records import Draft
@@ -15,6 +16,7 @@ from failwell.gate import runs, tickets
 from failwell.gate.verdicts import Proposal
 from failwell.identity import persons
 from failwell.response import orders as response
+from failwell.response import stops
 from tests.property import drawn
 from tests.property.chronicle import Chronicle, Known
 from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, MINUTE_US, OTHER, SECOND_US, House
@@ -38,7 +40,7 @@ class World:
         self.known = Known({}, {}, {}, {})
         self.agents = AGENTS[:agents]
         for agent in self.agents:
-            self.house.register(agent)
+            self.house.register(agent, groups=() if agent == THIRD else ("payments",))
         if rng.random() < 0.5:
             self.adopt_floor()
         for agent in self.agents:
@@ -155,7 +157,16 @@ class World:
         running = list(self.house.state.action)
         if running:
             likely = ("completed", "completed", "completed", "blocked", *sorted(OUTCOMES))
-            self.house.settle(self.rng.choice(running), self.rng.choice(likely))
+            action, state = self.rng.choice(running), self.rng.choice(likely)
+            waited = stopped.awaits(self.house.state, action) or any(
+                action in row.waiting for row in self.house.state.incident.values()
+            )
+            if waited:  # an order to stop overtook its end, whatever that was
+                state = self.rng.choice(("interrupted_confirmed", "completed_after_interrupt", "blocked"))
+            if waited or "interrupt" in state:  # said only where an entry before it says how the stop went
+                self.house.stop(action, state)
+            else:
+                self.house.settle(action, state)
 
     def open_run(self, agent: str | None = None) -> None:
         principal = self.rng.choice(PRINCIPALS)
@@ -206,6 +217,32 @@ class World:
             signed = house.sign("piet", "release.approve", details)
             house.do(response.approve_release(signed, persons.verify_order))
 
+    def stop_more(self) -> None:
+        """People stop everything, a group, a tool or a contract; sometimes a second time."""
+        scopes = ["all", "group:payments", "group:nobody"]
+        scopes += [f"contract:{agent.rpartition('/')[2]}" for agent in self.agents]
+        scopes += [f"tool:{tool['tool']}" for tool in self.tools]
+        details = orders.StopScope(scope=self.rng.choice(scopes), reason="it is on fire")
+        signed = self.house.sign("quan", "stop", details, shown="0" * 64)
+        self.house.do(stops.stop_scope(signed, persons.verify_order, source="node"))
+
+    def lift(self) -> None:
+        """Two others lift one stop, once everything that it interrupted has its end."""
+        house = self.house
+        closed = [scope for scope, row in house.state.stop.items() if row.closed]
+        if not closed:
+            return
+        scope = self.rng.choice(closed)
+        for action in house.state.stop[scope].waiting:
+            house.stop(action)
+        epoch = house.state.stop[scope].epoch
+        propose = orders.LiftPropose(scope=scope, epoch=epoch, conditions="it is out", evidence=(3,))
+        proposed = house.sign("olga", "stop.propose", propose)
+        house.do(stops.propose_lift(proposed, persons.verify_order))
+        digest = orders.order_digest(orders.parse_order(proposed.order))
+        agreed = house.sign("piet", "stop.lift", orders.LiftApprove(scope=scope, epoch=epoch, proposal=digest))
+        house.do(stops.approve_lift(agreed, persons.verify_order))
+
     def ail(self) -> None:
         """A part fails, an action is asked for meanwhile, and the part works again."""
         for state in ("failed", "ok"):
@@ -236,4 +273,5 @@ HAPPENS: list[tuple[Callable[[World], None], float]] = [
     (World.close_run, 1), (lambda world: world.house.clock.skip(world.rng.choice(SKIPS)), 16), (World.reboot, 2),
     (lambda world: world.house.reopen(), 4), (World.suspend, 0.3), (World.release, 9),
     (lambda world: world.adopt(world.rng.choice(world.agents)), 1), (World.adopt_floor, 1), (World.ail, 1),
+    (World.stop_more, 0.4), (World.lift, 6),
 ]  # fmt: skip

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, decisions, evaluation, orders, probe, reopen, verifying
+from bench import appends, decisions, evaluation, orders, probe, reopen, stopping, verifying
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "evaluation": ("1,000 clauses over 100 tools: p50 of judging <= 1.3 x 100 over 100", evaluation.by_clauses),
@@ -29,6 +29,10 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "alone-full": ("verify.pyz on bare Python: >= 40,000 entries/s", verifying.full),
     "alone-hashes": ("verify.pyz --hash-only: >= 300,000 entries/s", verifying.hash_only),
     "reopen": ("100,000 entries are open again within 1 s", reopen.reopen),
+    "start-cold": ("what a supervisor adds to the start of a tool: p50 <= 40 ms", stopping.started_cold),
+    "start-warm": ("the same where supervisors stand by: p50 <= 3 ms", stopping.started_warm),
+    "stop": ("order -> last process gone, by pidfds and on record: p99 < 50 ms", stopping.stopped),
+    "stop-peers": ("the same family stopped by us and by the peers' kill switches", stopping.beside_peers),
     "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
 }
 
@@ -57,9 +61,19 @@ def _line(name: str, figure: dict[str, Any]) -> str:
     told = [
         f"{key} {value:,.2f}" if isinstance(value, float) else f"{key} {value}"
         for key, value in figure.items()
-        if key not in ("title", "held", "rates")
+        if key not in ("title", "held", "rates", "table")
     ]
-    return f"{name:14} {held:8} {'  '.join(told)}"
+    return "\n".join([f"{name:14} {held:8} {'  '.join(told)}", *map(_row, figure.get("table", ()))])
+
+
+def _row(row: dict[str, Any]) -> str:
+    """One line of a figure that is a table: who and how first, then what was found."""
+    told = [
+        f"{key} {value:,.1f}" if isinstance(value, float) else f"{key}: {', '.join(value) or '-'}"
+        if isinstance(value, list) else f"{key}: {value}"
+        for key, value in row.items() if key not in ("peer", "way")
+    ]  # fmt: skip
+    return f"  {row['peer']} | {row['way']} | {' | '.join(told)}"
 
 
 if __name__ == "__main__":

@@ -35,7 +35,7 @@ def order_behind_queue(rounds: int = 9) -> dict[str, Any]:
     os.environ["FAILWELL_CONFIG"] = str(root / "config")
     wire = None
     try:
-        workspace, names, signer = _prepare(root, rounds)
+        workspace, names, signer = prepare(root, rounds)
         wire = reach(workspace.socket, workspace.path)
         sync_ms = probe.quantile(probe.fdatasync_ms(root), 0.5)
         feeder = subprocess.Popen(
@@ -71,7 +71,7 @@ def order_behind_queue(rounds: int = 9) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _prepare(root: Path, rounds: int) -> tuple[Workspace, list[str], Any]:
+def prepare(root: Path, rounds: int) -> tuple[Workspace, list[str], Any]:
     """A workspace with an owner, an approver, and `rounds` + 1 agents under contract; the last one is the busy one."""
     config = Path(os.environ["FAILWELL_CONFIG"])
     owner = PersonKey.create(config, "bench-owner", "bench").unlock("bench")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import options, session
+from failwell.cli.preserved import show_preserved
 from failwell.cli.screen import Answer, Screen, door, span
 from failwell.core.errors import Corrupt, Refused
 
@@ -139,6 +140,7 @@ def _show(screen: Screen, told: dict[str, Any]) -> None:
         screen.say(f"  it ended because: {told['why']}")
     if undone is not None:
         _show_undoing(screen, undone)
+    show_preserved(screen, told["preserved"])
 
 
 def _show_undoing(screen: Screen, undone: dict[str, Any]) -> None:

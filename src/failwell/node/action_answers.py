@@ -14,7 +14,9 @@ import msgspec
 from failwell.core import kinds, rows, undoing
 from failwell.core.errors import InputError, NotFound
 from failwell.core.records import Entry, decode_entry
+from failwell.gate.preserving import STOPPED
 from failwell.ledger.jobs import Plan, Turn
+from failwell.node.preserved_answers import preserved
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -87,6 +89,7 @@ class ActionAnswers:
             },
             "undoing": None if row is None else self._undoing(row),
             "may_order": may,
+            "preserved": preserved(self._node, number) if action.state in STOPPED else None,
         }  # fmt: skip
 
     def _undoing(self, row: rows.Compensation) -> dict[str, Any]:

@@ -73,6 +73,8 @@ class ToolRunner:
             fence, self._recorder, self.endings.timers, self.endings.later, self.endings.clock.mono_us
         )
         self.output_cap_bytes = output_cap_bytes
+        #: Keeps the working state of what was stopped: its end, what it is worth, where it worked, and its record.
+        self.preserve: Callable[[Ended, str, str | None, Future[Any]], None] = lambda *_: None
         #: What is said of an action whose caller acts by itself, once it is to stop.
         self.told_words: Callable[[int], str] = lambda action: TOLD
 
@@ -90,6 +92,7 @@ class ToolRunner:
             if error.code == NO_PERMIT:
                 raise
             return self._blocked(future, action, error.message)
+        running.directory = None if prepared.settings is None else prepared.settings.cwd
         if running.ordered:
             self._fence.take(action)
             return self._blocked(future, action, "ordered to stop before it started")
@@ -180,6 +183,7 @@ class ToolRunner:
             said.end, _settlement(said.end), f"{executor}: {how}", stopped=stopped, overtaken=overtaken
         )
         recorded.add_done_callback(lambda _: self.endings.later.add(end.action, told[-1].later))
+        self.preserve(end, said.end.state, None if running is None else running.directory, recorded)
         _then(recorded, future, lambda entry: _result(told[-1].end, entry))
 
     # -- cooperative: executed by the caller itself ------------------------------------------------------------

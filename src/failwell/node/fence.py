@@ -26,7 +26,8 @@ _OPEN = frozenset({"ACTIVE", "RESTRICTED", "PROBATION", "OBSERVED"})
 @dataclass(slots=True)
 class Running:
     """One started action of an executor class. `stop` delivers an interrupt to whoever executes it, its caller
-    (`by_caller`) or a supervisor; `ordered` says that one was given, by `method`.
+    (`by_caller`) or a supervisor; `ordered` says that one was given, by `method`. `directory` is where an operator
+    declared that it works.
     """
 
     action: int
@@ -36,6 +37,7 @@ class Running:
     chain: tuple[str, ...] = ()
     stop: Callable[[], None] | None = None
     ordered: bool = False
+    directory: str | None = None
     method: str = "order"
 
 

@@ -41,12 +41,22 @@ def _tell_measured(body: kinds.ContainmentMeasured) -> tuple[str, str]:
 _UNDONE = {
     "reversed": "undone", "partly": "UNDONE IN PART", "not": "NOT UNDONE", "unknown": "PERHAPS NOT UNDONE",
 }  # fmt: skip
+
+
+def _tell_preserved(body: kinds.StatePreserved) -> tuple[str, str]:
+    """What was kept is for `action show`: it may be personal."""
+    said = f"action {body.decision}: {body.processes} processes as they stood still"
+    files = f", {body.files} files by their digests" if body.directory is not None else ""
+    return "state preserved", f"{said}{files}{'' if body.complete else '; not all of it'}"
+
+
 _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Decision: _tell_decision,
     kinds.Decision2: _tell_decision,
     kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,
+    kinds.StatePreserved: _tell_preserved,
     kinds.ContainmentMeasured: _tell_measured,
     kinds.AccessRevoked: lambda body: (
         "access revoked" if body.state == "confirmed" else "ACCESS NOT CONFIRMED AS GONE",

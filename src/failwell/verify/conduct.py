@@ -26,6 +26,7 @@ from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.permitted import Permitted
 from failwell.verify.powers import Powers, VerifySignature
+from failwell.verify.preserved import StatesPreserved
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.stops import decision_fault
@@ -72,7 +73,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), Ends(), Undone(), Permitted())
+        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), StatesPreserved(), Ends(), Undone(), Permitted())
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""

@@ -33,7 +33,7 @@ def database(tmp_path: Path) -> Path:
     return tmp_path / "shop.db"
 
 
-@pytest.mark.requirement("R6.2")
+@pytest.mark.requirement("R6.3")
 @pytest.mark.parametrize("mode", MODES)
 def test_a_kill_at_any_moment_leaves_the_mark_and_all_rows_or_neither(tmp_path: Path, mode: str) -> None:
     rolled_back, committed = strike(tmp_path / "shop.db", mode, 20, Random(f"cut {mode}"))

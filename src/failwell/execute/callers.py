@@ -111,11 +111,24 @@ def _known(pidfd: int, pid: int, spare: Iterable[int]) -> Caller | str:
     for _ in range(WALKS):
         stat = read_stat(pid)
         above = None if stat is None else _ancestors_of(stat)
+        ours = _namespace_of(pid) == _namespace_of(os.getpid())
         if _ended(pidfd):
             return GONE
+        if not ours:
+            # Attack: entered from outside, as `docker exec` does. Its orphans go to an init that is no ancestor of it.
+            return NOT_OURS
         if stat is not None and above is not None:
             return Caller(pidfd, stat, above, spare)
     return "the processes above it change too fast to be known"
+
+
+def _namespace_of(pid: int) -> tuple[int, int] | None:
+    """The pid namespace of a process (namespaces(7)); None where that may not be looked at."""
+    try:
+        found = os.stat(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _ancestors_of(stat: Stat) -> dict[int, Stat] | None:

@@ -9,6 +9,7 @@ import base64
 import contextlib
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -402,6 +403,31 @@ def test_a_wedged_node_delays_no_stop_of_a_group_and_what_is_not_in_it_goes_on(g
     await_true(lambda: house.ask("status")["stopped"] == ["group:payments"])
     assert denied(house.agent().write("later")["verdict"])
     house.hold_true()
+
+
+@pytest.mark.requirement("R28.3")
+def test_a_store_that_fails_keeps_no_stop_from_taking_effect_and_it_is_on_record_once_it_writes(house: House) -> None:
+    """Attack: the order's own commit fails. Its fence stays up, and whoever gave it need not come back."""
+    node = house.node(crashing=True)
+    caller = house.agent()
+    running = caller.start("c1", grandchild=True)
+    limits = resource.prlimit(node.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(node.pid, resource.RLIMIT_FSIZE, (0, limits[1]))
+    try:
+        done = stop(house, "all")
+        assert not done.confirmed
+        await_true(lambda: not house.alive(), 10)
+        for path in house.workspace.orders.glob("*.order"):
+            path.unlink()  # only the node remembers it now
+    finally:
+        resource.prlimit(node.pid, resource.RLIMIT_FSIZE, limits)
+    await_true(lambda: house.ask("status")["stopped"] == ["all"])
+    with contextlib.suppress(FailwellError):
+        assert running.result(10)["result"]["state"] == "interrupted_confirmed"
+    await_true(lambda: house.ask("status")["health"] == "ok")
+    assert denied(house.agent().write("later")["verdict"])
+    assert [line["customer"] for line in house.began()] == ["c1"]
+    house.hold_true(at_rest=False)
 
 
 def test_a_forged_stop_in_the_workspace_stops_nothing_and_a_lift_is_not_read_there(house: House) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from failwell.core import note
+from failwell.core import note, rows
 from failwell.core.errors import InputError
-from failwell.response.letters import BEGIN, END, Letter, bare_letter, contact_letter, incident_letter, notice_letter
+from failwell.response.letters import (
+    BEGIN,
+    END,
+    Letter,
+    bare_letter,
+    contact_letter,
+    incident_letter,
+    notice_letter,
+    stop_letter,
+)
 from tests.unit.gate.house import FATAL, ORIGIN, RULES, SECOND_US, SMALL, House, open_house
 from tests.unit.response.test_account import see, told
 
@@ -163,3 +172,18 @@ def test_the_mail_with_the_code_says_what_to_do_with_it_and_that_it_is_of_no_use
     assert "k7m2p9qx" not in subject
     assert text.split("\n")[1].endswith("failwell person verify anna --code k7m2p9qx --as anna")
     assert "If you are not that person, do nothing" in text
+
+
+def test_a_stop_of_everything_is_told_with_what_is_not_confirmed_and_a_checkpoint(house: House) -> None:
+    row = rows.Stop(
+        epoch=1, closed=True, ordered=house.state.size - 1, interrupted=0, stopped_by=("person:quan",),
+        why="it is\non fire", waiting=(), failed=(7,), proposed_by=None, proposal=None,
+    )  # fmt: skip
+    letter = stop_letter("all", row, 3, newest(house))
+    lines = letter.text.split("\n")
+    assert lines[0] == "Everything is stopped, by quan: it is on fire. 1 running tool NOT CONFIRMED as stopped."
+    assert lines[1] == "You are asked to: look. Run: failwell stop show all"
+    assert letter.subject == "[Failwell] everything stopped"
+    assert cut_out(letter.text) == newest(house)
+    later = stop_letter("group:night", msgspec.structs.replace(row, closed=False, failed=()), 0, newest(house))
+    assert "was stopped, and was lifted since" in later.text

@@ -16,6 +16,7 @@ FREEZE_BOUND_US = 150_000
 KILL_BOUND_US = 1_500_000
 PATIENT_ROUNDS = 8
 PAUSE_S = 0.0004
+LOOK_AGAIN_US = 2_000
 
 
 def boottime_us() -> int:
@@ -181,8 +182,8 @@ class Sweep:
         """SIGSTOP all members until one look finds them all stopped; False when the bound came first.
 
         A member may fork while we look, or wake another, hence the rounds. One that waits in vfork(2) (D)
-        or whose first thread is gone (Z) never shows as stopped: after some rounds the signal must do. Nor does one
-        in a frozen group, which stops as soon as anybody thaws it.
+        or whose first thread is gone (Z) never shows as stopped: after some rounds the signal must do. Who is in a
+        frozen group stands still already.
         """
         began, rounds = boottime_us(), 0
         frozen = self.group is not None and self.group.freeze() and self.group.await_frozen()
@@ -190,10 +191,13 @@ class Sweep:
             held = set(self.group.members()) if frozen and self.group is not None else set()
             live = [stat for stat in self._look(self._glance) if not stat.dead]
             settled = "Tt" if rounds < PATIENT_ROUNDS else "TtDZ"
+            for stat in live:
+                if stat.pid in held:
+                    self.stopped.setdefault(stat.key, stat)
             moving = [
                 stat
                 for stat in live
-                if stat.key not in self.stopped or (stat.state not in settled and stat.pid not in held)
+                if stat.pid not in held and (stat.state not in settled or stat.key not in self.stopped)
             ]
             for stat in moving:
                 send_signal(stat.pid, stat.start_ticks, signal.SIGSTOP)
@@ -210,11 +214,15 @@ class Sweep:
         one, is empty. After SIGKILL is sent the kernel links no further child to the target, so a look that is clean
         stays clean.
         """
-        began = boottime_us()
-        if self.group is not None:
-            self.group.kill()
+        began = looked = boottime_us()
+        killed: set[tuple[int, int]] = set()
+        wait_us = LOOK_AGAIN_US if self.group is not None and self.group.kill() else 0
         while True:
             nothing_left = self._reap()
+            now = boottime_us()
+            if not nothing_left and now - looked < wait_us:
+                time.sleep(PAUSE_S)  # they are dying; looking at them would only delay the others
+                continue
             members = self._look(self._find if nothing_left else self._glance)
             live = [stat for stat in members if not stat.dead]
             if nothing_left and not live and (self.group is None or self.group.is_empty()):
@@ -222,10 +230,13 @@ class Sweep:
                 return True
             for stat in live:
                 self.stopped.setdefault(stat.key, stat)
-                send_signal(stat.pid, stat.start_ticks, signal.SIGKILL)
-            if boottime_us() - began > KILL_BOUND_US:
+                if stat.key not in killed and send_signal(stat.pid, stat.start_ticks, signal.SIGKILL):
+                    killed.add(stat.key)
+            if now - began > KILL_BOUND_US:
                 self.survivors = live or members
                 return False
+            looked = boottime_us()
+            wait_us = max(LOOK_AGAIN_US, looked - now)
             time.sleep(PAUSE_S)
 
     def run(self, meanwhile: Callable[[bool], None] | None = None) -> bool:

@@ -16,7 +16,8 @@ import time
 
 SCHEMA = "failwell/snapshot/1"
 BOUND_US = 10_000
-READING_BOUND_US = 7_000
+READING_BOUND_US = 6_000
+WRITING_BOUND_US = 9_000
 LIMIT_BYTES = 64 * 1024
 TAIL_BYTES = 1024
 ARGUMENTS_BYTES = 1024
@@ -39,44 +40,47 @@ def take_snapshot(stats: Sequence[Stat], *, still: bool, reason: str | None, out
     details = _Details([stat.pid for stat in stats])
     details.read_for(READING_BOUND_US)
     missing = details.missing()
-    body: dict[str, object] = {
-        "schema": SCHEMA,
-        "taken_us": began,
-        "stood_still": still,
-        "reason": reason,
-        "output_tail": _text(output[-TAIL_BYTES:]),
-        "errors_tail": _text(errors[-TAIL_BYTES:]),
-    }
-    room = LIMIT_BYTES - len(_encode(body)) - len(_encode(missing)) - 512
-    body["processes"], left_out, bare = _fit(stats, details, room)
+    tails = {"errors_tail": _text(errors[-TAIL_BYTES:]), "output_tail": _text(output[-TAIL_BYTES:])}
+    room = LIMIT_BYTES - len(_encode(tails)) - len(_encode(missing)) - 512
+    processes, bare = _fit(stats, details, room, began + WRITING_BOUND_US)
     if bare:
-        missing.append(f"details of {_count(bare)}: no room in {LIMIT_BYTES} bytes")
-    if left_out:
-        missing.append(f"{_count(left_out)}: no room in {LIMIT_BYTES} bytes")
-    body["missing"] = missing
-    body["took_us"] = _now_us() - began
-    return _encode(body)
+        missing.append(f"details of {_count(bare)}: no room in {LIMIT_BYTES} bytes, or not in time")
+    if len(processes) < len(stats):
+        missing.append(f"{_count(len(stats) - len(processes))}: no room in {LIMIT_BYTES} bytes, or not in time")
+    before = _encode({**tails, "missing": missing})
+    after = _encode(
+        {
+            "reason": reason,
+            "schema": SCHEMA,
+            "stood_still": still,
+            "taken_us": began,
+            "took_us": _now_us() - began,
+        }
+    )
+    # Joined by hand, each process having been written once: "processes" stands between "output_tail" and "reason".
+    return b"".join((before[:-1], b',"processes":[', b",".join(processes), b"],", after[1:]))
 
 
-def _fit(stats: Sequence[Stat], details: _Details, room: int) -> tuple[list[dict[str, object]], int, int]:
-    """As many processes as there is room for, and then their details; with how many came off badly in each."""
-    entries: list[dict[str, object]] = []
+def _fit(stats: Sequence[Stat], details: _Details, room: int, until_us: int) -> tuple[list[bytes], int]:
+    """As many processes as there is room and time for, and then details of them; with how many have to do without."""
+    written: list[bytes] = []
     for stat in stats:
-        entry = _describe(stat)
-        room -= len(_encode(entry)) + 1
-        if room < 0:
+        text = _encode(_describe(stat))
+        if len(text) + 1 > room or _now_us() > until_us:
             break
-        entries.append(entry)
+        room -= len(text) + 1
+        written.append(text)
     bare = 0
-    for entry in entries:
-        found = details.of(entry["pid"])
-        size = len(_encode(found))
-        if size > room:
+    for place, stat in enumerate(stats[: len(written)]):
+        found = details.of(stat.pid)
+        text = _encode({**_describe(stat), **found}) if found and _now_us() <= until_us else b""
+        more = len(text) - len(written[place])
+        if text and more <= room:
+            room -= more
+            written[place] = text
+        elif found:
             bare += 1
-            continue
-        room -= size
-        entry.update(found)
-    return entries, len(stats) - len(entries), bare
+    return written, bare
 
 
 def _describe(stat: Stat) -> dict[str, object]:
@@ -218,9 +222,12 @@ def _text(data: bytes) -> str:
     return data.decode("utf-8", "replace")
 
 
+_write = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode
+
+
 def _encode(value: object) -> bytes:
     # Without floats and with names in ASCII this is RFC 8785.
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "replace")
+    return _write(value).encode("utf-8", "replace")
 
 
 def _now_us() -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from failwell.client.answers import Permitted, Ticket, Verdict, read_ticket, read_verdict
 from failwell.client.calls import pauses, permitted, result, taken
+from failwell.client.stopped import stoppable
 
 if TYPE_CHECKING:
     from failwell.client.gate import Run
@@ -35,13 +36,17 @@ class AsyncRun:
         return permitted(await asyncio.wrap_future(asked))
 
     async def call(self, tool: str, arguments: dict[str, Any] | None = None, **more: Any) -> Any:
-        """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process."""
+        """See `Run.call`. A function that cannot be imported is called (or awaited) in this loop's process.
+
+        Its task is cancelled when the action is to stop (Interrupted); a function that is not async cannot be.
+        """
         reason, call_id, ticket, given = taken(arguments, more)
         function = self._run._gate.function(tool)
         if function is not None and self._run._gate.target(tool) is None:
-            with self._run.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
+            asked = self._run._propose(tool, given, reason, call_id, "begin", ticket)
+            with self._run._begun(await asyncio.wrap_future(asked)) as acting:
                 made = function(**given)
-                acting.result = await made if asyncio.iscoroutine(made) else made
+                acting.result = await stoppable(acting, made) if asyncio.iscoroutine(made) else made
             return acting.result
         raw = await asyncio.wrap_future(self._run._propose(tool, given, reason, call_id, "execute", ticket))
         return result(self._run._outcome(raw))

@@ -29,6 +29,7 @@ from failwell.client.answers import Outcome, Permitted, Ticket, Verdict, read_ti
 from failwell.client.awaited import AsyncRun
 from failwell.client.calls import pauses, permitted, read_output, result, runnable
 from failwell.client.declared import declared
+from failwell.client.stopped import Acting
 from failwell.client.wire import Wire, reach
 from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, NotFound, Refused
@@ -162,7 +163,7 @@ class Gate:
     def _pushed(self, message: dict[str, Any]) -> None:
         acting = self._acting.get(int(message.get("action", -1)))
         if acting is not None:
-            acting.interrupted = True
+            acting.ask_to_stop()
 
     def close(self) -> None:
         self.wire.close()
@@ -179,15 +180,6 @@ def _parameters(function: Callable[..., Any]) -> frozenset[str]:
         return frozenset(inspect.signature(function).parameters)
     except (TypeError, ValueError):  # some builtins do not tell theirs
         return frozenset()
-
-
-class Acting:
-    """An action that this process executes itself. Poll `interrupted`: nobody else can stop it from outside."""
-
-    def __init__(self, verdict: Verdict) -> None:
-        self.verdict = verdict
-        self.interrupted = False
-        self.result: Any = None
 
 
 class Run:
@@ -311,6 +303,12 @@ class Run:
     ) -> Iterator[Acting]:  # fmt: skip
         """Execute an allowed action in this `with` block (cooperative). Set `result` on what it gives."""
         raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin", ticket).result()
+        with self._begun(raw) as acting:
+            yield acting
+
+    @contextmanager
+    def _begun(self, raw: dict[str, Any]) -> Iterator[Acting]:
+        """The action that the node let this process begin; its end is told, whatever it is."""
         acting = Acting(runnable(read_verdict(raw["verdict"])))
         action = acting.verdict.entry
         self._gate._acting[action] = acting
@@ -323,13 +321,17 @@ class Run:
             raise
         finally:
             self._gate._acting.pop(action, None)
-            if acting.interrupted and state == "failed":
-                state = "interrupted"
-            self._settle(action, state, acting.result, why)
+            self._settle(acting, acting.end(state), why)
 
-    def _settle(self, action: int, state: str, result: Any, why: str | None) -> None:
-        text = None if result is None else json.dumps(result, default=str)
-        self._gate.wire.call("settle", agent=self._agent, action=action, state=state, result=text, why=why)
+    def _settle(self, acting: Acting, state: str, why: str | None) -> None:
+        text = None if acting.result is None else json.dumps(acting.result, default=str)
+        action = acting.verdict.entry
+        try:
+            self._gate.wire.call("settle", agent=self._agent, action=action, state=state, result=text, why=why)
+        except Refused as error:
+            if not acting.interrupted or error.code != "not-open":
+                raise
+            raise acting.stopped() from None  # it took longer than its grace: its stop is on record as unconfirmed
 
     def _propose(
         self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str,

@@ -25,6 +25,8 @@ from failwell.identity import agents
 from failwell.identity.keys import SigningKey
 
 START_TIMEOUT_S = 20.0
+#: What the threads are called that listen to a node.
+THREAD = "failwell-wire"
 _ERRORS: dict[str, type[FailwellError]] = {
     "input": InputError,
     "contract": InputError,
@@ -77,7 +79,7 @@ class Wire:
         self._waiting: dict[int, Future[Any]] = {}
         self._lost: FailwellError | None = None
         self.on_push: Callable[[dict[str, Any]], None] = lambda message: None
-        self._thread = threading.Thread(target=self._listen, name="failwell-wire", daemon=True)
+        self._thread = threading.Thread(target=self._listen, name=THREAD, daemon=True)
         self._thread.start()
 
     def ask(self, do: str, **fields: Any) -> Future[Any]:

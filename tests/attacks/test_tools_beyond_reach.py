@@ -158,11 +158,11 @@ def foreign_namespace() -> Iterator[tuple[int, str]]:
             pytest.skip("nothing can be mounted here")
         yield init, path
     finally:
-        if mounted:
-            subprocess.run(["umount", path], check=True)
-        os.unlink(path)
         holder.kill()
         holder.wait()
+        if mounted:
+            subprocess.run(["umount", "--lazy", path], check=True)
+        os.unlink(path)
 
 
 @pytest.mark.requirement("R6.3")
@@ -228,3 +228,10 @@ def test_orphans_that_nothing_else_tells_are_known_by_their_cgroup(stage: Stage,
     running.assert_gone()
     assert (ended["state"], ended["why"]) == ("interrupted_confirmed", "the supervisor died")
     assert running.cgroup() is None
+
+
+def test_an_ordinary_user_to_whom_none_was_given_goes_without_and_is_told_why(stage: Stage) -> None:
+    node = stage.node("nobody")
+    assert "Delegate=yes" in node.ask("use_cgroups")["why"]
+    running = node.animal("family").await_settled(4)
+    running.assert_confirmed(running.interrupt())

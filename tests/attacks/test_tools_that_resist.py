@@ -127,6 +127,16 @@ def test_a_tool_that_stopped_its_supervisor_is_killed_all_the_same(fresh: Node) 
     running.assert_confirmed(ended)
 
 
+def test_a_deadline_holds_also_while_the_supervisor_is_stopped(stage: Stage) -> None:
+    """Attack: who is to look at the clock stands still."""
+    running = stage.node("both").animal("deaf", deadline_us=700_000).await_settled(1)
+    os.kill(running.supervisor, signal.SIGSTOP)
+    ended = running.wait()
+    running.assert_confirmed(ended)
+    assert ended["why"] == "deadline"
+    assert ended["ended_us"] - ended["started_us"] < 3_000_000
+
+
 def test_a_tool_that_stops_its_supervisor_without_end_is_killed_by_the_node(stage: Stage) -> None:
     node = stage.node("sweep")
     running = node.animal("stops_supervisor").await_settled(1)

@@ -40,6 +40,12 @@ SCOPES: dict[str, tuple[str, ...]] = {
     "suspend": (), "all": ("all",), "group": ("group:payments",), "contract": ("contract:refund-bot",),
     "tool": ("tool:note.write", "tool:note.send", "tool:pay.slow"),
 }  # fmt: skip
+#: By kind: what is stopped besides while no node runs, and an action that this alone stops.
+LEFT = {
+    "suspend": ("contract:other-bot", "other-bot", "desk.ask"), "all": ("group:night", "other-bot", "desk.ask"),
+    "group": ("tool:desk.ask", "other-bot", "desk.ask"), "contract": ("all", "other-bot", "desk.ask"),
+    "tool": ("group:payments", "refund-bot", "desk.ask"),
+}  # fmt: skip
 SLOW = "import time; time.sleep(0.6); print('50.00')"
 ASKED = json.dumps([sys.executable, "-S", "-c", SLOW])
 SETTINGS = f"[node]\nidle_s = 0\n[sources.slow]\ndeadline_ms = 5000\ncommand = {ASKED}\n"
@@ -203,6 +209,17 @@ def grouped(stage: Path) -> Iterator[House]:
         made.tear_down()
 
 
+@pytest.fixture(scope="module")
+def served(stage: Path) -> Iterator[House]:
+    """A house with a node that several tests share; each lifts what it stopped."""
+    made = ready(stage).copy(stage / "served")
+    try:
+        made.node(crashing=True)
+        yield made
+    finally:
+        made.tear_down()
+
+
 def state_of(world: World, answer: Future[Any]) -> str:
     """How an action under way ended: its outcome, the denial it got, or the code of the refusal."""
     try:
@@ -351,37 +368,29 @@ def test_the_command_line_is_refused_also_in_a_fresh_process(
 # ---- and after a restart of everything ---------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R8.4")
-def test_after_the_node_was_killed_and_started_again_nothing_starts_in_old_runs_or_new(world: World) -> None:
-    house = world.house
+@pytest.mark.requirement("R8.4", "R28.3")
+def test_after_everything_was_killed_nothing_starts_in_old_runs_or_new_and_what_was_left_is_read_first(
+    world: World,
+) -> None:  # fmt: skip
+    """A stop of another kind is left in the workspace while no node runs."""
+    house, (left, agent, tool) = world.house, LEFT[world.kind]
     world.node.kill()
     house.hang_up()
+    assert not stop(house, left).confirmed
     world.node = house.node(crashing=True)
+    stopped = house.agent(agent).act({"customer": "left"}, tool=tool, how="begin")
+    assert denied(stopped["verdict"])
+    assert left in house.ask("status")["stopped"]
     old, new = house.caller(), house.agent()
     old.run = world.earlier_run
-    assert world.denied(old.write("old-run")["verdict"])
-    assert world.denied(new.write("new-run")["verdict"])
+    for caller in (old, new):
+        assert caller.write("restarted")["verdict"]["verdict"] == "DENY"
     assert world.nothing_began()
     house.hold_true()
     house.verify()
 
 
-# ---- left in the workspace ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.requirement("R8.4", "R28.3")
-@pytest.mark.parametrize("scope", ["all", "group:payments", "tool:note.write", "contract:refund-bot"])
-def test_a_stop_that_was_left_while_no_node_ran_is_the_first_thing_the_next_one_does(
-    grouped: House, scope: str
-) -> None:  # fmt: skip
-    house = grouped
-    assert not stop(house, scope).confirmed
-    house.node(crashing=True)
-    assert denied(house.agent().write("c1")["verdict"])
-    assert house.ask("status")["stopped"] == [scope]
-    assert house.began() == []
-    other = house.agent("other-bot").write("theirs")
-    assert (other["result"] is None) == (scope in ("all", "tool:note.write"))
+# ---- no node answers, or it cannot write -------------------------------------------------------------------------
 
 
 @pytest.mark.requirement("R28.3")
@@ -430,8 +439,8 @@ def test_a_store_that_fails_keeps_no_stop_from_taking_effect_and_it_is_on_record
     house.hold_true(at_rest=False)
 
 
-def test_a_forged_stop_in_the_workspace_stops_nothing_and_a_lift_is_not_read_there(house: House) -> None:
-    house.node(crashing=True)
+def test_a_forged_stop_in_the_workspace_stops_nothing_and_a_lift_is_not_read_there(served: House) -> None:
+    house = served
     stranger = Signer("bert", keys.generate())
     wanted = o.StopScope(scope="all", reason="because I say so")
     for details, kind, signer in (
@@ -449,43 +458,29 @@ def test_a_forged_stop_in_the_workspace_stops_nothing_and_a_lift_is_not_read_the
 
 
 @pytest.mark.requirement("R8.3")
-def test_whoever_comes_within_a_stop_later_is_stopped_with_what_it_runs(house: House) -> None:
-    """Attack: an agent is put into a stopped group while it runs, or is registered into it, or takes its contract."""
-    house.node(crashing=True)
-    assert stop(house, "group:payments").confirmed, "nobody is in it, and it is stopped all the same"
-    joined = house.agent()
+def test_whoever_comes_within_a_stop_later_is_stopped_with_what_it_runs(served: House) -> None:
+    """Attack: an agent is put into a stopped group while it runs, or is registered into it."""
+    house = served
+    assert stop(house, "group:night").confirmed, "nobody is in it, and it is stopped all the same"
+    joined = house.agent("bot-01")
     running = joined.start("joining")
     hand = house.hand("anna")
-    hand.give("agent.group", o.AgentGroup(agent=joined.agent, group="payments"))
+    hand.give("agent.group", o.AgentGroup(agent=joined.agent, group="night"))
     assert running.result(10)["result"]["state"] == "interrupted_confirmed"
     assert denied(joined.write("joined")["verdict"])
     fresh = o.AgentRegister(
-        agent=house.full("fresh-bot"), owner="anna", groups=("payments",),
+        agent=house.full("fresh-bot"), owner="anna", groups=("night",),
         key=base64.b64encode(keys.generate().public).decode(),
     )  # fmt: skip
     hand.give("agent.register", fresh)
-    assert [each["name"] for each in house.ask("stop", "group:payments")["agents"]] == ["fresh-bot", "refund-bot"]
-    assert len(house.began()) == 1
-    house.hold_true()
-    house.verify()
+    assert [each["name"] for each in house.ask("stop", "group:night")["agents"]] == ["bot-01", "fresh-bot"]
+    assert house.began("joined") == []
+    lift(house, "group:night")
 
 
 @pytest.mark.requirement("R23.2")
-def test_a_contract_of_another_name_leads_nobody_out_of_a_stop(house: House) -> None:
-    """Attack: its owner and another person rename what a third one stopped."""
-    house.node(crashing=True)
-    assert stop(house, "contract:refund-bot", "cleo").confirmed
-    made = msgspec.structs.replace(house.contract("refund-bot", version=2), contract="refund-bot-again")
-    with pytest.raises(Refused, match="is stopped"):
-        house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))
-    adopt(house, house.contract("refund-bot", version=2))
-    assert denied(house.agent().write("c1")["verdict"])
-
-
-@pytest.mark.requirement("R23.2")
-def test_once_two_persons_lifted_a_stop_what_is_new_starts_and_what_is_old_does_not(grouped: House) -> None:
-    house = grouped
-    house.node(crashing=True)
+def test_once_two_persons_lifted_a_stop_what_is_new_starts_and_what_is_old_does_not(served: House) -> None:
+    house = served
     caller = house.agent()
     for scope in ("all", "group:payments", "tool:note.write", "contract:refund-bot"):
         old = caller.start(f"before {scope}".replace(" ", "-").replace(":", "-"))
@@ -501,18 +496,18 @@ def test_once_two_persons_lifted_a_stop_what_is_new_starts_and_what_is_old_does_
     house.verify()
 
 
-def test_two_stops_at_once_end_only_when_both_are_lifted_and_suspend_nobody(house: House) -> None:
-    house.node(crashing=True)
-    caller: Caller = house.agent()
+def test_two_stops_at_once_end_only_when_both_are_lifted_and_suspend_nobody(served: House) -> None:
+    house = served
+    caller: Caller = house.agent("bot-02")
     for scope in ("all", "tool:note.write"):
         assert stop(house, scope).confirmed
     # More than a burst for which an agent is suspended.
-    told = [caller.write(f"c{number}")["verdict"] for number in range(25)][-1]
+    told = [caller.write(f"held-{number}")["verdict"] for number in range(25)][-1]
     assert told["because"].startswith("Everything is stopped by bert (entry ")
     assert "Two other persons lift it" in told["because"]
     lift(house, "all")
-    assert caller.write("c1")["verdict"]["because"].startswith("Tool note.write is stopped by bert")
-    assert house.began() == []
+    assert caller.write("held")["verdict"]["because"].startswith("Tool note.write is stopped by bert")
+    assert [line for line in house.began() if line["customer"].startswith("held")] == []
     lift(house, "tool:note.write")
     assert caller.write("c2")["result"]["state"] == "completed"
     assert house.ask("agents")[caller.agent]["authority"] == "ACTIVE"

@@ -75,6 +75,7 @@ def test_each_start_says_of_every_class_what_was_shown_of_it(house: House) -> No
 def test_the_test_of_an_interval_is_real_cheap_and_disturbs_nothing_that_runs(house: House) -> None:
     node = retesting(house)
     running = house.agent().start("c1", grandchild=True)
+    await_true(lambda: len(house.alive()) == 2)  # its log comes before its grandchild
     alive = set(house.alive())
     before = len(shown_of(house))
     await_true(lambda: len(shown_of(house)) >= before + 2)

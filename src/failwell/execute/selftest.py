@@ -22,8 +22,6 @@ from failwell.core.errors import FailwellError
 from failwell.execute import cgroups
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import Stat, boottime_us, find_descendants, read_stat, scan_processes
-from failwell.execute.records import record_path
-from failwell.execute.reports import read_json
 from failwell.ports.executor import Ended, Executor, Launch, SelfTest
 
 RESISTING = str(Path(__file__).with_name("resisting.py"))
@@ -35,15 +33,18 @@ PAUSE_S = 0.003
 
 
 class Mechanisms(NamedTuple):
-    """What is added to the sweep, which is never left out."""
+    """What is added to the sweep, which is never left out; `warm`: the launch goes to a supervisor that stood by."""
 
     namespace: bool = False
     cgroup: bool = False
+    warm: bool = False
 
 
-SWEEP, NAMESPACE, CGROUP = Mechanisms(), Mechanisms(namespace=True), Mechanisms(cgroup=True)
+SWEEP, STANDBY = Mechanisms(), Mechanisms(warm=True)
 #: The word of a supervisor by which a mechanism is known to have been used: without it nothing was shown of it.
 _WORDS = ("pid namespace ended", "cgroup empty")
+#: How a supervisor that stood by is known: it never executed anything.
+_NURSERY = b"nursery.py"
 
 MakeExecutor = Callable[[Path, Path, Mechanisms], Executor]
 Shown = tuple[str, int, int]
@@ -67,7 +68,8 @@ def make_launch(interpreter: str, marker: str) -> Launch:
 
 
 def run_self_test(interpreter: str, make: MakeExecutor, marker: str = "self-test") -> SelfTest:
-    """Show that the sweep alone stops a resisting tool, then whether a pid namespace and a cgroup can be added to it.
+    """Show that the sweep alone stops a resisting tool, then whether a pid namespace and a cgroup can be added to it,
+    and whether that holds for launches that go to supervisors that stood by, as most do.
 
     `make(runtime_dir, report_dir, mechanisms)` makes an executor; it is closed again here. `marker` begins the marker
     of every process that is started.
@@ -82,7 +84,12 @@ def run_self_test(interpreter: str, make: MakeExecutor, marker: str = "self-test
             return _prove(place / label, interpreter, make, mechanisms, f"{mark}-{label}")
 
         (order, order_us, order_seen), (node, node_us, node_seen) = prove(SWEEP)
-        no_namespace, no_cgroup = _missing(prove)
+        no_namespace, no_cgroup = _missing(prove, warm=True)
+        no_standby = None
+        if no_namespace is not None and no_cgroup is not None:  # so it may be that only nobody stands by
+            no_standby = _why_not(prove(STANDBY))
+            if no_standby is not None:
+                no_namespace, no_cgroup = _missing(prove, warm=False)
     return SelfTest(
         interrupt=order,
         interrupt_us=order_us,
@@ -94,6 +101,8 @@ def run_self_test(interpreter: str, make: MakeExecutor, marker: str = "self-test
         pid_namespace_why=no_namespace,
         cgroup=no_cgroup is None,
         cgroup_why=no_cgroup,
+        standby=no_standby is None,
+        standby_why=no_standby,
         elapsed_us=boottime_us() - began,
         cpu_us=_cpu_us() - cpu_us,
     )
@@ -110,7 +119,7 @@ def _prove(
     return first, _kill_node(directory / "node", interpreter, mechanisms, f"{mark}-node")
 
 
-def _missing(prove: Callable[[Mechanisms], tuple[Shown, Shown]]) -> tuple[str | None, str | None]:
+def _missing(prove: Callable[[Mechanisms], tuple[Shown, Shown]], *, warm: bool) -> tuple[str | None, str | None]:
     """Why a pid namespace and a cgroup cannot be added here; None for what was shown to work.
 
     Both together where there is a place for a cgroup; each by itself only where that fails.
@@ -120,10 +129,10 @@ def _missing(prove: Callable[[Mechanisms], tuple[Shown, Shown]]) -> tuple[str | 
         no_cgroup = None
     except cgroups.Unusable as error:
         no_cgroup = str(error)
-    no_namespace = _why_not(prove(Mechanisms(namespace=True, cgroup=no_cgroup is None)))
+    no_namespace = _why_not(prove(Mechanisms(namespace=True, cgroup=no_cgroup is None, warm=warm)))
     if no_namespace is None or no_cgroup is not None:
         return no_namespace, no_cgroup
-    return _why_not(prove(NAMESPACE)), _why_not(prove(CGROUP))
+    return _why_not(prove(Mechanisms(namespace=True, warm=warm))), _why_not(prove(Mechanisms(cgroup=True, warm=warm)))
 
 
 def _why_not(shown: tuple[Shown, Shown]) -> str | None:
@@ -147,9 +156,13 @@ def _interrupt(
         results.append(result)
         told.set()
 
-    executor = make(directory, directory / "reports", mechanisms)
     try:
-        executor.launch(make_launch(interpreter, marker), ended)
+        executor = make(directory, directory / "reports", mechanisms)
+    except FailwellError as error:
+        return str(error), 0, 0
+    try:
+        supervisor = executor.launch(make_launch(interpreter, marker), ended)
+        stood_by = _NURSERY in _command_of(supervisor.pid)
         standing = _await_standing(marker, told.is_set)
         ordered_us = boottime_us()
         executor.interrupt(ACTION)
@@ -160,15 +173,23 @@ def _interrupt(
         executor.close()
     if not results:
         return "no result", 0, len(standing)
+    why = _why_unconfirmed(results[0], mechanisms, standing, marker)
+    if why is None and mechanisms.warm and not stood_by:
+        why = "the launch went to no supervisor that stood by"
+    return (why, 0, len(standing)) if why else (CONFIRMED, results[0].ended_us - ordered_us, len(standing))
+
+
+def _why_unconfirmed(ended: Ended, mechanisms: Mechanisms, standing: list[Stat], marker: str) -> str | None:
+    """Why this end shows nothing of a stop; None if it does."""
     if len(standing) < STANDING:
-        return results[0].why or "the resisting tool did not stand", 0, len(standing)
-    if results[0].state != "interrupted_confirmed":
-        return results[0].why or results[0].state, 0, len(standing)
+        return ended.why or "the resisting tool did not stand"
+    if ended.state != "interrupted_confirmed":
+        return ended.why or ended.state
     if _living(standing, marker):
-        return "said to be stopped, and was not", 0, len(standing)
-    if any(used and word not in results[0].proven_by for used, word in zip(mechanisms, _WORDS, strict=True)):
-        return f"it was not used: {results[0].proven_by}", 0, len(standing)
-    return CONFIRMED, results[0].ended_us - ordered_us, len(standing)
+        return "said to be stopped, and was not"
+    if any(used and word not in ended.proven_by for used, word in zip(mechanisms, _WORDS, strict=False)):
+        return f"it was not used: {ended.proven_by}"
+    return None
 
 
 def _kill_node(directory: Path, interpreter: str, mechanisms: Mechanisms, marker: str) -> Shown:
@@ -188,6 +209,7 @@ def _kill_node(directory: Path, interpreter: str, mechanisms: Mechanisms, marker
     node = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, env=surroundings())
     try:
         standing = _await_standing(marker, lambda: node.poll() is not None)
+        beside = [stat for stat in scan_processes().values() if stat.ppid == node.pid and not stat.dead]
     finally:
         killed_us = boottime_us()
         node.kill()
@@ -196,7 +218,7 @@ def _kill_node(directory: Path, interpreter: str, mechanisms: Mechanisms, marker
     while (left := _living(standing, marker)) and boottime_us() < until:
         time.sleep(PAUSE_S)
     took_us = boottime_us() - killed_us
-    _collect_supervisor(directory, until)
+    left += _collect(beside, until)
     if len(standing) < STANDING:
         return "the resisting tool did not stand", 0, len(standing)
     if left:
@@ -245,13 +267,22 @@ def _living(standing: list[Stat], marker: str) -> list[Stat]:
     return list((alive | {stat.key: stat for stat in _ours() if read_marker(stat.pid) == marker}).values())
 
 
-def _collect_supervisor(directory: Path, until_us: int) -> None:
-    """Reap the stand-in's supervisor if it came to us, a subreaper; by its pid, never another's child."""
-    record = read_json(str(record_path(directory / "running", ACTION)))
-    if record is None or type(record.get("pid")) is not int:
-        return
-    pid = int(str(record["pid"]))
-    while (stat := read_stat(pid)) is not None and stat.ppid == os.getpid() and boottime_us() < until_us:
-        if stat.dead:
-            os.waitpid(pid, os.WNOHANG)
+def _collect(beside: list[Stat], until_us: int) -> list[Stat]:
+    """Wait for what the stand-in had beside it, its supervisors and their nursery: they end with it. Those that came to
+    us, a subreaper, are reaped, by their pids, never another's child. Gives those that are left.
+    """
+    while True:
+        left = [now for was in beside if (now := read_stat(was.pid)) is not None and now.key == was.key]
+        for stat in left:
+            if stat.dead and stat.ppid == os.getpid():
+                os.waitpid(stat.pid, os.WNOHANG)
+        if not left or boottime_us() > until_us:
+            return [stat for stat in left if not stat.dead]
         time.sleep(PAUSE_S)
+
+
+def _command_of(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return b""

@@ -35,6 +35,7 @@ from failwell.ports.executor import Ended, Launch, Process, SelfTest
 
 LOOK_EVERY_S = 0.5
 CLOSE_BOUND_S = 6.0
+STANDBY_BOUND_S = 3.0
 
 
 class SupervisedExecutor:
@@ -77,6 +78,7 @@ class SupervisedExecutor:
         self._spawning = threading.Lock()
         self._children: dict[int, Channel] = {}
         self._unread = unread
+        self._warm, self._stands = warm, True
         self._standby = Standby(interpreter, warm)
         self._orphans = Orphans(self._list_children, self._standby.sessions, spare)
         self._arrived: deque[Channel] = deque()
@@ -131,10 +133,14 @@ class SupervisedExecutor:
         """Show what stopping does here; launches after it use what proved to work. Its markers begin with `marker`."""
 
         def make(runtime_dir: Path, report_dir: Path, mechanisms: Mechanisms) -> SupervisedExecutor:
-            return SupervisedExecutor(
+            made = SupervisedExecutor(
                 runtime_dir, report_dir, interpreter=self._interpreter, pid_namespace=mechanisms.namespace,
-                cgroup=mechanisms.cgroup,
+                cgroup=mechanisms.cgroup, warm=int(mechanisms.warm),
             )  # fmt: skip
+            if not made.await_standby(STANDBY_BOUND_S):
+                made.close()
+                raise Unhealthy("no supervisor stood by in time")
+            return made
 
         result = run_self_test(self._interpreter, make, marker)
         self.use(result)
@@ -143,6 +149,8 @@ class SupervisedExecutor:
     def use(self, shown: SelfTest) -> None:
         """Have later launches use the mechanisms that were shown to work, and no other."""
         self._pid_namespace = shown.pid_namespace
+        self._stands = shown.standby
+        self.keep_warm(self._warm)
         if shown.cgroup != (self._cgroups is not None):
             self.use_cgroups(shown.cgroup)
 
@@ -151,8 +159,9 @@ class SupervisedExecutor:
         return self._standby.await_full(timeout_s)
 
     def keep_warm(self, count: int) -> None:
-        """Let so many supervisors stand by from now on."""
-        self._standby.keep(count)
+        """Let so many supervisors stand by from now on, if a self-test did not show that this fails here."""
+        self._warm = count
+        self._standby.keep(count if self._stands else 0)
         self._wake()
 
     def close(self) -> None:

@@ -105,6 +105,8 @@ class SelfTest:
     elapsed_us: int
     cgroup: bool = False
     cgroup_why: str | None = "not tested"
+    standby: bool = False
+    standby_why: str | None = "not tested"
     rollback: str = "not tested"
     cpu_us: int = 0
 
@@ -128,6 +130,8 @@ class SelfTest:
                 "pid_namespace_why": self.pid_namespace_why,
                 "cgroup": self.cgroup,
                 "cgroup_why": self.cgroup_why,
+                "standby": self.standby,
+                "standby_why": self.standby_why,
                 "rollback": self.rollback,
                 "elapsed_us": self.elapsed_us,
             }

@@ -265,8 +265,10 @@ class Fence:
             self._ending.discard(action)
 
     def inherit(self, actions: Iterable[int]) -> None:
-        """Actions that an earlier node left open. Attack: the stop that the first one's recovery sets off finds the others
-        not running, and says that they never started.
+        """Actions that an earlier node left open.
+
+        Attack: the stop that the first one's recovery sets off finds the others not running, and says that they never
+        started.
         """
         with self._lock:
             self._ending.update(actions)

@@ -29,17 +29,16 @@ KNOWN: Final = frozenset(
         (kind, 1)
         for kind in (
             "access.revoked", "acknowledged", "agent.assigned", "agent.certificate", "agent.grouped", "agent.key",
-            "agent.registered", "authority.changed", "clock", "compensated", "compensation.begun", "compensation.ordered",
-            "config",
-            "contact.asked", "contact.verified", "containment.measured", "continued", "contract.adopted",
-            "custody.probed", "decision", "effect.witnessed", "ensured", "executor.tested", "floor.adopted",
-            "genesis", "heads", "health", "hold.placed", "host.registered", "identity.issuer", "incident.opened",
-            "incident.updated", "interrupt.attempted", "interrupt.confirmed", "interrupt.ordered",
-            "interrupt.unconfirmed", "leftovers.swept", "log.key", "node.started", "node.stopped", "observation",
-            "order", "outcome", "page.attempted", "page.queued", "permit.issued", "permit.key", "person.enrolled",
-            "person.left", "posture", "reason.given", "refusals", "release.approved", "release.proposed",
-            "run.closed", "run.opened", "scope.lifted", "scope.proposed", "scope.stopped", "seen", "signal",
-            "started", "state.preserved", "ticket.decided", "ticket.expired", "ticket.opened",
+            "agent.registered", "authority.changed", "clock", "compensated", "compensation.begun",
+            "compensation.ordered", "config", "contact.asked", "contact.verified", "containment.measured",
+            "continued", "contract.adopted", "custody.probed", "decision", "effect.witnessed", "ensured",
+            "executor.tested", "floor.adopted", "genesis", "heads", "health", "hold.placed", "host.registered",
+            "identity.issuer", "incident.opened", "incident.updated", "interrupt.attempted", "interrupt.confirmed",
+            "interrupt.ordered", "interrupt.unconfirmed", "leftovers.swept", "log.key", "node.started",
+            "node.stopped", "observation", "order", "outcome", "page.attempted", "page.queued", "permit.issued",
+            "permit.key", "person.enrolled", "person.left", "posture", "reason.given", "refusals", "release.approved",
+            "release.proposed", "run.closed", "run.opened", "scope.lifted", "scope.proposed", "scope.stopped", "seen",
+            "signal", "started", "state.preserved", "ticket.decided", "ticket.expired", "ticket.opened",
         )
     }
     | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "run.opened")}

@@ -230,7 +230,7 @@ class ToolRunner:
         """
         missed = self._fence.interrupt(actions)
         for action in missed.unstarted:
-            self.block(action, "suspended before it started")
+            self.block(action, "ordered to stop before it started")
         for action in missed.told:
             # Attack: ask for leave, act by oneself, be stopped, and have the limit and the approval back (D6).
             why = self.told_words(action)

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from failwell.core import kinds, orders, stops
-from failwell.core.errors import Corrupt, NotFound, Refused
+from failwell.core.errors import Corrupt, InputError, NotFound, Refused
 from failwell.core.records import Draft
 from failwell.gate import floors
 from failwell.identity import names, persons
@@ -240,6 +240,15 @@ def test_a_stop_is_lifted_by_two_persons_of_whom_none_ordered_it() -> None:
     assert house.ask(house.run()).verdict == "ALLOW"
     with pytest.raises(NotFound):
         propose(house, "all")
+
+
+@pytest.mark.requirement("R23.1")
+@pytest.mark.parametrize("evidence", [(), (10**6,)])
+def test_a_lift_is_proposed_over_entries_that_are_there(evidence: tuple[int, ...]) -> None:
+    house = a_house()
+    stop(house, "all")
+    with pytest.raises((InputError, Refused)):
+        propose(house, "all", evidence=evidence)
 
 
 @pytest.mark.requirement("R23.2")

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from failwell.core.errors import Refused
 from failwell.node.fence import Fence
+from failwell.node.scopes import Scopes
+from failwell.node.service import Node
+from tests.unit.core.test_stops import a_house, lift, propose, stop
 
 AGENT, OTHER = "spiffe://shop.example/agent/a", "spiffe://shop.example/agent/b"
 
@@ -120,3 +125,20 @@ def test_what_was_decided_before_its_agent_came_within_a_stop_starts_nothing(fen
     for permit in (early, handed):
         with pytest.raises(Refused, match="came within"):
             fence.start(permit, "supervised")
+
+
+@pytest.mark.requirement("R8.4")
+def test_a_fence_that_is_put_up_anew_knows_every_stop_and_its_epoch() -> None:
+    """Attack: a restart forgets what people stopped, or takes leave from before a stop that was lifted since."""
+    house = a_house()
+    stop(house, "all")
+    stop(house, "tool:payments.refund")
+    lift(house, "all", propose(house, "all"))
+    house.reopen()
+    made = Fence(lambda: False)
+    made.set(AGENT, "ACTIVE", 1)
+    Scopes(cast("Node", SimpleNamespace(fence=made)), house.state)
+    for scopes in ((("tool:payments.refund", 1),), (("all", 0),)):
+        with pytest.raises(Refused, match="was stopped"):
+            made.start(made.grant(10, AGENT, 1, (), scopes), "supervised")
+    assert made.start(made.grant(11, AGENT, 1, (), (("all", 1),)), "supervised").action == 11

@@ -14,7 +14,6 @@ import asyncio
 import contextlib
 import json
 import threading
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,8 +32,8 @@ from failwell.response.compensation import Due, Seen, begin, due_besides, end, s
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
-#: Steps under way at once: in all, and for one agent, so that steps of its that hang hold up nobody else's.
-STEPS, STEPS_OF_ONE = 16, 4
+#: Steps under way at once; of one agent there are fewer (`response.compensation`).
+STEPS = 16
 #: How often the end of a step is written that the ledger does not take, and how long a step is given at the node's end.
 RETRY_S = 0.5
 END_S = 5.0
@@ -58,7 +57,6 @@ class Compensator:
         self._lock = threading.Lock()
         self._steps: dict[int, Step] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._agents: dict[int, str] = {}
         self._ending = False
 
     async def tick(self) -> None:
@@ -68,19 +66,11 @@ class Compensator:
         await self._node.wait_for_orders()
         if self._node.fence.unread():  # a stop may lie there: nothing starts before it was read
             return
-        of_one = Counter(self._agents.values())
-        for due in await self._node.writer.submit_async(due_besides(frozenset(self._tasks))):
-            if len(self._tasks) >= STEPS or of_one[due.agent] >= STEPS_OF_ONE:
-                continue
-            of_one[due.agent] += 1
+        found = await self._node.writer.submit_async(due_besides(frozenset(self._tasks)))
+        for due in found[: STEPS - len(self._tasks)]:
             task = asyncio.create_task(self._undo(due))
             self._tasks[due.decision] = task
-            self._agents[due.decision] = due.agent
-            task.add_done_callback(lambda _, done=due.decision: self._forget(done))  # type: ignore[misc]
-
-    def _forget(self, decision: int) -> None:
-        self._tasks.pop(decision, None)
-        self._agents.pop(decision, None)
+            task.add_done_callback(lambda _, done=due.decision: self._tasks.pop(done, None))  # type: ignore[misc]
 
     def busy(self) -> bool:
         """Whether anything is being undone, or will be without anybody's doing."""
@@ -127,6 +117,8 @@ class Compensator:
             seen = Seen(state=NOT if due.begun is None else UNKNOWN, detail=self._how(due, error))
             await self._write(due, due.begun, seen)
             return
+        if self._ending:
+            return  # it stays owed
         number = None
         with contextlib.suppress(FailwellError):  # the ledger does not take it now: it stays owed
             number = await self._node.writer.submit_async(begin(due))
@@ -198,6 +190,8 @@ class Compensator:
             # INVARIANT: it is listed before the fence is asked. A stop raises the fence first and looks here then, so
             # that none falls between.
             self._node.fence.check(scopes_of(due.step))
+            if self._ending:
+                raise Refused("its node was stopped before it started")
             await asyncio.to_thread(self._launch, step, declared, held, told, ended)
         except FailwellError as error:
             with self._lock:

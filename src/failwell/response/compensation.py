@@ -7,6 +7,8 @@ nobody.
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
@@ -21,8 +23,8 @@ from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, admit
 from failwell.ports.executor import Ended
 
-#: Undoings that one job tells of: however many are owed, a stop waits no longer for it.
-TOLD_AT_ONCE = 64
+#: Undoings that one job tells of: however many are owed, a stop waits no longer for it; and under way of one agent.
+TOLD_AT_ONCE, STEPS_OF_ONE = 64, 4
 MAX_DETAIL, MAX_WORDS = 500, 2000
 #: The longest last line that is read of a step.
 MAX_LINE_BYTES = 65_536
@@ -113,14 +115,26 @@ class Due(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def due_besides(known: frozenset[int]) -> Job[tuple[Due, ...]]:
-    """The job that tells of undoings that are not among the known ones and wait for nothing. It writes nothing."""
+    """The job that tells of undoings that are not among the known ones and wait for nothing. It writes nothing.
+
+    Attack: one agent whose steps hang, with more of them owed than are told of at once. Of each agent a few are told.
+    """
 
     def job(turn: Turn) -> Plan[tuple[Due, ...]]:
-        others = ((seq, row) for seq, row in turn.state.compensation.items() if seq not in known)
-        found = tuple(islice((due for seq, row in others if (due := _due(turn, seq, row)) is not None), TOLD_AT_ONCE))
+        found = tuple(islice(_told(turn, known), TOLD_AT_ONCE))
         return Plan((), lambda _: found)
 
     return job
+
+
+def _told(turn: Turn, known: frozenset[int]) -> Iterator[Due]:
+    of_one: Counter[str] = Counter()
+    for seq, row in turn.state.compensation.items():
+        if seq in known:
+            of_one[row.agent] += 1
+        elif of_one[row.agent] < STEPS_OF_ONE and (due := _due(turn, seq, row)) is not None:
+            of_one[row.agent] += 1
+            yield due
 
 
 def _due(turn: Turn, decision: int, row: rows.Compensation) -> Due | None:

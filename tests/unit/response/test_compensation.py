@@ -16,6 +16,7 @@ from failwell.gate.outcomes import Witnessed, record_effects
 from failwell.identity import keys
 from failwell.identity.persons import verify_order
 from failwell.ports.executor import Ended
+from failwell.response import compensation
 from failwell.response.compensation import Due, Seen, begin, due_besides, end, order_undoing, seen_of
 from failwell.response.undone import summary, undoings
 from failwell.verify.conduct import Conduct
@@ -301,6 +302,21 @@ def test_an_undoing_that_is_under_way_is_not_ordered_a_second_time(house: House)
     decision = stop(house)
     with pytest.raises(Refused, match="being undone already"):
         order(house, "olga", decision)
+
+
+def test_an_agent_whose_steps_hang_holds_up_nobody_elses(house: House) -> None:
+    """Attack: more of them are owed than are told of at once."""
+    run = furnish(house)
+    house.register(OTHER)
+    house.adopt(contract_text("", tools=UNDONE, agent=OTHER))
+    first = [house.ask(run).entry for _ in range(compensation.TOLD_AT_ONCE + 1)]
+    for action in first:
+        house.stop(action)
+    other = house.ask(house.run(OTHER), agent=OTHER).entry
+    house.stop(other)
+    told = [each.decision for each in due(house)]
+    assert told == [*first[: compensation.STEPS_OF_ONE], other]
+    assert [each.decision for each in due(house, *told)] == []
 
 
 # ---- people --------------------------------------------------------------------------------------------------

@@ -286,7 +286,7 @@ def test_a_secret_that_is_not_kept_well_starts_nothing(house: House, agent: Call
     assert "there is no secret file" in refused(house, agent).message
     file.symlink_to(house.workspace.keys / "blobs.key")
     assert "is a link" in refused(house, agent).message
-    for value in ("abc", "1234567", "--------", "", "x" * 9000, "nul\0in-here"):
+    for value in ("abc", "1234567", "--------", "", "x" * 9000, "abcd" * 9, "nul\0in-here"):
         keep(house, value)
         refused(house, agent)
     keep(house, "a-new-one-of-its-time")

@@ -18,7 +18,8 @@ from failwell.core.ways import WAYS
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Tool
     from failwell.execute.reaching import Attempt, Place
-    from failwell.node.settings import SecretSettings, Settings, ToolSettings
+    from failwell.node.kept import SecretSettings
+    from failwell.node.settings import Settings, ToolSettings
     from failwell.node.workspace import Workspace
 
 BYPASSABLE, HELD, ADVISORY, UNTRIED = "bypassable", "held", "advisory", "not tried"

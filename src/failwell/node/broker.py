@@ -18,14 +18,15 @@ import pwd
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from failwell.core.errors import FailwellError, Unhealthy
+from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.execute.programs import changeable
 from failwell.identity.keys import read_kept
-from failwell.node.redacting import MAX_BYTES, MIN_BYTES, NOTHING, Redaction
+from failwell.node.redacting import MAX_BYTES, MIN_BYTES, NOTHING, Redaction, period
 
 if TYPE_CHECKING:
+    from failwell.node.kept import SecretSettings
     from failwell.node.service import Node
-    from failwell.node.settings import SecretSettings, ToolSettings
+    from failwell.node.settings import ToolSettings
 
 #: So many different letters at least: a row of the same one is in everything that a tool says.
 MIN_LETTERS: Final = 4
@@ -61,7 +62,10 @@ class Broker:
         await asyncio.to_thread(_check_program, tool.command)
         names = sorted(set(tool.secrets.values()))
         values = dict(zip(names, [await self._read(agent, name) for name in names], strict=True))
-        redaction = await asyncio.to_thread(Redaction, values)
+        try:
+            redaction = await asyncio.to_thread(Redaction, values)
+        except InputError as error:
+            raise _not_had(", ".join(names), error.message, "Have another one made out.") from None
         secrets = {variable: values[name] for variable, name in tool.secrets.items()}
         return Held(secrets=secrets, surroundings=own_surroundings(), redaction=redaction)
 
@@ -141,10 +145,10 @@ def _usable(name: str, raw: bytes) -> str:
         raise _not_had(name, "it is not UTF-8 text", "Keep it in base64; the tool decodes it.") from error
     if "\0" in value or len(raw) > MAX_BYTES:
         raise _not_had(name, f"it has a NUL or over {MAX_BYTES:,} bytes", "No variable can hold it: give a path.")
-    if len(raw) < MIN_BYTES or len(set(value)) < MIN_LETTERS:
+    if len(raw) < MIN_BYTES or len(set(value)) < MIN_LETTERS or 2 * period(value) <= len(value):
         raise _not_had(
-            name, f"it has fewer than {MIN_BYTES} bytes or {MIN_LETTERS} different letters, and would be found in what"
-            " was never secret", "Have a longer one made out.",
+            name, f"it has fewer than {MIN_BYTES} bytes or {MIN_LETTERS} different letters, or repeats itself, and"
+            " would be found in what was never secret", "Have a longer one made out.",
         )  # fmt: skip
     return value
 

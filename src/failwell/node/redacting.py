@@ -20,16 +20,19 @@ from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
 
+from failwell.core.errors import InputError
 from failwell.execute.snapshot import ARGUMENTS_BYTES, PATH_BYTES
 from failwell.execute.supervisor import ERRORS_TAIL_BYTES
 from failwell.ports.executor import Ended
 
 #: A shorter one would be found everywhere, and guessed soon.
 MIN_BYTES: Final = 8
-MAX_BYTES: Final = 8192
+MAX_BYTES: Final = 4096
 #: The most bytes that one byte of a secret takes in the spellings that are looked for.
 _WIDEST: Final = 6
-_MAX_MEMORY: Final = 256 << 20
+_MAX_MEMORY: Final = 64 << 20
+#: What is longer is looked for in parts of so many letters.
+_PART: Final = 128
 _SHORT: Final = {"\n": b"n", "\r": b"r", "\t": b"t", "\b": b"b", "\f": b"f"}
 _HTML: Final = {"&": b"amp", "<": b"lt", ">": b"gt", '"': b"quot", "'": b"apos"}
 #: What stands between two letters of base64, or two bytes of hexadecimal, in wrapped and in spaced output.
@@ -47,8 +50,9 @@ class Redaction:
 
     def __init__(self, values: Mapping[str, str]) -> None:
         longest_first = sorted(values.items(), key=lambda item: -len(item[1].encode()))
-        self._found = [(f"[secret {name}]".encode(), _compiled(value)) for name, value in longest_first]
-        self._edge = _WIDEST * max((len(value.encode()) for value in values.values()), default=0)
+        parts = [(f"[secret {name}]".encode(), part) for name, value in longest_first for part in _parts(value)]
+        self._found = [(marker, _Sought(part)) for marker, part in parts]
+        self._edge = _WIDEST * max((len(part.encode()) for _, part in parts), default=0)
 
     def __repr__(self) -> str:
         return f"Redaction({len(self._found)})"
@@ -61,9 +65,20 @@ class Redaction:
 
     def clean(self, data: bytes) -> bytes:
         """`data` without the secrets."""
-        for marker, pattern in self._found:
-            data = pattern.sub(lambda _, said=marker: said, data)
-        return data
+        spans = sorted(self._spans(data), key=lambda span: (span[0], -span[1]))
+        kept, done, last = bytearray(), 0, b""
+        for start, end, marker in spans:
+            if start > done or (start == done and marker != last):
+                kept += data[done:start] + marker
+                last = marker
+            done = max(done, end)
+        return bytes(kept + data[done:]) if spans else data
+
+    def _spans(self, data: bytes) -> Iterator[tuple[int, int, bytes]]:
+        """Where what stands of a secret begins and ends, also where two of them overlap."""
+        for marker, sought in self._found:
+            for start, end in sought.spans(data):
+                yield start, end, marker
 
     def text(self, text: str) -> str:
         """`text` without the secrets."""
@@ -122,6 +137,35 @@ class Redaction:
 NOTHING: Final = Redaction({})
 
 
+def period(text: str) -> int:
+    """The least shift by which `text` lies on itself: its length, where nothing of it repeats."""
+    # Knuth, Morris, Pratt: `borders[n]` is the longest proper beginning of the first n letters that also ends them.
+    borders, border = [0, 0], 0
+    for at in range(1, len(text)):
+        while border and text[at] != text[border]:
+            border = borders[border]
+        border += text[at] == text[border]
+        borders.append(border)
+    return len(text) - borders[len(text)]
+
+
+class _Sought:
+    """One part of a secret, in all its spellings. Two of it can overlap by no less than its period."""
+
+    __slots__ = ("_pattern", "_step")
+
+    def __init__(self, part: str) -> None:
+        self._pattern = _compiled(part)
+        # A part that repeats itself tells nothing where it is cut through, and would be found at every turn of it.
+        self._step = period(part) if 2 * period(part) > len(part) else None
+
+    def spans(self, data: bytes) -> Iterator[tuple[int, int]]:
+        found = self._pattern.search(data)
+        while found is not None:
+            yield found.start(), found.end()
+            found = self._pattern.search(data, found.end() if self._step is None else found.start() + self._step)
+
+
 # ---- spellings -----------------------------------------------------------------------------------------------
 
 
@@ -131,13 +175,24 @@ def _compiled(value: str) -> Any:
     options.never_capture = True
     options.log_errors = False
     options.max_mem = _MAX_MEMORY
-    return re2.compile(b"|".join(spelled for piece in _pieces(value) for spelled in _spellings(piece)), options)
+    try:
+        return re2.compile(b"|".join(_spellings(value)), options)
+    except re2.error:  # its words hold the pattern, and so the secret
+        raise InputError("this secret cannot be taken out of what a tool says") from None
 
 
-def _pieces(value: str) -> list[str]:
-    """The secret, and what of it is told as often: without blanks around it, and each of several lines."""
+def _parts(value: str) -> list[str]:
+    """The secret, and what of it is told as often: without blanks around it, and each of several lines.
+
+    Attack: a long secret that repeats itself, and a tool that echoes the most of it again and again: looking for the
+    whole took minutes. What is long is looked for in parts, each of which nobody guesses.
+    """
     pieces = [value, value.strip(), *(line.strip() for line in value.splitlines())]
-    return [piece for piece in dict.fromkeys(pieces) if piece == value or len(piece.encode()) >= MIN_BYTES]
+    parts: list[str] = []
+    for piece in pieces:
+        count = max(1, -(-len(piece) // _PART))
+        parts += [piece[len(piece) * at // count : len(piece) * (at + 1) // count] for at in range(count)]
+    return [part for part in dict.fromkeys(parts) if part == value or len(part.encode()) >= MIN_BYTES]
 
 
 def _spellings(value: str) -> Iterator[bytes]:

@@ -17,6 +17,7 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
+from failwell.node.kept import SecretSettings, check_held
 from failwell.node.trust import Trust
 from failwell.sources.http import parse_address
 
@@ -24,9 +25,6 @@ FILE_NAME = "failwell.toml"
 
 #: As contracts spell what they look up.
 _SOURCE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
-#: It stands for the secret wherever it is taken out of what a tool says, inside JSON too.
-_SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 #: The longest that one question may take: an action waits for it.
 MAX_SOURCE_MS = 30_000
 
@@ -134,29 +132,6 @@ class ToolSettings(Section, frozen=True, kw_only=True):
     def runs_function(self) -> bool:
         """Whether what an agent's program registered runs: its work is held by the transaction, it gets no secret."""
         return self.transaction is not None and not (self.command or self.secrets or self.permit)
-
-
-class SecretSettings(Section, frozen=True, kw_only=True):
-    """Where the node finds a secret: a file (0600, its own), a variable of its own environment, or what a command
-    prints. The secret itself is never written here.
-    """
-
-    file: str | None = None
-    env: str | None = None
-    command: _Command | None = None
-    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 5000
-
-    def check(self, name: str) -> None:
-        """InputError names what is wrong."""
-        place = f'[secrets."{name}"]'
-        if not _SECRET_NAME.fullmatch(name):
-            raise InputError(f"{place}: {name!r} is not a secret's name", hint="Name it like shop or shop.key-2.")
-        if sum(given is not None for given in (self.file, self.env, self.command)) != 1:
-            raise InputError(f"{place}: one of file, env and command")
-        if self.env is not None and not _VARIABLE.fullmatch(self.env):
-            raise InputError(f"{place}: {self.env!r} is not the name of a variable")
-        if self.command is not None and not self.command[0].startswith("/"):
-            raise InputError(f"{place}: command begins with the absolute path of its program")
 
 
 class PermitSettings(Section, frozen=True, kw_only=True):
@@ -300,7 +275,7 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
         for secret, kept in found.secrets.items():
             kept.check(secret)
         for tool, runs in found.tools.items():
-            _check_held(f'[tools."{tool}"]', runs, found.secrets)
+            check_held(f'[tools."{tool}"]', runs, found.secrets)
             if not runs.command and runs.permit is None:
                 raise InputError(
                     f'[tools."{tool}"]: neither a command that runs for it nor a permit for a server that does',
@@ -309,26 +284,6 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
-
-
-def _check_held(place: str, tool: ToolSettings, kept: dict[str, SecretSettings]) -> None:
-    """InputError where a tool's secrets are not there, or could come to another program than its operator's."""
-    for variable, secret in tool.secrets.items():
-        if secret not in kept:
-            raise InputError(
-                f"{place} secrets: {variable} is to hold {secret}, which [secrets] does not have",
-                hint=f'Add [secrets."{secret}"] with file, env or command.',
-            )
-        if not _VARIABLE.fullmatch(variable) or variable.startswith("FAILWELL_") or variable in tool.env:
-            raise InputError(
-                f"{place} secrets: {variable} is no variable that can hold a secret",
-                hint="A name of letters, digits and _, not FAILWELL_..., and not in env too.",
-            )
-    # Attack: the node is started by an agent, with a PATH that leads to another program of that name.
-    if tool.secrets and not (tool.command and tool.command[0].startswith("/")):
-        raise InputError(
-            f"{place}: the command of a tool that holds a secret begins with the absolute path of its program"
-        )
 
 
 def read_settings(workspace: Path) -> Settings:

@@ -14,7 +14,8 @@ from failwell.core.errors import InputError, Unhealthy
 from failwell.execute.programs import changeable
 from failwell.node import settings
 from failwell.node.broker import Broker, own_surroundings
-from failwell.node.settings import SecretSettings, ToolSettings
+from failwell.node.kept import SecretSettings
+from failwell.node.settings import ToolSettings
 
 KEPT = '[secrets.shop]\nfile = "/etc/shop.key"\n'
 TOOL = '[tools."notices.send"]\ncommand = ["/bin/send"]\n'
@@ -35,6 +36,7 @@ TOOL = '[tools."notices.send"]\ncommand = ["/bin/send"]\n'
         (KEPT + TOOL + 'secrets = {"A B" = "shop"}\n', "no variable that can hold a secret"),
         (KEPT + TOOL + 'secrets = {FAILWELL_ACTION = "shop"}\n', "no variable that can hold a secret"),
         (KEPT + TOOL + 'secrets = {KEY = "shop"}\nenv = {KEY = "in clear"}\n', "no variable that can hold a secret"),
+        (KEPT + TOOL + 'secrets = {KEY = "shop"}\noutput_cap_bytes = 4194305\n', "bytes of output are kept"),
         (KEPT + TOOL.replace("/bin/send", "send") + 'secrets = {KEY = "shop"}\n', "absolute path of its program"),
         (KEPT + TOOL.replace('"/bin/send"', "") + 'secrets = {KEY = "shop"}\n', "absolute path of its program"),
     ],

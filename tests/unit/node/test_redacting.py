@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import json
 import shlex
 import string
+import time
 import urllib.parse
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,11 +19,12 @@ from hypothesis import strategies as st
 
 from failwell.execute.snapshot import ARGUMENTS_BYTES, PATH_BYTES
 from failwell.execute.supervisor import ERRORS_TAIL_BYTES
-from failwell.node.redacting import NOTHING, Redaction
+from failwell.node.redacting import MAX_BYTES, NOTHING, Redaction, period
 from failwell.ports.executor import Ended, State
 
 SECRET = "sk-9f3a/Qz+7\"w\\é'%&<x"
 LINES = "-----BEGIN KEY-----\nMIIEowIBAAKCAQEA7f\nq2Zk9-second-line\n-----END KEY-----"
+LONG = base64.b85encode(b"".join(hashlib.sha256(bytes((at,))).digest() for at in range(18))).decode()
 END = Ended(
     action=1, state="completed", exit_code=0, signal=None, output=b"", truncated=False, errors=b"", started_us=0,
     ended_us=0, swept=0, proven_by="no child left", why=None, sweep_us=0,
@@ -74,7 +77,7 @@ def _chunks(text: str, size: int) -> list[str]:
 
 
 @pytest.mark.parametrize(
-    "secret", [SECRET, "0123456789abcdef", LINES, "秘密の鍵𝄞です"], ids=["odd", "hex", "lines", "wide"]
+    "secret", [SECRET, "0123456789abcdef", LINES, "秘密の鍵𝄞です", LONG], ids=["odd", "hex", "lines", "wide", "long"]
 )
 @pytest.mark.parametrize("spelling", SPELLINGS)
 def test_a_secret_is_found_in_each_common_spelling(spelling: str, secret: str) -> None:
@@ -85,6 +88,28 @@ def test_a_secret_is_found_in_each_common_spelling(spelling: str, secret: str) -
     assert cleaned.endswith(b'< after"}')
     for piece in secret.splitlines():
         assert SPELLINGS[spelling](piece).encode()[2:-2] not in cleaned
+    # Of a long one no more is left than what stands between its parts, such as the colons of hexadecimal.
+    assert len(cleaned) <= 35 + len(b"[secret shop]") * 6 + 24
+
+
+def test_a_secret_that_repeats_itself_takes_no_longer_than_another() -> None:
+    """Attack: a tool echoes the most of a long secret again and again: all that ends meanwhile would wait for it."""
+    rows = ("x\"y'z&" * 600, "\"'&<> \n" * 580, "𝄞é" * 600)
+    for secret in (row[:MAX_BYTES] if row.isascii() else row for row in rows):
+        redaction = Redaction({"x": secret})
+        data = secret[:-1].encode() * (500_000 // len(secret))
+        began = time.monotonic()
+        redaction.clean(data)
+        assert time.monotonic() - began < 20  # it took minutes
+
+
+def test_parts_of_a_secret_that_overlap_are_found_both() -> None:
+    """Attack: what is found a little too early hides what begins within it."""
+    secret = "abcdeXabcde-abcdeXabcdf"
+    assert Redaction({"x": secret}).clean(f"abcdeXabcde-{secret}".encode()) == b"abcdeXabcde-[secret x]"
+    own = "abcdefghabcde"
+    assert Redaction({"x": own}).clean(b"abcdefghabcdefghabcde") == b"[secret x]"
+    assert [period(text) for text in (own, "abab", "abcd", "aaaa", "a")] == [8, 2, 4, 1, 1]
 
 
 def test_a_shell_quotes_in_its_own_way() -> None:

@@ -288,6 +288,16 @@ def test_a_node_that_stops_in_good_order_tells_the_resource_first(mortal: Stage)
     mortal.restart()
 
 
+def test_the_resource_is_told_of_a_leave_that_its_caller_took_away(classes: Classes) -> None:
+    caller = classes.house.agent(classes.name)
+    assert caller.ask({"customer": "c1"}, tool="far.fenced", how="decide").result(10)["verdict"] == "ALLOW"
+    classes.suspend()
+    why = classes.one("interrupt.unconfirmed")["why"]
+    assert "its resource refuses what is below epoch" in why  # and yet nobody sees what had begun there
+    assert len(classes.commands()) == 1
+    assert classes.one("outcome")["state"] == "interrupted_unconfirmed"
+
+
 # ---- transactional -----------------------------------------------------------------------------------------------
 
 

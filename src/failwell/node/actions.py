@@ -22,7 +22,7 @@ from failwell.gate.verdicts import Verdict
 from failwell.ledger.jobs import Job
 from failwell.ledger.writer import Writer
 from failwell.node.clock import SystemClock
-from failwell.node.endings.choosing import Endings
+from failwell.node.endings.choosing import Endings, Tools
 from failwell.node.endings.cooperating import Begun, Cooperating
 from failwell.node.endings.recording import Recorder
 from failwell.node.endings.statement import BY_ITSELF, Ending, Statement, ended, unconfirmed
@@ -77,6 +77,8 @@ class ToolRunner:
         self.preserve: Callable[[Ended, str, str | None, Future[Any]], None] = lambda *_: None
         #: What is said of an action whose caller acts by itself, once it is to stop.
         self.told_words: Callable[[int], str] = lambda action: TOLD
+        #: What the settings in force declare of tools.
+        self.tools: Callable[[], Tools] = dict
 
     # -- supervised --------------------------------------------------------------------------------------------
 
@@ -232,10 +234,24 @@ class ToolRunner:
         for action in missed.unstarted:
             self.block(action, "ordered to stop before it started")
         for action in missed.told:
-            # Attack: ask for leave, act by oneself, be stopped, and have the limit and the approval back (D6).
-            why = self.told_words(action)
-            settlement = Settlement(decision=action, state="interrupted_unconfirmed", by="gate", why=why)
-            self._recorder.end(unconfirmed(action, why), settlement, "none: it is not run here", stopped=True)
+            self._leave(action)
+
+    def _leave(self, action: int) -> None:
+        """The caller acts by itself, or has a server act; where that one's resource has a fence, it is told first.
+
+        Attack: ask for leave, act by oneself, be stopped, and have the limit and the approval back (D6).
+        """
+        end = unconfirmed(action, self.told_words(action))
+        tools = self.tools()
+        if not any(tool.fence is not None for tool in tools.values()):
+            self._record_leave(end)
+            return
+        said = self.endings.run(lambda: self.endings.fence_leave(end, tools))
+        said.add_done_callback(lambda done: self._record_leave(end if done.exception() else done.result()))
+
+    def _record_leave(self, end: Ended) -> None:
+        settlement = Settlement(decision=end.action, state=end.state, by="gate", why=(end.why or "")[:500])
+        self._recorder.end(end, settlement, "none: it is not run here", stopped=True)
 
     def abandon(self, actions: tuple[int, ...], why: str = CALLER_GONE) -> None:
         """Stop what a caller that is gone had started: nobody waits for it, and nobody could stop it by itself."""

@@ -237,6 +237,7 @@ class Fence:
                     running.ordered = True
                 elif action in self._told:
                     self._told.discard(action)
+                    self._ending.add(action)
                     told.append(action)
                 elif action not in self._ending:
                     self._permits.pop(action, None)

@@ -56,7 +56,7 @@ from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
 from failwell.node.scopes import Scopes
 from failwell.node.sources import Sources
-from failwell.node.tested import Tested
+from failwell.node.tested import Tested, marker_of
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
 from failwell.response.unfinished import contain_again
@@ -131,6 +131,7 @@ class Node:
             self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
             self.workspace.path, self.clock,
         )  # fmt: skip
+        self.runner.tools = lambda: self.settings.tools
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.permits = Permits(self)
@@ -161,7 +162,7 @@ class Node:
 
     def _begin(self, book: Book) -> None:
         """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
-        prefixes = [f"{origin}/" for origin in self.origins]
+        prefixes = [prefix for origin in self.origins for prefix in (f"{origin}/", marker_of(origin))]
         #: What was found of the node before, at this start.
         self.leftovers = sweep_node(self.workspace.runtime, self.workspace.orders, prefixes)
         test = self.tested.begin()

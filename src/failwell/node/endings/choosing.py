@@ -105,6 +105,18 @@ class Endings:
 
         return about
 
+    def fence_leave(self, end: Ended, settings: Tools) -> Ended:
+        """Tell the resource of an action that its caller, or a server, does by itself: what is unused is void then.
+
+        It stays unconfirmed: what had begun there may go on.
+        """
+        agent, tool, _ = self._writer.submit(_started_as(end.action)).result()
+        declared = settings.get(tool)
+        if declared is None or declared.fence is None:
+            return end
+        about = self._about(end.action, tool, Permit(end.action, agent, 0))
+        return Fenced(self._commands, declared, about, self.run, self.clock.mono_us).say(end, ordered=True).end
+
     # -- after a crash -----------------------------------------------------------------------------------------
 
     def recovered(self, cut: Sequence[CutShort], settings: Tools) -> list[tuple[Ended, str]]:

@@ -195,6 +195,9 @@ def test_only_the_tools_own_processes_hold_it_and_only_while_they_run(house: Hou
     assert b"cAn4" not in base64.b64decode(result["output"])
     assert traces(json.dumps(result).encode()) == []
     assert house.alive() == []
+    await_true(lambda: house.entries("state.preserved", "other-bot"))
+    kept = dict(blobs(house))[house.entries("state.preserved", "other-bot")[0]["seq"]]
+    assert b"[secret shop]" in kept, "its child had it on the command line"
     assert find_everywhere(house) == []
     house.hang_up()
 

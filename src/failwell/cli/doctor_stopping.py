@@ -9,6 +9,8 @@ from typing import Any
 from failwell.cli.screen import plural, span
 
 OK, KNOWN, WANTED = "ok", "known", "todo"
+#: How the detail of a class ends that no tool is declared of: it is fine, and nobody's concern.
+UNUSED = "no tool is declared so"
 _STATES = {"ok": OK, "degraded": KNOWN, "failed": WANTED}
 _MENDS = {
     "supervised": "nothing is permitted until it is: does /proc show other processes, may signals be sent? It is tested"
@@ -31,7 +33,7 @@ def lines(status: dict[str, Any]) -> Iterator[Line]:
     for item in status["tested"]["classes"]:
         if item["executor"] == "supervised":
             yield _supervised(item, ago)
-        elif item["state"] in _STATES:
+        elif item["state"] in _STATES and not (item["state"] == OK and item["detail"].endswith(UNUSED)):
             state = _STATES[item["state"]]
             found = f"{item['detail']}{f', {ago}' if state == OK else ''}"
             # What is degraded here is a command that is gone, which somebody declared.

@@ -25,7 +25,7 @@ def show_preserved(screen: Screen, told: dict[str, Any] | None) -> None:
         )
         for name, words in (("output_tail", "It had written"), ("errors_tail", "and to its errors")):
             if snapshot.get(name):
-                screen.say(f"  {words}: {safe(str(snapshot[name]))[-300:]}")
+                screen.say(f"  {words}: {safe(str(snapshot[name]).strip())[-300:]}")
     if isinstance(directory, dict) and directory.get("files"):
         screen.say(f"  In {directory['directory']}:")
         rows = [(path, str(size), digest) for path, size, digest in directory["files"][:SHOWN]]

@@ -304,13 +304,9 @@ class Projections:
                 self.reserve(key, row.limit_us, row.held, blocked=row.state == "blocked")
 
     def call(self, run: int, call: str, seq: int, *, again: bool) -> None:
-        """An open run asked for `call` at entry `seq`. The newest that runs the call (`again`) stands for it, else the
-        first: a denied re-use of an id never takes another one's place.
-        """
-        if again:
+        """An open run asked for `call` at entry `seq`. The newest that runs it stands for it, a denied re-use never."""
+        if again or call not in self.calls[run]:
             self.calls[run][call] = seq
-        else:
-            self.calls[run].setdefault(call, seq)
 
     def reserve(self, seq: int, at_us: int, held: tuple[rows.Held, ...], *, blocked: bool = False) -> None:
         """Count what the action `seq` took at limit time `at_us`; a blocked one keeps what no proof gives back."""

@@ -52,6 +52,14 @@ class Tested:
         self.last: dict[str, kinds.ExecutorTested] = {}
         self.at_us = 0
 
+    @property
+    def marker(self) -> str:
+        """What the markers of tests begin with: whose leftovers they are, and that they are no tool's.
+
+        Attack: a tool that carries such a name. It is swept like any leftover, and counts for nothing in a test.
+        """
+        return marker_of(self._node.origin)
+
     # -- what may start ----------------------------------------------------------------------------------------
 
     def check(self, executor: str, tool: str) -> None:
@@ -71,7 +79,7 @@ class Tested:
 
     def begin(self) -> SelfTest:
         """Test in this process, before anything is launched."""
-        marker = f"{self._node.marker_prefix}self-test"
+        marker = self.marker
         test = self_test(self._node.executor, marker)
         for _ in range(TRIES - 1):
             test = test if test.passed else self_test(self._node.executor, marker)
@@ -148,10 +156,8 @@ class Tested:
                 loop.call_soon_threadsafe(tell, read_result(end))
 
         def launch() -> None:
-            # Attack: a tool that carries the name of a self-test. Its marker says whose leftovers these are, no more.
-            marker = f"{self._node.marker_prefix}self-test{action}"
             try:
-                self._node.executor.launch(retest_launch(action, marker), ended)
+                self._node.executor.launch(retest_launch(action, f"{self.marker}interval{action}"), ended)
             except FailwellError as error:
                 with contextlib.suppress(RuntimeError):
                     loop.call_soon_threadsafe(tell, f"the self-test could not be started: {error.message}")
@@ -199,6 +205,11 @@ class Tested:
         why = Unhealthy(f"tools cannot be shown to stop here: {self.last['supervised'].detail}")
         alarm = Alarm(self._node.writer, self._node._notifier, self._node.origin, self._node.workspace.runtime)
         alarm.give(why, self._node.writer.seals.newest, shut=True)
+
+
+def marker_of(origin: str) -> str:
+    """What the markers of a log's tests begin with, under one of its names."""
+    return f"self-test/{origin}/"
 
 
 def _failed(bodies: tuple[kinds.ExecutorTested, ...]) -> dict[str, str]:

@@ -57,7 +57,7 @@ class Compensator:
         self._lock = threading.Lock()
         self._steps: dict[int, Step] = {}
         self._tasks: dict[int, asyncio.Task[None]] = {}
-        self._ending = False
+        self._ending = threading.Event()
 
     async def tick(self) -> None:
         """Take up what is due."""
@@ -117,7 +117,7 @@ class Compensator:
             seen = Seen(state=NOT if due.begun is None else UNKNOWN, detail=self._how(due, error))
             await self._write(due, due.begun, seen)
             return
-        if self._ending:
+        if self._ending.is_set():
             return  # it stays owed
         number = None
         with contextlib.suppress(FailwellError):  # the ledger does not take it now: it stays owed
@@ -125,7 +125,7 @@ class Compensator:
         if number is not None:
             self._forget_report(due.begun)
             seen = await self._run(due, number, *prepared)
-            if not (self._ending and due.harmless and seen.state == UNKNOWN):  # the next start runs it again
+            if not (self._ending.is_set() and due.harmless and seen.state == UNKNOWN):  # the next start runs it again
                 await self._write(due, number, seen)
 
     async def _prepare(self, due: Due) -> tuple[ToolSettings, Held, bytes]:
@@ -190,7 +190,7 @@ class Compensator:
             # INVARIANT: it is listed before the fence is asked. A stop raises the fence first and looks here then, so
             # that none falls between.
             self._node.fence.check(scopes_of(due.step))
-            if self._ending:
+            if self._ending.is_set():
                 raise Refused("its node was stopped before it started")
             await asyncio.to_thread(self._launch, step, declared, held, told, ended)
         except FailwellError as error:
@@ -228,7 +228,7 @@ class Compensator:
                 await self._node.writer.submit_async(end(due.decision, begun, seen), CONTAINMENT)
                 return
             except FailwellError:
-                if self._ending or not self._node.writer.alive:
+                if self._ending.is_set() or not self._node.writer.alive:
                     return
                 await asyncio.sleep(RETRY_S)
 
@@ -246,7 +246,7 @@ class Compensator:
 
     async def end(self) -> None:
         """Stop what runs, and write down that nobody knows how far it came; what is owed stays owed."""
-        self._ending = True
+        self._ending.set()
         with self._lock:
             steps = list(self._steps.values())
             for step in steps:

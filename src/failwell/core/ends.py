@@ -16,6 +16,40 @@ from failwell.core.projections import Projections
 from failwell.core.records import Entry
 
 
+def mark(state: Projections, incident: int | None, name: str, seq: int, **fields: Any) -> None:
+    """Set a containment mark once; later ones of the same kind change nothing but `fields`."""
+    if incident is None or incident not in state.incident:
+        return
+    marks = state.incident[incident].marks
+    state.change("incident", incident, marks=marks if name in marks else {**marks, name: seq}, **fields)
+
+
+def ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered, at_us: int) -> None:
+    """The incident, or the stop, waits for the ends of the actions that are to stop."""
+    if body.incident is None:
+        stops.interrupted(state, entry, body)
+        return
+    row = state.incident[body.incident]
+    waiting = tuple(sorted({*row.waiting, *body.actions}))
+    mark(state, body.incident, "ORDERED", entry.seq, waiting=waiting)
+    # No order of ours stops an agent that no gate stands before: only its vendor can say that its access is gone.
+    detect_only = entry.agent in state.agent and state.agent[entry.agent].detect_only
+    if not (waiting or row.failed or detect_only):
+        mark(state, body.incident, "STOPPED", entry.seq)
+
+
+def confirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptConfirmed, at_us: int) -> None:
+    """Proven, at its stop or later."""
+    ended(state, body.action, entry.seq, confirmed=True)
+    undoing.confirmed(state, body.action)
+
+
+def unconfirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptUnconfirmed, at_us: int) -> None:
+    """Nobody can say that it stopped."""
+    ended(state, body.action, entry.seq, confirmed=False)
+    note_unproven(state, entry.seq, body.action)
+
+
 def ended(state: Projections, action: int, seq: int, *, confirmed: bool) -> None:
     """An action has its end (entry `seq`), proven or not; or one that nobody could confirm was confirmed later."""
     stops.ended(state, action, confirmed=confirmed)
@@ -60,4 +94,9 @@ def opened_by_unproven(state: Projections, about: int, row: rows.Incident) -> ro
     return replace(row, failed=(action,), marks={**row.marks, "CONTAINMENT_FAILED": seq})
 
 
-FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {kinds.InterruptAttempted: attempted}
+FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {
+    kinds.InterruptOrdered: ordered,
+    kinds.InterruptAttempted: attempted,
+    kinds.InterruptConfirmed: confirmed,
+    kinds.InterruptUnconfirmed: unconfirmed,
+}

@@ -29,6 +29,7 @@ from failwell.core import (
     undoing,
 )
 from failwell.core.contract import STOPPED, UNHEALTHY
+from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
@@ -325,39 +326,6 @@ def _incident_updated(state: Projections, entry: Entry[Any], body: kinds.Inciden
     )  # fmt: skip
 
 
-def _mark(state: Projections, incident: int | None, mark: str, seq: int, **fields: Any) -> None:
-    """Set a containment mark once; later ones of the same kind change nothing but `fields`."""
-    if incident is None or incident not in state.incident:
-        return
-    marks = state.incident[incident].marks
-    state.change("incident", incident, marks=marks if mark in marks else {**marks, mark: seq}, **fields)
-
-
-@_folds(kinds.InterruptOrdered)
-def _interrupt_ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered, at_us: int) -> None:
-    if body.incident is None:
-        stops.interrupted(state, entry, body)
-        return
-    waiting = tuple(sorted({*state.incident[body.incident].waiting, *body.actions}))
-    _mark(state, body.incident, "ORDERED", entry.seq, waiting=waiting)
-    # No order of ours stops an agent that no gate stands before: only its vendor can say that its access is gone.
-    stopped = not waiting and not state.incident[body.incident].failed
-    if stopped and not (entry.agent in state.agent and state.agent[entry.agent].detect_only):
-        _mark(state, body.incident, "STOPPED", entry.seq)
-
-
-@_folds(kinds.InterruptConfirmed)
-def _confirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptConfirmed, at_us: int) -> None:
-    ends.ended(state, body.action, entry.seq, confirmed=True)
-    undoing.confirmed(state, body.action)
-
-
-@_folds(kinds.InterruptUnconfirmed)
-def _unconfirmed(state: Projections, entry: Entry[Any], body: kinds.InterruptUnconfirmed, at_us: int) -> None:
-    ends.ended(state, body.action, entry.seq, confirmed=False)
-    ends.note_unproven(state, entry.seq, body.action)
-
-
 @_folds(kinds.AuthorityChanged)
 def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChanged, at_us: int) -> None:
     row = state.agent.get(str(entry.agent))
@@ -371,9 +339,9 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
     if row.orphaned and body.now != "RESTRICTED":
         state.change("agent", entry.agent, orphaned=False)
     if body.now == "SUSPENDED":
-        _mark(state, body.incident, "SUSPENDED", entry.seq)
+        mark(state, body.incident, "SUSPENDED", entry.seq)
     elif body.now == "PROBATION":
-        _mark(state, body.incident, "RELEASED", entry.seq)
+        mark(state, body.incident, "RELEASED", entry.seq)
 
 
 @_folds(kinds.HoldPlaced)
@@ -383,7 +351,7 @@ def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: 
     state.holds = body.hold
     row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
     state.put("hold", body.hold, row)
-    _mark(state, body.incident, "HELD", entry.seq)
+    mark(state, body.incident, "HELD", entry.seq)
 
 
 @_folds(kinds.PageAttempted)
@@ -400,17 +368,17 @@ def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttem
     if now != "queued":
         state.forget("page", body.page)
     if body.accepted:
-        _mark(state, row.incident, "NOTIFIED", entry.seq)
+        mark(state, row.incident, "NOTIFIED", entry.seq)
 
 
 @_folds(kinds.Acknowledged)
 def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledged, at_us: int) -> None:
-    _mark(state, body.incident, "ACKNOWLEDGED", entry.seq)
+    mark(state, body.incident, "ACKNOWLEDGED", entry.seq)
 
 
 @_folds(kinds.ReleaseProposed)
 def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed, at_us: int) -> None:
-    _mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)
+    mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)
 
 
 FOLDS.update(observed.FOLDS)

@@ -127,11 +127,7 @@ class Node:
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None,
             warm=self.settings.node.warm_supervisors, unread=self.mailbox.unread,
         )  # fmt: skip
-        self.runner = ToolRunner(
-            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
-            self.workspace.path, self.clock,
-        )  # fmt: skip
-        self.runner.tools = lambda: self.settings.tools
+        self.runner = self._tool_runner()
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.permits = Permits(self)
@@ -154,6 +150,14 @@ class Node:
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
         self.storage.follow()
+
+    def _tool_runner(self) -> ToolRunner:
+        runner = ToolRunner(
+            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
+            self.workspace.path, self.clock,
+        )  # fmt: skip
+        runner.tools = lambda: self.settings.tools
+        return runner
 
     @property
     def marker_prefix(self) -> str:

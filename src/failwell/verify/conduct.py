@@ -21,6 +21,7 @@ from failwell.verify.compensated import Undone
 from failwell.verify.ends import Ends
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.leftovers import Leftovers
 from failwell.verify.measured import Measured
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
@@ -73,7 +74,7 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), StatesPreserved(), Ends(), Undone(), Permitted())
+        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted())
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""

@@ -8,7 +8,6 @@ import os
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from unittest.mock import patch
 
 import pytest
 
@@ -24,7 +23,13 @@ class Inside(Shell):
         out, err, before = io.StringIO(), io.StringIO(), Path.cwd()
         os.chdir(self.root)
         try:
-            with patch.dict(os.environ, self.env), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            with (
+                pytest.MonkeyPatch.context() as patch,
+                contextlib.redirect_stdout(out),
+                contextlib.redirect_stderr(err),
+            ):
+                for name, value in self.env.items():
+                    patch.setenv(name, value)
                 ended = cli._main(list(args))
         finally:
             os.chdir(before)

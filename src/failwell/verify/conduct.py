@@ -74,7 +74,9 @@ class Conduct:
         self._owed = Owed(findings)
         self._measured = Measured()
         self._words = Words()
-        self._rules: tuple[Rule, ...] = (Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted())
+        self._rules: tuple[Rule, ...] = (
+            Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(),
+        )  # fmt: skip
 
     def stop(self, seq: int) -> None:
         """Say that entry `seq` is missing or unreadable: the fold ends before it."""

@@ -1,4 +1,4 @@
-"""What is said to have been swept of a dead node, held against the record: it comes before a start, of what was open."""
+"""What is said to have been swept of a dead node, held against what was open when it died."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ class Leftovers:
             return None
         if (entry.actor, entry.agent) != ("node", None):
             return f"what a dead node left is told by the next one, not by {entry.actor}"
-        if (
-            not (body.processes or body.supervisors or body.left)
-            or min(body.processes, body.supervisors, body.left) < 0
-        ):
+        counts = body.processes, body.supervisors, body.left
+        if not any(counts) or min(counts) < 0:
             return "it counts nothing that was left"
         ended = [action for action in body.actions if action not in state.action]
         return f"action {ended[0]} was not open when its node died" if ended else None

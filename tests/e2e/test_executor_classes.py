@@ -423,7 +423,9 @@ def test_a_callers_own_action_is_confirmed_once_its_process_is_seen_to_have_ende
     why = classes.one("interrupt.unconfirmed")["why"]
     assert why == "its process did not say that it stopped"
     assert classes.one("interrupt.attempted")["method"] == "cooperative: asked, order"
-    time.sleep(0.5)
+    await_true(
+        lambda: list(classes.house.ask("status")["unproven"].values()) == ["its connection is still held by a process"]
+    )
     assert classes.entries("interrupt.confirmed") == []
     agent.kill()
     agent.wait()

@@ -1,4 +1,4 @@
-"""What `doctor` says of stopping: each executor class as it was last tested, and what a dead node left running."""
+"""What `doctor` says of stopping: each executor class as it was last tested, and what is not known to have ended."""
 
 from __future__ import annotations
 
@@ -40,6 +40,15 @@ def lines(status: dict[str, Any]) -> Iterator[Line]:
             wanted = WANTED if state == KNOWN else state
             yield item["executor"], wanted, found, _MENDS[item["executor"]] if wanted != OK else None
     yield from _leftovers(status["leftovers"])
+    yield from _unproven(status["unproven"])
+
+
+def _unproven(waiting: dict[str, str]) -> Iterator[Line]:
+    """Actions that were to stop and of which nobody could say that they did, as they were last looked at."""
+    for action, why in sorted(waiting.items(), key=lambda item: int(item[0]))[:10]:
+        yield "stops", WANTED, f"action {action} is not confirmed to have stopped: {why}", "it is looked at again"
+    if len(waiting) > 10:
+        yield "stops", WANTED, f"and {len(waiting) - 10} more", None
 
 
 def _supervised(item: dict[str, Any], ago: str) -> Line:

@@ -130,6 +130,7 @@ class Questions:
             "self_test": node.self_test,
             "tested": node.tested.told(),
             "leftovers": {"found": node.leftovers.describe(), "alive": list(node.leftovers.alive())},
+            "unproven": node.runner.endings.later.waiting(),
             "separation": node.separation,
             "running": len(node.fence.running()),
             "settings_changed": node.settings_changed(),

@@ -135,11 +135,9 @@ def test_a_start_that_shows_nothing_shuts_the_gate_and_a_later_test_opens_it(hou
     ("program", "said"),
     [
         ("trap '' TERM; (setsid sleep 1000 &) ; sleep 1000", "deadline"),
-        ("echo not JSON", "no result that can be read"),
         ("echo broken >&2; exit 3", "broken"),
-        ("kill -9 $$", "signal 9"),
     ],
-    ids=["hangs, deaf and away", "nonsense", "fails", "dies"],
+    ids=["hangs, deaf and away", "fails"],
 )
 def test_a_test_that_gives_no_result_is_a_failed_one_and_leaves_nothing(
     house: House, program: str, said: str

@@ -150,6 +150,7 @@ def test_a_caller_that_ends_alone_is_shown_to_be_gone_and_not_before(place: Path
 
 @pytest.mark.requirement("R6.3")
 @pytest.mark.parametrize("what", ACTS)
+@pytest.mark.requirement("R6.10")
 def test_what_a_caller_leaves_behind_keeps_it_from_being_shown_to_be_gone(place: Path, what: str) -> None:
     with called(place, ACTS[what]) as made:
         made.go()

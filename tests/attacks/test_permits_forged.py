@@ -104,6 +104,7 @@ FORGED: dict[str, tuple[Callable[[], Any], set[str]]] = {
 
 
 @pytest.mark.parametrize("name", FORGED)
+@pytest.mark.requirement("R8.23")
 def test_a_permit_that_the_node_did_not_sign_as_it_signs_is_refused(name: str) -> None:
     make, codes = FORGED[name]
     assert code(server(NODE, CLOCK), make()) in codes
@@ -161,6 +162,7 @@ BENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BENT)
+@pytest.mark.requirement("R8.24")
 def test_a_signed_permit_that_says_anything_else_is_refused(name: str) -> None:
     bent, wanted = BENT[name]
     assert code(server(NODE, CLOCK), NODE.token(**bent)) == wanted
@@ -253,6 +255,7 @@ for token in sys.stdin.read().split():
 """ % (ISSUER, AUDIENCE, TOOL, ARGUMENTS)  # noqa: UP031  the braces are Python's
 
 
+@pytest.mark.requirement("R8.21")
 def test_of_two_processes_with_one_store_one_gets_each_permit_and_none_after_a_restart(tmp_path: Path) -> None:
     """Attack: the same permits shown to every worker of a server at once, and to new ones after a restart."""
     keys, store = tmp_path / "permits.jwks", tmp_path / "permits.db"
@@ -299,6 +302,7 @@ def test_a_permit_from_before_the_server_began_is_refused(tmp_path: Path) -> Non
         assert code(made, token) == "before-start"
 
 
+@pytest.mark.requirement("R8.11")
 def test_a_permit_of_a_millisecond_before_the_stop_is_refused_once_the_server_knows_of_it(tmp_path: Path) -> None:
     """The permit itself is good still: the epoch that the resource was told is what refuses it."""
     path = tmp_path / "permits.db"

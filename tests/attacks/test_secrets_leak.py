@@ -205,6 +205,7 @@ def test_only_the_tools_own_processes_hold_it_and_only_while_they_run(house: Hou
 # ---- whom it is given to -------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.8")
 def test_a_target_of_the_agents_own_does_not_get_it(house: House, agent: Caller) -> None:
     """Attack: the agent names its own program for a tool that holds a secret."""
     mine = {"command": ["/bin/sh", "-c", "env; echo mine"], "env": {"SHOP_URL": "https://evil.example"}}
@@ -246,6 +247,7 @@ def test_a_node_that_the_agent_started_finds_programs_where_the_system_has_them(
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+@pytest.mark.requirement("R3.13")
 def test_a_program_that_another_user_can_change_gets_no_secret(house: House, agent: Caller) -> None:
     """Attack: put another program where the tool's is, or into a directory above it."""
     program = house.root / "telling.py"
@@ -280,6 +282,7 @@ def refused(house: House, agent: Caller) -> Unhealthy:
     return caught.value
 
 
+@pytest.mark.requirement("R3.9")
 def test_a_secret_that_is_not_kept_well_starts_nothing(house: House, agent: Caller) -> None:
     file = keep(house, mode=0o644)
     error = refused(house, agent)
@@ -331,6 +334,7 @@ def test_a_secret_can_come_from_a_command_which_gets_its_time_and_no_more(house:
     assert find_everywhere(house) == []
 
 
+@pytest.mark.requirement("R3.12")
 def test_a_variable_counts_only_where_no_agent_can_have_started_the_node(house: House, agent: Caller) -> None:
     """Attack: the agent's process starts the node on demand; what it hands it, it has itself."""
     apply(house, settings(house, env="SHOP_KEY_OF_THE_NODE"))

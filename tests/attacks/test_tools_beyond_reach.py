@@ -167,6 +167,7 @@ def foreign_namespace() -> Iterator[tuple[int, str]]:
 
 @pytest.mark.requirement("R6.3")
 @pytest.mark.parametrize("kind", ["cgroup", "both", "namespace"])
+@pytest.mark.requirement("R6.5")
 def test_who_leaves_the_descent_through_a_foreign_namespace_is_found_in_its_cgroup_or_cannot_leave(
     nodes: Callable[[str], Node], kind: str
 ) -> None:

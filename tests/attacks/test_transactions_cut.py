@@ -35,11 +35,13 @@ def database(tmp_path: Path) -> Path:
 
 @pytest.mark.requirement("R6.3")
 @pytest.mark.parametrize("mode", MODES)
+@pytest.mark.requirement("R6.8")
 def test_a_kill_at_any_moment_leaves_the_mark_and_all_rows_or_neither(tmp_path: Path, mode: str) -> None:
     rolled_back, committed = strike(tmp_path / "shop.db", mode, 20, Random(f"cut {mode}"))
     assert rolled_back + committed == 20
 
 
+@pytest.mark.requirement("R6.7")
 def test_what_comes_late_cannot_be_committed_once_it_was_called_rolled_back(database: Path) -> None:
     file = marks.prepare(str(database))
     assert marks.void(str(database), ACTION, file, 1).state == "absent"

@@ -88,6 +88,7 @@ def test_a_task_that_swallows_the_cancellation_is_not_said_to_have_stopped(house
 
 
 @pytest.mark.parametrize("how", ["a thread of the loop's pool", "a thread of its own"])
+@pytest.mark.requirement("R6.17")
 def test_a_body_that_goes_on_in_a_thread_is_said_to_go_on(house: House, how: str) -> None:
     go_on = threading.Event()
 

@@ -230,6 +230,7 @@ def test_a_fenced_tool_is_stopped_once_it_is_dead_and_its_resource_refuses_it(cl
     assert classes.one("started")["executor"] == "fenced"
 
 
+@pytest.mark.requirement("R6.6")
 def test_a_fence_that_is_not_acknowledged_is_no_stop_until_it_is(classes: Classes) -> None:
     classes.say("3")
     answer = classes.start("far.fenced")
@@ -369,6 +370,7 @@ def test_what_goes_on_elsewhere_is_unconfirmed_at_once_and_confirmed_when_its_si
     assert classes.incident()["failed"] == []
 
 
+@pytest.mark.requirement("R6.9")
 def test_nothing_but_a_clear_no_confirms_what_goes_on_elsewhere(mortal: Stage) -> None:
     classes = mortal.classes()
     classes.say("2")
@@ -434,6 +436,7 @@ def test_a_callers_own_action_is_confirmed_once_its_process_is_seen_to_have_ende
     await_true(lambda: "STOPPED" in classes.incident()["marks"])
 
 
+@pytest.mark.requirement("R6.15")
 def test_a_callers_own_action_stays_unconfirmed_while_anything_that_it_started_is_left(classes: Classes) -> None:
     house = classes.house
     agent = acting(classes, "desk.ask", "leave")

@@ -120,6 +120,7 @@ def supervisors_of(node: NodeProcess, house: House) -> list[Stat]:
 
 
 @pytest.mark.requirement("R28.4")
+@pytest.mark.requirement("R6.13")
 def test_a_supervisor_that_stands_still_when_its_node_dies_is_told_to_stop_by_the_next(house: House) -> None:
     node = house.node(crashing=True)
     caller = house.agent()
@@ -155,6 +156,7 @@ def wedged(pid: int) -> Iterator[None]:
             os.waitpid(pid, os.WNOHANG | 0x40000000)
 
 
+@pytest.mark.requirement("R6.21")
 def test_a_wedged_supervisor_is_swept_over_its_head_and_the_end_is_unknown(house: House) -> None:
     node = house.node(crashing=True)
     caller = house.agent()

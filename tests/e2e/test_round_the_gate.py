@@ -216,6 +216,7 @@ def test_a_probe_that_hangs_reached_nothing_and_leaves_nothing(house: House) -> 
     assert (found["shop.network"]["state"], found["shop.network"]["tried"]) == ("held", ["probe"])
 
 
+@pytest.mark.requirement("R5.6")
 def test_only_the_agent_itself_says_what_it_reaches(house: House) -> None:
     """Attack: another agent's connection, a stranger's, a tool of nobody's contract, words that mean nothing."""
     fine = {"tool": "shop.file", "tried": ["probe"], "ways": []}

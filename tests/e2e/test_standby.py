@@ -99,6 +99,8 @@ def test_a_launch_goes_to_one_that_stands_by_and_another_takes_its_place(stage: 
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.requirement("R6.22")
+@pytest.mark.requirement("R6.23")
 def test_a_killed_node_leaves_neither_nursery_nor_supervisor_nor_tool_not_even_stopped_ones(
     stage: Stage, kind: str
 ) -> None:
@@ -165,6 +167,7 @@ def test_a_launch_that_is_frozen_while_its_supervisor_dies_is_not_given_to_anoth
     assert not path.exists()
 
 
+@pytest.mark.requirement("R8.28")
 def test_an_order_that_lies_unread_when_the_launch_is_on_record_starts_nothing(node: Node) -> None:
     path, command = note(node, "unread")
     node.order("unread", now=True)
@@ -263,6 +266,8 @@ def test_a_tool_that_kills_the_nursery_alone_goes_on_and_so_does_the_node(node: 
 
 
 @pytest.mark.parametrize("owns_children", [False, True])
+@pytest.mark.requirement("R6.24")
+@pytest.mark.requirement("R6.25")
 def test_those_that_stand_by_are_no_orphans_and_no_orphan_passes_for_one(stage: Stage, owns_children: bool) -> None:
     node = warm(stage.node("sweep", owns_children=owns_children))
     other = node.animal("deaf").await_settled(1)

@@ -41,6 +41,7 @@ def working_tool(house: House, place: Path) -> None:
 
 
 @pytest.mark.requirement("R9.4")
+@pytest.mark.requirement("R9.6")
 def test_what_ran_and_what_lay_where_it_worked_is_kept_and_shown(house: House) -> None:
     node = house.node(crashing=True)
     place = house.root / "desk"

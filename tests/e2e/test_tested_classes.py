@@ -118,6 +118,7 @@ def test_a_machine_on_which_nothing_can_be_stopped_any_more_shuts_the_gate_until
     house.verify()
 
 
+@pytest.mark.requirement("R6.18")
 def test_a_start_that_shows_nothing_shuts_the_gate_and_a_later_test_opens_it(house: House) -> None:
     tell(house, interrupt="a process was left")
     house.node(crashing=True, env={"FAILWELL_TEST_RETEST": "1", "FAILWELL_TEST_SELF_TEST": "1"})
@@ -177,6 +178,8 @@ def test_a_mechanism_that_fails_is_given_up_and_the_class_goes_on_without_it(hou
     assert "pid namespace" not in house.entries("interrupt.confirmed")[-1]["body"]["proven_by"]
 
 
+@pytest.mark.requirement("R6.11")
+@pytest.mark.requirement("R6.20")
 def test_a_failed_rollback_shuts_transactional_tools_and_no_other(house: House) -> None:
     retesting(house)
     database = house.root / "work.db"
@@ -235,6 +238,7 @@ while time.time() < until:
 """
 
 
+@pytest.mark.requirement("R6.19")
 def test_who_carries_the_name_of_a_self_test_makes_none_fail() -> None:
     """Attack: processes that bear the marker of the test that runs, to be found alive when its own should be dead.
 

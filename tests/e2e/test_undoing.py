@@ -213,6 +213,7 @@ def test_a_node_that_dies_leaves_each_undoing_where_it_stood(house: House) -> No
     assert (len(told(house, "bot-07")), len(told(house, "bot-09"))) == (1, 1)
 
 
+@pytest.mark.requirement("R8.17")
 def test_a_stop_of_everything_stops_a_step_that_runs(house: House) -> None:
     decision = stop(house, "bot-10")
     await_true(lambda: told(house, "bot-10"))

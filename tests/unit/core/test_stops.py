@@ -67,6 +67,7 @@ def after(house: House, seq: int) -> list[Any]:
 
 @pytest.mark.requirement("R8.3")
 @pytest.mark.parametrize("scope", ANY)
+@pytest.mark.requirement("R8.6")
 def test_nothing_within_a_stopped_scope_is_allowed_and_what_is_outside_goes_on(scope: str) -> None:
     house = a_house()
     mine, others = house.run(), house.run(OTHER)
@@ -79,6 +80,7 @@ def test_nothing_within_a_stopped_scope_is_allowed_and_what_is_outside_goes_on(s
 
 
 @pytest.mark.requirement("R8.3")
+@pytest.mark.requirement("R8.18")
 def test_what_was_handed_over_is_within_the_scopes_of_everybody_in_its_chain() -> None:
     house = a_house()
     house.adopt(contract_text(version=2) + "delegates: [other-bot]\n")
@@ -128,6 +130,7 @@ def test_a_question_that_people_answered_before_lets_nothing_pass_and_no_new_one
 
 
 @pytest.mark.requirement("R6.1", "R8.3")
+@pytest.mark.requirement("R8.19")
 def test_the_order_the_closed_scope_what_it_interrupts_and_its_mails_are_one_commit() -> None:
     house = a_house()
     running = house.ask(house.run()).entry
@@ -156,6 +159,7 @@ def test_a_scope_that_nothing_has_the_name_of_is_stopped_all_the_same_and_whoeve
 
 
 @pytest.mark.requirement("R6.1")
+@pytest.mark.requirement("R8.8")
 def test_an_agent_that_joins_what_is_stopped_is_interrupted_and_others_are_not() -> None:
     house = a_house()
     others = house.ask(house.run(OTHER), agent=OTHER).entry
@@ -192,6 +196,7 @@ def test_a_stop_waits_for_each_end_and_remembers_what_nobody_could_confirm() -> 
     assert (house.state.stop["all"].waiting, house.state.stop["all"].failed) == ((), (second,))
 
 
+@pytest.mark.requirement("R8.19")
 def test_a_stop_of_everything_is_never_too_big_to_be_written() -> None:
     """Attack: more owners than one commit has room for reactions, so that the order is dropped as a fault of ours."""
     house = a_house()
@@ -221,6 +226,8 @@ def test_a_restart_and_a_rebuild_know_every_stop() -> None:
 
 
 @pytest.mark.requirement("R23.2")
+@pytest.mark.requirement("R23.4")
+@pytest.mark.requirement("R23.5")
 def test_a_stop_is_lifted_by_two_persons_of_whom_none_ordered_it() -> None:
     house = a_house()
     stop(house, "all")
@@ -244,6 +251,7 @@ def test_a_stop_is_lifted_by_two_persons_of_whom_none_ordered_it() -> None:
 
 @pytest.mark.requirement("R23.1")
 @pytest.mark.parametrize("evidence", [(), (10**6,)])
+@pytest.mark.requirement("R23.6")
 def test_a_lift_is_proposed_over_entries_that_are_there(evidence: tuple[int, ...]) -> None:
     house = a_house()
     stop(house, "all")
@@ -298,6 +306,7 @@ def test_nothing_is_lifted_while_an_action_has_no_end() -> None:
 
 
 @pytest.mark.requirement("R23.2")
+@pytest.mark.requirement("R8.20")
 def test_a_contract_of_another_name_leads_nobody_out_of_a_stop() -> None:
     house = a_house()
     stop(house, "contract:refund-bot")
@@ -337,6 +346,7 @@ def test_a_step_that_does_not_follow_is_never_stored(body: Any) -> None:
 
 @pytest.mark.requirement("R8.3")
 @pytest.mark.parametrize("scope", [None, *ANY])
+@pytest.mark.requirement("R8.10")
 def test_a_leave_that_was_given_before_is_told_as_a_denial_until_its_agent_may_act(scope: str | None) -> None:
     house = a_house()
     run = house.run()

@@ -57,6 +57,7 @@ def test_one_that_is_silent_for_too_long_is_killed_before_another_gets_the_launc
         assert channel.child.wait(5) == -9
 
 
+@pytest.mark.requirement("R8.30")
 def test_a_word_that_was_said_and_not_read_when_it_was_killed_counts(impatient: None) -> None:
     with supervisor() as (channel, theirs):
         theirs.send(encode_frame({"kind": "starting"}) + encode_frame({"kind": "started", "pid": 7}))
@@ -64,6 +65,7 @@ def test_a_word_that_was_said_and_not_read_when_it_was_killed_counts(impatient: 
         assert (channel.starting, channel.tool_pid) == (True, 7)
 
 
+@pytest.mark.requirement("R8.29")
 def test_one_that_ended_of_its_own_will_had_been_told_to_stop() -> None:
     with supervisor("") as (channel, theirs):
         channel.child.wait(10)

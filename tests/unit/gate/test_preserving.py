@@ -45,6 +45,7 @@ def stopped(house: House, state: str = "interrupted_confirmed") -> int:
 
 
 @pytest.mark.requirement("R9.4")
+@pytest.mark.requirement("R9.7")
 def test_nothing_of_it_stands_in_the_entry_but_what_commits_to_it(house: House) -> None:
     decision = stopped(house)
     seq = house.do(preserve(taken(decision)))

@@ -62,12 +62,14 @@ def test_a_harmless_call_that_was_cut_off_runs_once_more_and_the_new_one_stands_
 
 
 @pytest.mark.parametrize("ending", ENDED)
+@pytest.mark.requirement("R8.26")
 def test_what_came_to_an_end_is_not_run_again_though_it_were_harmless(house: House, ending: dict[str, Any]) -> None:
     proposal, first = cut_off(house, house.run(), **ending)
     again = house.decide(proposal)
     assert (again.entry, again.repeated, again.state) == (first.entry, True, ending["state"])
 
 
+@pytest.mark.requirement("R8.15")
 def test_a_call_that_does_harm_twice_is_told_as_unknown_for_ever() -> None:
     house = open_house(RULES)
     proposal, first = cut_off(house, house.run())
@@ -98,6 +100,7 @@ def test_an_agent_that_was_stopped_meanwhile_never_runs_it_again_and_is_not_deni
     assert house.state.size == size, "to ask what became of a call is nothing to be recorded"
 
 
+@pytest.mark.requirement("R8.27")
 def test_what_the_contract_forbids_by_now_stays_unknown(house: House) -> None:
     run = house.run()
     proposal, first = cut_off(house, run)

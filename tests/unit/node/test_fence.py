@@ -87,6 +87,7 @@ SCOPES = (("all", 0), ("tool:note.write", 0), ("group:payments", 0))
 
 @pytest.mark.requirement("R8.1", "R8.3")
 @pytest.mark.parametrize("scope", [scope for scope, _ in SCOPES])
+@pytest.mark.requirement("R8.7")
 def test_a_permit_given_before_a_scope_was_stopped_starts_nothing_while_it_is_and_after(
     fence: Fence, scope: str
 ) -> None:  # fmt: skip
@@ -128,6 +129,7 @@ def test_what_was_decided_before_its_agent_came_within_a_stop_starts_nothing(fen
 
 
 @pytest.mark.requirement("R8.4")
+@pytest.mark.requirement("R8.9")
 def test_a_fence_that_is_put_up_anew_knows_every_stop_and_its_epoch() -> None:
     """Attack: a restart forgets what people stopped, or takes leave from before a stop that was lifted since."""
     house = a_house()

@@ -30,6 +30,7 @@ def test_every_file_is_told_by_path_size_and_digest(tmp_path: Path) -> None:
     assert b'"directory"' in found.text()
 
 
+@pytest.mark.requirement("R9.8")
 def test_nothing_is_followed_and_nothing_special_is_opened(tmp_path: Path) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -80,6 +80,7 @@ def _chunks(text: str, size: int) -> list[str]:
     "secret", [SECRET, "0123456789abcdef", LINES, "秘密の鍵𝄞です", LONG], ids=["odd", "hex", "lines", "wide", "long"]
 )
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.requirement("R3.7")
 def test_a_secret_is_found_in_each_common_spelling(spelling: str, secret: str) -> None:
     said = SPELLINGS[spelling](secret).encode()
     cleaned = Redaction({"shop": secret}).clean(b'{"note": "before >' + said + b'< after"}')
@@ -146,6 +147,7 @@ def test_a_line_of_a_secret_is_a_secret() -> None:
 
 @pytest.mark.parametrize("state", ["completed", "failed", "interrupted_confirmed", "unknown"])
 @pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.requirement("R3.10")
 def test_output_that_was_cut_through_a_secret_holds_no_part_of_it(spelling: str, state: State) -> None:
     """Attack: so much output that the cap cuts through the secret, and the rest of it is told by another call."""
     secret = "".join(string.ascii_letters[at * 7 % 52] for at in range(24))
@@ -170,6 +172,7 @@ def test_the_tail_of_errors_that_begins_in_a_secret_holds_no_part_of_it() -> Non
         assert cleaned.endswith(b"...")
 
 
+@pytest.mark.requirement("R3.11")
 def test_nobody_learns_by_asking_whether_they_guessed_a_part() -> None:
     """Attack: an agent has a tool echo its guess of the first letters, at the very place where output is cut.
 

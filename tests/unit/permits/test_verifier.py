@@ -59,6 +59,7 @@ def code(verifier: Verifier, token: str, **more: Any) -> str:
 
 
 @pytest.mark.parametrize("kept", [False, True], ids=["memory", "store"])
+@pytest.mark.requirement("R8.12")
 def test_a_good_permit_says_who_may_do_what_and_is_good_once(
     clock: Clock, node: Node, tmp_path: Path, kept: bool
 ) -> None:
@@ -129,6 +130,7 @@ def test_what_may_be_older_than_the_memory_is_refused_and_taken_a_leeway_later(c
 
 
 @pytest.mark.parametrize("ahead_s", [-5, 0, 4, 5])
+@pytest.mark.requirement("R8.22")
 def test_no_permit_is_good_before_and_after_a_restart_however_the_clocks_stand(ahead_s: int) -> None:
     """Attack: the node's clock runs ahead, so that a permit that was used just before a restart looks issued after."""
     node_clock, server_clock = Clock(START_US + ahead_s * SECOND_US), Clock()

@@ -119,6 +119,7 @@ def test_what_was_ordered_to_stop_is_undone_however_it_ended(house: House, state
     assert (found.decision, found.tries, found.begun, found.over) == (decision, 0, None, None)
 
 
+@pytest.mark.requirement("R7.8")
 def test_it_is_owed_in_the_commit_of_the_outcome_that_asks_for_it(house: House) -> None:
     """Attack: the node dies between the outcome and the order to undo it. No crash point lies between them."""
     decision = house.ask(furnish(house)).entry
@@ -208,6 +209,7 @@ def test_work_that_was_handed_over_is_undone_as_its_delegator_says(
 # ---- what may go on still ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.9")
 def test_what_nobody_can_say_has_ended_waits_for_the_proof(house: House) -> None:
     """Attack: the refund lands after it was cancelled."""
     decision = stop(house, "interrupted_unconfirmed")
@@ -243,6 +245,7 @@ def test_a_person_need_not_wait_for_the_ten_minutes(house: House) -> None:
 # ---- once ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.10")
 def test_a_step_is_begun_once_and_not_again_after_its_node_died(house: House) -> None:
     stop(house)
     (found,) = due(house)
@@ -281,6 +284,7 @@ def test_nothing_is_reversed_that_was_not_begun(house: House) -> None:
 
 
 @pytest.mark.parametrize("state", ["reversed", "partly", "unknown"])
+@pytest.mark.requirement("R7.13")
 def test_what_was_undone_or_may_have_been_is_not_undone_again(house: House, state: str) -> None:
     found_by = stop(house)
     undo(house, Seen(state=state, detail="so it was", exit_code=0))
@@ -334,6 +338,7 @@ def test_who_answers_for_the_agent_or_approves_has_a_completed_action_undone(hou
     assert faults(house) == []
 
 
+@pytest.mark.requirement("R7.12")
 def test_nobody_else_has(house: House) -> None:
     decision = house.ask(furnish(house)).entry
     house.settle(decision)
@@ -410,6 +415,7 @@ def signals(house: House) -> list[tuple[str, str, tuple[str, ...]]]:
 
 
 @pytest.mark.parametrize(("state", "severity"), [("partly", "major"), ("not", "critical"), ("unknown", "critical")])
+@pytest.mark.requirement("R7.14")
 def test_what_was_not_reversed_is_noticed_and_told_though_its_agent_is_contained_already(
     house: House, state: str, severity: str
 ) -> None:
@@ -545,6 +551,7 @@ def ended(state: Any = "completed", output: bytes = SAYS, **more: Any) -> Ended:
         (ended("blocked", exit_code=None, why="no such file"), "not", "was not started: no such file"),
     ],
 )
+@pytest.mark.requirement("R7.11")
 def test_a_step_is_believed_only_as_far_as_it_speaks(what: Ended, state: str, why: str) -> None:
     seen = seen_of(what, "payments.cancel")
     assert (seen.state, why in seen.detail) == (state, True), seen

@@ -71,6 +71,7 @@ def test_an_undoing_by_what_no_contract_declares_does_not_follow(house: House, f
     )
 
 
+@pytest.mark.requirement("R7.15")
 def test_an_undoing_that_nobody_ordered(house: House) -> None:
     decision = house.ask(furnish(house)).entry
     ordered(house, decision, house.settle(decision))

@@ -41,6 +41,7 @@ def entries(made: Made) -> list[Entry[Any]]:
     return [decode_entry(row.data) for row in made.book.storage.entries(0, 100_000)]
 
 
+@pytest.mark.requirement("R5.5")
 def test_a_way_that_worked_stays_until_it_is_tried_again_and_fails(made: Made) -> None:
     """Attack: try only what fails, so that what worked before is forgotten."""
     rows = made.book.state.custody
@@ -105,6 +106,7 @@ def ran(made: Made, call: str) -> None:
 
 
 @pytest.mark.requirement("R5.3")
+@pytest.mark.requirement("R5.7")
 def test_what_ran_with_a_tool_whose_credential_the_agent_holds_is_counted_with_why(made: Made) -> None:
     def loose() -> list[tuple[str, int, str]]:
         return [(one.tool, one.ran, one.why) for one in prove(entries(made)).loose]

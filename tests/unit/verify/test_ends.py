@@ -61,6 +61,7 @@ def test_honest_ends_are_no_finding(house: House) -> None:
     assert faults(house) == []
 
 
+@pytest.mark.requirement("R6.16")
 def test_what_is_confirmed_later_ends_the_waiting_of_its_incident_and_erases_no_history(house: House) -> None:
     decision, other = begin(house), begin(house)
     house.suspend("piet")
@@ -110,6 +111,7 @@ MADE_UP: dict[str, Callable[[House, int], Draft]] = {
 
 
 @pytest.mark.parametrize("what", MADE_UP)
+@pytest.mark.requirement("R6.12")
 def test_a_later_proof_that_is_made_up_is_found(house: House, what: str) -> None:
     draft = MADE_UP[what](house, begin(house))
     house.clock.skip(10)

@@ -54,6 +54,7 @@ def test_an_honest_measurement_has_no_finding() -> None:
     ],
     ids=str,
 )  # fmt: skip
+@pytest.mark.requirement("R8.16")
 def test_a_figure_that_was_changed_is_found(changed: dict[str, Any]) -> None:
     assert told(figure(**changed)) is not None
 

@@ -117,6 +117,7 @@ def test_a_permit_that_says_anything_else_is_found(
     assert report.first_bad == seq
 
 
+@pytest.mark.requirement("R8.25")
 def test_a_permit_without_its_leave_is_found(image: Image) -> None:
     decisions = [entry.seq for entry in entries(image, kinds.Decision)]
     at_us = parse_at(Forger(image).entries()[-1].at)

@@ -74,6 +74,7 @@ def test_an_honest_record_of_stops_has_no_finding(image: Image) -> None:
 
 
 @pytest.mark.requirement("R8.3")
+@pytest.mark.requirement("R8.14")
 def test_an_allow_slipped_in_while_everything_was_stopped_is_found(image: Image) -> None:
     entry = last(image, kinds.Decision2, "while")
     report = changed(image, entry, lambda body: replace(body, verdict="ALLOW", clauses=()))
@@ -154,6 +155,7 @@ def signed_by(made: Made, person: str, kind: str, details: orders.Details) -> tu
     ("proposer", "lifter", "why"),
     [("piet", "piet", "one person"), ("quan", "piet", "ordered the stop"), ("olga", "quan", "quan")],
 )
+@pytest.mark.requirement("R23.7")
 def test_a_lift_by_the_wrong_persons_with_genuine_signatures_is_found(
     tmp_path: Path, proposer: str, lifter: str, why: str
 ) -> None:

@@ -188,14 +188,21 @@ def own_limit(use: kinds.Use, agent: str) -> str:
     return use.limit if getattr(use, "agent", agent) == agent else use.limit.partition("/")[2]
 
 
+def decided_by(entry: Entry[kinds.Decision]) -> tuple[int, str]:
+    """A decision's number, and the tool whose onset its signals are.
+
+    A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
+    """
+    strange = any(clause.id in NO_TOOL for clause in entry.body.clauses)
+    return entry.seq, "" if strange else entry.body.tool
+
+
 @_folds(kinds.Decision)
 @_folds(kinds.Decision2)
 def _decision(state: Projections, entry: Entry[Any], body: kinds.Decision, at_us: int) -> None:
     agent = str(entry.agent)
     governed = getattr(body, "governed", True)
-    # A tool that no contract lists is a stranger's word: it names no onset of its own, and cannot fill the row.
-    strange = bool(body.clauses) and any(clause.id in NO_TOOL for clause in body.clauses)
-    state.decided = (entry.seq, "" if strange else body.tool)
+    state.decided = decided_by(entry)
     settled = {"DENY": "denied", "ESCALATE": "escalated"}.get(body.verdict, "open") if governed else "open"
     limit_us = state.limit_us(at_us)
     held = _held(agent, body, may_run=settled == "open")

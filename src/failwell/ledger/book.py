@@ -16,6 +16,7 @@ import msgspec
 
 from failwell.core import kinds, merkle, note, rows
 from failwell.core.errors import Corrupt, FailwellError
+from failwell.core.folds import decided_by
 from failwell.core.instants import format_at
 from failwell.core.records import (
     Draft,
@@ -99,6 +100,11 @@ class Book:
         for table in rows.TABLES:
             self.state.load(table, _decoded(table, self.storage.live_rows(table)))
         self.state.pages = self.storage.newest_key("page") or 0
+        newest = self.storage.newest_key("action")
+        if newest is not None:
+            # Attack: a signal after a failed store names the newest decision, and what follows from it is another
+            # thing for who lost that from memory than for who reads the record.
+            self.state.decided = decided_by(decode_entry(self._stored(newest).data))
         self._recall(past, reached)
         self.origin = self.state.origin or self._first_origin
         self.vault.name(*(self.state.origins or ((0, self.origin),)))

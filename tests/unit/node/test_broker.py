@@ -78,6 +78,7 @@ def test_a_file_is_read_from_the_workspace_on_and_its_last_line_feeds_are_none_o
     assert hold(made, A="shop", B="shop", C="twice") == dict.fromkeys("ABC", "line one\nline two")
 
 
+@pytest.mark.requirement("R3.12")
 def test_a_variable_is_read_where_an_operator_started_the_node(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip

@@ -17,6 +17,8 @@ KILL_BOUND_US = 1_500_000
 PATIENT_ROUNDS = 8
 PAUSE_S = 0.0004
 LOOK_AGAIN_US = 2_000
+#: Threads of a family beyond which reading the children of each costs more than reading every process there is.
+MANY_THREADS = 96
 
 
 def boottime_us() -> int:
@@ -109,11 +111,12 @@ def walk_descendants(root: int) -> list[Stat]:
 
     Costs as much as the family is large, where `scan_processes` costs as much as the machine has processes. It is a
     quick look only: a child may be missed while a brother of it ends. Where the kernel keeps no such lists (it needs
-    CONFIG_PROC_CHILDREN) this scans.
+    CONFIG_PROC_CHILDREN) this scans. Attack: a tool starts thousands of threads, each with a list of its own, so that
+    one look takes longer than the whole stop may: then this scans too.
     """
     if not os.path.exists(f"/proc/{root}/task/{root}/children"):
         return find_descendants(scan_processes(), [root])
-    found, todo, seen = [], [root], {root}
+    found, todo, seen, threads = [], [root], {root}, 0
     while todo:
         for pid in _read_children(todo.pop()):
             stat = None if pid in seen else read_stat(pid)
@@ -121,6 +124,9 @@ def walk_descendants(root: int) -> list[Stat]:
                 seen.add(pid)
                 found.append(stat)
                 todo.append(pid)
+                threads += stat.threads
+        if threads > MANY_THREADS:
+            return find_descendants(scan_processes(), [root])
     return found
 
 

@@ -115,9 +115,15 @@ def clear_stale_records(runtime_dir: Path) -> None:
         except ValueError:
             record = None
         if record is None or record["boot_id"] != boot_id or not _exists(record["pid"], record["start_ticks"]):
-            path.unlink(missing_ok=True)
+            _remove(path)
     for path in (runtime_dir / "running").glob("*.tmp"):
-        path.unlink(missing_ok=True)
+        _remove(path)
+
+
+def _remove(path: Path) -> None:
+    """Attack: a tool makes a directory of that name, so that no node starts here any more."""
+    with contextlib.suppress(IsADirectoryError, FileNotFoundError):
+        path.unlink()
 
 
 def _is_meant(record: Record, agent: str | None, scope: str | None) -> bool:

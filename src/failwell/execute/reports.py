@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 
 SCHEMA = "failwell/swept/1"
+#: More than the largest report or record: 32 processes by name, and an action's scopes.
+LIMIT_BYTES = 1024 * 1024
 
 
 def report_path(directory: str, action: int) -> str:
@@ -40,12 +43,33 @@ def write_atomically(path: str, body: dict[str, object], *, durable: bool) -> No
 
 
 def read_json(path: str) -> dict[str, object] | None:
-    """Read one file of ours, None where it is absent; raises ValueError when it is not a JSON object."""
+    """Read one file of ours, None where it is absent; raises ValueError when it is no file with one JSON object.
+
+    Attack: a tool puts a pipe in its place, or something without end, so that who reads it waits for ever.
+    """
     try:
-        with open(path, "rb") as file:
-            body = json.loads(file.read())
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
         return None
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        body = json.loads(_read_file(fd))
+    except (OSError, RecursionError) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    finally:
+        os.close(fd)
     if not isinstance(body, dict):
         raise ValueError(f"{path} is not a JSON object")
     return body
+
+
+def _read_file(fd: int) -> bytes:
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        raise OSError("it is not a file")
+    data = b""
+    while len(data) <= LIMIT_BYTES and (more := os.read(fd, LIMIT_BYTES + 1 - len(data))):
+        data += more
+    if len(data) > LIMIT_BYTES:
+        raise OSError(f"it has over {LIMIT_BYTES} bytes")
+    return data

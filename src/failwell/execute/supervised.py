@@ -353,13 +353,14 @@ class SupervisedExecutor:
             self._forget(channel)
         if channel.done_us is not None:
             return
-        reported = self._read_report(channel)
-        if reported is not None:
-            self._tell(channel, reported)
-            return
         who = channel.process
         group = None if self._cgroups is None else cgroup_of(self._cgroups, who.pid, who.start_ticks)
         swept = self._orphans.sweep(channel.launch.marker, who, channel.tool_pid, group)
+        # Attack: a tool writes the report itself and kills its supervisor. What is found alive gives it the lie.
+        reported = self._read_report(channel) if swept.clean and not swept.stopped else None
+        if reported is not None:
+            self._tell(channel, reported)
+            return
         ordered = channel.ordered_us is not None
         self._tell(
             channel,

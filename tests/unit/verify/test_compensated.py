@@ -46,6 +46,7 @@ def test_an_honest_undoing_is_no_finding(house: House) -> None:
     assert faults(house) == []
 
 
+@pytest.mark.requirement("R7.15")
 def test_a_step_that_failed_and_is_said_to_have_reversed_it(house: House) -> None:
     stop(house)
     undo(house, NOT)
@@ -94,6 +95,7 @@ def test_an_undoing_of_an_action_that_ended_otherwise(house: House) -> None:
     assert any("its outcome does not" in said for said in faults(house))
 
 
+@pytest.mark.requirement("R7.15")
 def test_an_action_that_is_undone_twice(house: House) -> None:
     decision = house.ask(furnish(house)).entry
     outcome = house.settle(decision)
@@ -103,6 +105,7 @@ def test_an_action_that_is_undone_twice(house: House) -> None:
     assert any("was to be undone before, and is reversed" in said for said in faults(house))
 
 
+@pytest.mark.requirement("R7.15")
 def test_an_order_that_said_something_else(house: House) -> None:
     run = furnish(house)
     first, second = house.ask(run).entry, house.ask(run).entry
@@ -118,6 +121,7 @@ def test_an_order_that_said_something_else(house: House) -> None:
     assert any("undoes another action" in said for said in faults(house, tampered=other))
 
 
+@pytest.mark.requirement("R7.15")
 def test_a_step_that_no_operator_ever_declared(house: House) -> None:
     stop(house)
     undo(house)

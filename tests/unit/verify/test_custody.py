@@ -67,6 +67,7 @@ def test_nothing_is_recorded_of_what_is_no_attempt(made: Made) -> None:
     assert made.book.state.custody == {}
 
 
+@pytest.mark.requirement("R5.6")
 def test_an_attempt_that_was_forged_does_not_fold(made: Made) -> None:
     """Attack: an entry by somebody else, or that says `held` of what worked, in a record that was written anew."""
     probe(made, ("probe", "secret-file"), ("secret-file",))

@@ -28,6 +28,7 @@ from failwell.core import kinds, orders, rows
 from failwell.core.errors import FailwellError, Refused
 from failwell.execute.reports import SCHEMA, report_path, write_atomically
 from failwell.execute.survivors import Found
+from failwell.gate.floors import join_group
 from failwell.gate.verdicts import Verdict
 from failwell.identity import persons
 from failwell.ledger import writer as writers
@@ -64,11 +65,22 @@ TOOLS = """
 RULES = """
 clauses:
   - {id: fatal, deny: payments.refund, when: context.args.amount == 300, severity: critical}
+  - {id: odd, deny: payments.refund, when: context.args.amount == 700, severity: minor}
 limits:
   - {id: per-hour, count: payments.refund, at_most: 200, per: 1h, then: deny, severity: minor}
+response:
+  - {signal: denied(odd), do: [interrupt, notify]}
 """
-SCOPES = ("all", "group:night", "tool:payments.refund", "contract:other-bot")
-FINE, FATAL = "5.00", "3.00"
+HANDS_OVER = "delegates: [other-bot]\n"
+GROUPS = ("night", "day", "dusk")
+SCOPES = (
+    "all",
+    *(f"group:{group}" for group in GROUPS),
+    "tool:payments.refund",
+    "contract:other-bot",
+    "contract:spare",
+)
+FINE, FATAL, ODD = "5.00", "3.00", "7.00"
 PREPARED = Prepared(executor="supervised", command=("tool",))
 
 
@@ -293,17 +305,19 @@ class Schedule:
         self.house.people()
         for agent, groups in ((AGENT, ()), (OTHER, ("night",))):
             self.house.register(agent, groups)
-            self.house.adopt(contract_text(RULES, tools=TOOLS, agent=agent))
+            self.house.adopt(self._contract(agent, 1))
         self.reports = Path(self.house.path).parent / "orders"
         self.reports.mkdir()
         #: What the tools themselves wrote, and when a stop's fence was up: in the order in which it happened.
         self.log: list[tuple[str, int]] = []
         self.tools = VirtualTools(self.house.clock.mono_us, self._note)
         self.node = VirtualNode(self)
-        self.runs = {agent: self.house.run(agent) for agent in (AGENT, OTHER)}
+        self.runs = [(agent, self.house.run(agent)) for agent in (AGENT, OTHER)]
+        self.runs.append((OTHER, self.house.run(OTHER, parent=self.runs[0][1])))
         self.calls: list[Call] = []
         self.names: dict[int, tuple[int, str]] = {}
         self.failing = False
+        self.versions = 1
         self.counts: Counter[str] = Counter()
         self._watch()
 
@@ -354,8 +368,13 @@ class Schedule:
         stops = [{key: rows.decode_row("stop", row) for key, row in self.house.storage.rows("stop")}, state.stop]
         for row in (state.agent[permit.agent], durable[permit.agent]):
             assert row.authority not in ("SUSPENDED", "RETIRED"), f"a start of {row.name}, which is {row.authority}"
+        assert permit.action in state.action, f"action {permit.action} starts, and its end is on record"
         tool = state.action[permit.action].tool
-        within = {"all", f"tool:{tool}", *(f"group:{group}" for group in row.groups), f"contract:{row.name}"}
+        within = {"all", f"tool:{tool}"}
+        for name in (permit.agent, *(name for name, _ in permit.chain)):
+            now = state.agent[name]
+            within |= {f"group:{group}" for group in now.groups}
+            within.add(f"contract:{state.contract[now.contract or ''].id}")
         shut = [scope for scope in within for each in stops if scope in each and each[scope].closed]
         assert not shut, f"a start of {tool} by {row.name} within {shut}"
 
@@ -375,7 +394,7 @@ class Schedule:
         moves: list[tuple[Callable[[], Any], float]] = [
             (self.ask, 12), (self.node.writer.turn, 14), (self.skip, 2), (self.suspend, 0.7), (self.stop, 0.6),
             (self.release, 2.5), (self.lift, 2.5), (self.lose_batch, 0.5), (self.node.housekeep, 1),
-            (self.kill_node, 0.35), (self.lose_caller, 0.3),
+            (self.kill_node, 0.35), (self.lose_caller, 0.3), (self.join, 0.6), (self.adopt, 0.4),
         ]  # fmt: skip
         for items, move, weight in (
             (asked, self.permit, 10), (ready, self.start, 10), (self.calls, self.retry, 3),
@@ -388,16 +407,16 @@ class Schedule:
         return moves
 
     def ask(self) -> None:
-        agent = self.rng.choice((AGENT, OTHER))
-        amount = FATAL if self.rng.random() < 0.02 else FINE
+        agent, run = self.rng.choice(self.runs)
+        amount = self.rng.choices((FINE, FATAL, ODD), (95, 2, 3))[0]
         tool = self.rng.choice(("payments.refund", "notes.send"))
-        self._ask(agent, self.house.proposal(self.runs[agent], amount, agent=agent, tool=tool))
+        self._ask(agent, run, self.house.proposal(run, amount, agent=agent, tool=tool))
 
-    def _ask(self, agent: str, proposal: Any) -> None:
+    def _ask(self, agent: str, run: int, proposal: Any) -> None:
         self.proposals = getattr(self, "proposals", {})
-        self.proposals[proposal.call] = (agent, proposal)
+        self.proposals[proposal.call] = (agent, run, proposal)
         asked = self.node.writer.submit(self.node_gate.decide(proposal))
-        self.calls.append(Call(agent, self.runs[agent], proposal.call, asked))
+        self.calls.append(Call(agent, run, proposal.call, asked))
 
     @property
     def node_gate(self) -> Any:
@@ -405,8 +424,7 @@ class Schedule:
 
     def retry(self, call: Call) -> None:
         """The same call once more: its answer was lost, or its caller is impatient."""
-        agent, proposal = self.proposals[call.name]
-        self._ask(agent, proposal)
+        self._ask(*self.proposals[call.name])
 
     def permit(self, call: Call) -> None:
         try:
@@ -474,6 +492,24 @@ class Schedule:
         details = orders.StopScope(scope=self.rng.choice(SCOPES), reason="it looks wrong everywhere")
         signed = self.house.sign(self.rng.choice(("quan", "rita")), "stop", details, shown="0" * 64)
         self.node.writer.submit(stop_scope(signed, persons.verify_order, source="node"), CONTAINMENT)
+
+    def join(self) -> None:
+        """An agent comes into a group, for good."""
+        agent, group = self.rng.choice((AGENT, OTHER)), self.rng.choice(GROUPS)
+        details = orders.AgentGroup(agent=agent, group=group)
+        signed = self.house.sign("olga", "agent.group", details)
+        self.node.writer.submit(join_group(signed, persons.verify_order, lambda *_: None))
+
+    def _contract(self, agent: str, version: int) -> str:
+        return contract_text(RULES + HANDS_OVER * (agent == AGENT), tools=TOOLS, agent=agent, version=version)
+
+    def adopt(self) -> None:
+        """Its contract gets another name: it comes within what that one is within."""
+        agent, names = self.rng.choice((AGENT, OTHER)), ("spare", "refund-bot", "other-bot")
+        self.versions += 1
+        text = self._contract(agent, self.versions)
+        named = text.replace(text.partition("\n")[0], f"contract: {self.rng.choice(names)}", 1)
+        self.node.writer.submit(self.house.adoption(named))
 
     def release(self) -> None:
         """Two persons give an agent back whose containment is complete."""

@@ -51,10 +51,6 @@ def _a_permit_is_good_for_ever(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Fence, "_using", using)
 
 
-def _the_fence_waits_for_the_record(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(Fence, "close", lambda self, agent, epoch: None)
-
-
 def _nothing_is_killed(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(ToolRunner, "interrupt", lambda self, actions: None)
 
@@ -73,11 +69,26 @@ def _a_dead_nodes_actions_are_not_known(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Fence, "inherit", lambda self, actions: None)
 
 
+def _an_order_forgets_what_has_no_permit_yet(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Fence, "void", lambda self, agent, entry, why: None)
+
+
+def _the_fence_waits_for_the_record(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Fence, "close", lambda self, agent, epoch: None)
+    _an_order_forgets_what_has_no_permit_yet(patch)
+
+
+def _a_stop_passes_by_who_joined_after_the_verdict(patch: pytest.MonkeyPatch) -> None:
+    honest = Fence.shut
+    patch.setattr(Fence, "shut", lambda self, scope, epoch, within=(), entry=0: honest(self, scope, epoch))
+
+
 @pytest.mark.parametrize(
     ("fault", "first"),
     [
         (_epochs_are_not_looked_at, 0), (_a_permit_is_good_for_ever, 0), (_the_fence_waits_for_the_record, 0),
         (_nothing_is_killed, 0), (_what_a_dead_node_ran_never_started, 0), (_a_dead_nodes_actions_are_not_known, 280),
+        (_an_order_forgets_what_has_no_permit_yet, 0), (_a_stop_passes_by_who_joined_after_the_verdict, 100),
     ],
     ids=lambda given: getattr(given, "__name__", "").strip("_"),
 )  # fmt: skip

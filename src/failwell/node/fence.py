@@ -77,8 +77,8 @@ class Fence:
         #: Scopes that were ever stopped, and those to which nothing within them starts now.
         self._scopes: dict[str, int] = {}
         self._shut: set[str] = set()
-        #: Agents that came within a closed scope: what was decided before that entry starts nothing.
-        self._void: dict[str, int] = {}
+        #: What of an agent, or handed over by it, was decided before that entry starts nothing; and why.
+        self._void: dict[str, tuple[int, str]] = {}
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
         #: Actions whose callers were given leave to act by themselves: nobody here sees or stops what they do with it.
@@ -109,21 +109,41 @@ class Fence:
         with self._lock:
             self._epochs[agent] = max(epoch, self._epochs.get(agent, 0))
 
-    def take_key(self, agent: str) -> None:
-        """Nothing of `agent` starts, since nobody can prove to be it now, whether or not that is durable yet."""
+    def void(self, agent: str, entry: int, why: str) -> None:
+        """Nothing starts that was decided before this entry of `agent` or of work that it handed over.
+
+        Attack: an order finds an action on its way from verdict to permit. It is on record as one that never started,
+        no epoch has moved, and the permit that comes then starts it.
+        """
+        with self._lock:
+            self._void[agent] = entry, why
+
+    def take_key(self, agent: str, entry: int | None = None) -> None:
+        """Nothing of `agent` starts, since nobody can prove to be it now, whether or not that is durable yet.
+
+        `entry`: with which that came. Another key that follows opens nothing that was decided before.
+        """
         with self._lock:
             self._keyless.add(agent)
+            if entry is not None:
+                self._void[agent] = entry, f"the key of {agent} was replaced"
 
     def give_key(self, agent: str) -> None:
         """Its key is in force (again); what started or was permitted before it is `acting`'s to name."""
         with self._lock:
             self._keyless.discard(agent)
 
-    def shut(self, scope: str, epoch: int) -> None:
-        """Let nothing within `scope` start from now on, whether or not that is durable yet."""
+    def shut(self, scope: str, epoch: int, within: Iterable[str] = (), entry: int = 0) -> None:
+        """Let nothing within `scope` start from now on, whether or not that is durable yet.
+
+        `within`: the agents that are in it by this entry. Attack: an agent comes into a group between an action's
+        verdict and its start. The permit does not name the group, and the stop of it passes the action by.
+        """
         with self._lock:
             self._shut.add(scope)
             self._scopes[scope] = max(epoch, self._scopes.get(scope, 0))
+            for agent in within:
+                self._void[agent] = entry, f"{words(scope)} was stopped"
 
     def lift(self, scope: str, epoch: int) -> None:
         """Two persons opened the scope, and that is durable; permits from before its stop stay void."""
@@ -143,7 +163,7 @@ class Fence:
         """`agent` comes within `scope` by this entry: while that is closed, nothing decided before it starts."""
         with self._lock:
             if scope in self._shut:
-                self._void[agent] = entry
+                self._void[agent] = entry, f"{agent} came within what was stopped"
 
     def epochs(self, agents: Iterable[str], scopes: Iterable[str]) -> tuple[dict[str, int], dict[str, int]]:
         """The epochs of now: of these agents, and of those of these scopes that were ever stopped."""
@@ -209,8 +229,9 @@ class Fence:
                     raise Refused(f"{agent} was stopped before this action started", code="fenced")
                 if agent in self._keyless:
                     raise Refused(f"the key of {agent} is not in force any more", code="fenced")
-                if permit.action < self._void.get(agent, 0):
-                    raise Refused(f"{agent} came within what was stopped before this action started", code="fenced")
+                before, why = self._void.get(agent, (0, ""))
+                if permit.action < before:
+                    raise Refused(f"{why} before this action started", code="fenced")
             for scope, epoch in permit.scopes:
                 if scope in self._shut or self._scopes.get(scope, 0) != epoch:
                     raise Refused(f"{words(scope)} was stopped before this action started", code="fenced")

@@ -135,7 +135,7 @@ class Proving:
     def before(self, entry: Entry[Any]) -> None:
         """A key changes: whoever proved to be the agent proves nothing from now on, durable or not."""
         if isinstance(entry.body, kinds.AgentKey) and entry.agent is not None:
-            self._node.fence.take_key(entry.agent)
+            self._node.fence.take_key(entry.agent, entry.seq)
             self._losses[entry.agent] = self._losses.get(entry.agent, 0) + 1
             for connection in tuple(self._node.connections):
                 connection.agents.lose(entry.agent)

@@ -39,10 +39,15 @@ class Scopes:
         """A stop takes effect before it is durable; so does coming within one."""
         body = entry.body
         if isinstance(body, kinds.ScopeStopped):
-            self._node.fence.shut(body.scope, body.epoch)
+            self._node.fence.shut(body.scope, body.epoch, self._joined(body.scope), entry.seq)
             self._node.duties.compensator.stop(body.scope)
         elif entry.agent is not None and (scope := stops.joined(body)) is not None:
             self._node.fence.join(entry.agent, scope, entry.seq)
+
+    def _joined(self, scope: str) -> Iterable[str]:
+        """The agents in what one joins. That everything, or its tool, is stopped every permit says itself."""
+        named = scope.startswith((stops.GROUP, stops.CONTRACT))
+        return stops.agents_in(self._node.writer.book.state, scope) if named else ()
 
     def after(self, entry: Entry[Any]) -> None:
         """What permits takes effect only now that it is durable."""

@@ -256,6 +256,10 @@ class House:
 
     def adopt(self, text: str, owner: str = "olga", approver: str = "piet") -> None:
         """Owner signs, approver adopts."""
+        self.do(self.adoption(text, owner, approver))
+
+    def adoption(self, text: str, owner: str = "olga", approver: str = "piet") -> Job[Any]:
+        """The job of both."""
         loaded = contracts.load(text, name="contract.yaml")
         named: dict[str, Any] = {
             "contract": loaded.contract, "version": loaded.version, "digest": contracts.digest(loaded),
@@ -264,7 +268,7 @@ class House:
         first = orders.order_digest(orders.parse_order(signed.order))
         second = self.sign(approver, "contract.adopt", orders.ContractAdopt(**named, signed=first))
         document = contracts.to_canonical(loaded)
-        self.do(registry.adopt_contract(signed, second, document, persons.verify_order, "test/1"))
+        return registry.adopt_contract(signed, second, document, persons.verify_order, "test/1")
 
     def adopt_backtest(self, text: str) -> None:
         """Without anybody's signature: only a backtest ledger takes that."""

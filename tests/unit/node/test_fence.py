@@ -128,6 +128,40 @@ def test_what_was_decided_before_its_agent_came_within_a_stop_starts_nothing(fen
             fence.start(permit, "supervised")
 
 
+@pytest.mark.requirement("R8.3")
+def test_what_was_decided_before_its_agent_joined_a_group_that_was_stopped_then_starts_nothing(fence: Fence) -> None:
+    """Attack: join after the verdict, while nothing is stopped. The permit does not name the group."""
+    early = fence.grant(10, AGENT, 1, (), (("all", 0),))
+    handed = fence.grant(11, OTHER, 1, ((AGENT, 1),), (("all", 0),))
+    fence.join(AGENT, "group:night", 20)
+    fence.shut("group:night", 1, (AGENT,), 21)
+    fence.lift("group:night", 1)
+    for permit in (early, handed):
+        with pytest.raises(Refused, match="group night was stopped before this action started"):
+            fence.start(permit, "supervised")
+    assert fence.start(fence.grant(30, AGENT, 1, (), (("all", 0), ("group:night", 1))), "supervised").action == 30
+
+
+@pytest.mark.requirement("R8.3")
+def test_a_permit_that_comes_after_the_order_that_found_its_action_unstarted_starts_nothing(fence: Fence) -> None:
+    """Attack: a rule that interrupts and does not suspend moves no epoch, and finds an action before its permit."""
+    fence.void(AGENT, 20, "it was ordered to stop what runs")
+    assert fence.interrupt((10, 11)).unstarted == (10, 11), "recorded as blocked"
+    for permit in (fence.grant(10, AGENT, 1), fence.grant(11, OTHER, 1, ((AGENT, 1),))):
+        with pytest.raises(Refused, match="ordered to stop"):
+            fence.start(permit, "supervised")
+    assert fence.start(fence.grant(21, AGENT, 1), "supervised").action == 21
+
+
+def test_a_key_that_replaces_another_opens_nothing_that_was_decided_before_it(fence: Fence) -> None:
+    """Attack: work handed over by an agent whose key is replaced between the verdict and the permit."""
+    fence.take_key(AGENT, 20)
+    assert fence.acting(AGENT) == ()
+    fence.give_key(AGENT)
+    with pytest.raises(Refused, match="key"):
+        fence.start(fence.grant(10, OTHER, 1, ((AGENT, 1),)), "supervised")
+
+
 @pytest.mark.requirement("R8.4")
 @pytest.mark.requirement("R8.9")
 def test_a_fence_that_is_put_up_anew_knows_every_stop_and_its_epoch() -> None:

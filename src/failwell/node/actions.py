@@ -29,6 +29,7 @@ from failwell.node.endings.statement import BY_ITSELF, Ending, Statement, ended,
 from failwell.node.ends import Ends
 from failwell.node.fence import NO_PERMIT, Fence, Permit, Running
 from failwell.node.preparing import Prepared
+from failwell.node.redacting import Redaction
 from failwell.node.surroundings import inherited
 from failwell.ports.clock import Clock
 from failwell.ports.executor import Ended, Executor, Launch
@@ -102,7 +103,7 @@ class ToolRunner:
             ending, told = self.endings.of(permit, verdict.tool, prepared)
             launch = self._launch(verdict, permit, arguments, prepared, told)
             process = self._executor.launch(
-                launch, lambda end: self._ended(prepared.redaction.ended(end), running, ending, future)
+                launch, lambda end: self._ended(end, prepared.redaction, verdict.tool, running, ending, future)
             )
         except FailwellError as error:
             self._fence.take(action)
@@ -145,22 +146,36 @@ class ToolRunner:
         _then(recorded, future, lambda entry: Result("blocked", entry, b"", False, None, why))
         return future
 
-    def _ended(self, end: Ended, running: Running, ending: Ending | None, future: Future[Result]) -> None:
-        """Its processes are gone, or not; called once, by the executor's thread, which must not wait."""
-        if ending is None:
+    def _ended(
+        self, end: Ended, redaction: Redaction, tool: str, running: Running, ending: Ending | None,
+        future: Future[Result],
+    ) -> None:  # fmt: skip
+        """Its processes are gone, or not; called once, by the executor's thread, which must not wait.
+
+        Attack: a tool that writes what a long secret nearly is, megabytes of it: looking through takes seconds.
+        """
+        if ending is None and redaction.holds_none:
             self._settle(end, Statement(end), None, future)
             return
 
         def failed(said: Future[None]) -> None:
-            # INVARIANT: a fault of ours confirms nothing, and leaves no action without its end.
-            if (error := said.exception()) is not None:
-                why = f"what its end is worth could not be told: {type(error).__name__}"
-                self._settle(end, Statement(replace(end, state="interrupted_unconfirmed", why=why)), None, future)
+            # INVARIANT: a fault of ours confirms nothing, leaves no action without its end, and tells no secret.
+            if said.cancelled() or said.exception() is not None:
+                error = "cancelled" if said.cancelled() else type(said.exception()).__name__
+                bare = replace(end, output=b"", errors=b"", snapshot=None, truncated=True, proven_by="nothing")
+                why = f"what its end is worth could not be told: {error}"
+                self._settle(bare, Statement(replace(bare, state="interrupted_unconfirmed", why=why)), None, future)
 
-        self.endings.run(lambda: self._say(end, running, ending, future)).add_done_callback(failed)
+        def say() -> None:
+            self._say(redaction.ended(end), running, ending, future)
 
-    def _say(self, end: Ended, running: Running, ending: Ending, future: Future[Result]) -> None:
+        self.endings.run(tool, say).add_done_callback(failed)
+
+    def _say(self, end: Ended, running: Running, ending: Ending | None, future: Future[Result]) -> None:
         """Find out what the end is worth; once more where the order to stop came meanwhile."""
+        if ending is None:
+            self._settle(end, Statement(end), None, future)
+            return
         ordered = running.ordered
         said = ending.say(end, ordered=ordered)
         if running.ordered and not ordered:
@@ -246,7 +261,7 @@ class ToolRunner:
         if not any(tool.fence is not None for tool in tools.values()):
             self._record_leave(end)
             return
-        said = self.endings.run(lambda: self.endings.fence_leave(end, tools))
+        said = self.endings.run("leave", lambda: self.endings.fence_leave(end, tools))
         said.add_done_callback(lambda done: self._record_leave(end if done.exception() else done.result()))
 
     def _record_leave(self, end: Ended) -> None:

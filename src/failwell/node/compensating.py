@@ -179,9 +179,8 @@ class Compensator:
         over: asyncio.Future[Ended] = loop.create_future()
 
         def ended(found: Ended) -> None:
-            redacted = held.redaction.ended(found)
             with contextlib.suppress(RuntimeError):  # the loop has ended: the next start finds it begun
-                loop.call_soon_threadsafe(over.set_result, redacted)
+                loop.call_soon_threadsafe(over.set_result, found)
 
         step = Step(due, number)
         with self._lock:
@@ -198,7 +197,7 @@ class Compensator:
                 del self._steps[number]
             return Seen(state=NOT, detail=self._how(due, error))
         try:
-            return seen_of(await over, due.step)
+            return seen_of(await asyncio.to_thread(held.redaction.ended, await over), due.step)
         finally:
             with self._lock:
                 del self._steps[number]

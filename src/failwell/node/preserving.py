@@ -11,6 +11,7 @@ import contextlib
 import queue
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any, NamedTuple
 
@@ -31,6 +32,16 @@ class _Stopped(NamedTuple):
     action: int
     snapshot: bytes | None
     directory: str | None
+
+
+def _started(run: Callable[[], None]) -> threading.Thread | None:
+    """None where a fork storm has used up what this user may start: the next stop tries it again."""
+    thread = threading.Thread(target=run, name="preserving", daemon=True)
+    try:
+        thread.start()
+    except RuntimeError:
+        return None
+    return thread
 
 
 class Preserver:
@@ -54,8 +65,7 @@ class Preserver:
         stopped = _Stopped(end.action, snapshot, directory)
         with self._starting:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="preserving", daemon=True)
-                self._thread.start()
+                self._thread = _started(self._run)
         recorded.add_done_callback(lambda _: self._waiting.put(stopped))
 
     def close(self) -> None:

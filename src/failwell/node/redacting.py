@@ -57,6 +57,11 @@ class Redaction:
     def __repr__(self) -> str:
         return f"Redaction({len(self._found)})"
 
+    @property
+    def holds_none(self) -> bool:
+        """Whether there is nothing to look for."""
+        return not self._found
+
     def also(self, other: Redaction) -> Redaction:
         """Both of them in one."""
         both = Redaction({})

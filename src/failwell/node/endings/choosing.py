@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from failwell.node.endings.elsewhere import Elsewhere, confirming
 from failwell.node.endings.fenced import Fenced
 from failwell.node.endings.later import Afterwards
 from failwell.node.endings.statement import CutShort, Ending, Statement
+from failwell.node.endings.threads import Threads
 from failwell.node.endings.transactional import Transactional
 from failwell.node.fence import Fence, Permit
 from failwell.node.preparing import Prepared, executor_class
@@ -28,8 +29,6 @@ from failwell.node.timers import Timers
 from failwell.ports.clock import Clock
 from failwell.ports.executor import Ended, Executor
 
-#: Endings that are found out at once; more wait their turn.
-AT_ONCE = 32
 #: Entries behind a decision among which it is looked for what it was started as.
 _SEARCHED = 5000
 About = Callable[[], dict[str, Any]]
@@ -48,15 +47,15 @@ class Endings:
         self._place = place
         self.clock = clock
         self.timers = Timers()
-        self._threads = ThreadPoolExecutor(AT_ONCE, "failwell-ending")
+        self._threads = Threads()
         self._commands = Commands(executor, marker_prefix, place)
         #: Tools that ended well outside of the transaction that was declared for them.
         self._doubted: set[str] = set()
         self.later = Afterwards(writer, self.timers, self.run)
 
-    def run(self, work: Callable[[], Any]) -> Future[Any]:
-        """Do what may wait in a thread of its own. RuntimeError once the node is stopping."""
-        return self._threads.submit(work)
+    def run(self, tool: str, work: Callable[[], Any]) -> Future[Any]:
+        """Do what may wait in a thread of its own, which keeps no other tool waiting. Never raises."""
+        return self._threads.run(tool, work)
 
     def of(self, permit: Permit, tool: str, prepared: Prepared) -> tuple[Ending | None, dict[str, str]]:
         """The ending of an action, and what its process finds in its environment for it.
@@ -66,12 +65,15 @@ class Endings:
         settings = prepared.settings
         about = self._about(permit.action, tool, permit)
         if prepared.executor == "fenced" and settings is not None:
-            return Fenced(self._commands, settings, about, self.run, self.clock.mono_us), {}
+            return self._fenced(tool, settings, about), {}
         if prepared.executor == "transactional" and settings is not None:
             return self._transactional(permit.action, tool, settings)
         if prepared.executor == "unstoppable":
             return self.elsewhere(permit, tool, prepared), {}
         return None, {}
+
+    def _fenced(self, tool: str, settings: ToolSettings, about: About) -> Fenced:
+        return Fenced(self._commands, settings, about, lambda work: self.run(tool, work), self.clock.mono_us)
 
     def elsewhere(self, permit: Permit, tool: str, prepared: Prepared) -> Elsewhere:
         """The ending of what goes on elsewhere, its deadline counted from now on."""
@@ -115,13 +117,14 @@ class Endings:
         if declared is None or declared.fence is None:
             return end
         about = self._about(end.action, tool, Permit(end.action, agent, 0))
-        return Fenced(self._commands, declared, about, self.run, self.clock.mono_us).say(end, ordered=True).end
+        return self._fenced(tool, declared, about).say(end, ordered=True).end
 
     # -- after a crash -----------------------------------------------------------------------------------------
 
     def recovered(self, cut: Sequence[CutShort], settings: Tools) -> list[tuple[Ended, str]]:
         """What the ends of a dead node's actions are worth, each with its class; asked side by side."""
-        return list(self._threads.map(lambda each: self._recovered(each, settings), cut))
+        asked = [self.run("recovery", lambda each=each: self._recovered(each, settings)) for each in cut]  # type: ignore[misc]
+        return [each.result() for each in asked]
 
     def _recovered(self, cut: CutShort, settings: Tools) -> tuple[Ended, str]:
         """Only of what is known to have run under a supervisor is anything asked: a caller's own action of the same
@@ -154,7 +157,7 @@ class Endings:
     def close(self) -> None:
         """Forget what is not shown by now; what is being found out is waited for."""
         self.timers.close()
-        self._threads.shutdown(wait=True, cancel_futures=True)
+        self._threads.close()
 
 
 def _doubtful(end: Ended, why: str) -> Ended:

@@ -93,4 +93,4 @@ def confirming(
             pause_s = min(pause_s * 2, LONGEST_S)
         yield FIRST_S
 
-    return Proof(look, pauses_s())
+    return Proof(look, pauses_s(), str(about()["tool"]))

@@ -81,7 +81,9 @@ class Fenced:
             return Shown(f"{processes}; {word}", told.acknowledged_us)
 
         said = f"nothing of it is left here, and its resource may still take what it sent: {why}"
-        return Statement(replace(end, state="interrupted_unconfirmed", why=said), Proof(look, LATER_S))
+        return Statement(
+            replace(end, state="interrupted_unconfirmed", why=said), Proof(look, LATER_S, str(self._about()["tool"]))
+        )
 
     def _tell(self) -> Told:
         """Tell the resource, once: whoever comes second waits for what came of it."""

@@ -22,11 +22,13 @@ class Shown(NamedTuple):
 class Proof(NamedTuple):
     """How an unconfirmed stop may be shown later. `look` gives what it found, or why that is no proof yet.
 
-    It is asked again after each of `pauses_s` (seconds); after the last one nobody asks any more.
+    It is asked again after each of `pauses_s` (seconds); after the last one nobody asks any more. `whose`: the tool or
+    database that is asked; one that does not answer keeps no other waiting.
     """
 
     look: Callable[[], Shown | str]
     pauses_s: Iterable[float]
+    whose: str = ""
 
 
 class Statement(NamedTuple):

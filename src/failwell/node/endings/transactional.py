@@ -78,7 +78,8 @@ class Transactional:
             return Statement(replace(end, state="interrupted_unconfirmed", why=DOUBTED))
         if looked.state == "unknown":
             why = f"nothing of it is left; whether its transaction was committed is not known: {looked.why}"
-            return Statement(replace(end, state="interrupted_unconfirmed", why=why), Proof(self._later(end), LATER_S))
+            proof = Proof(self._later(end), LATER_S, self._path)
+            return Statement(replace(end, state="interrupted_unconfirmed", why=why), proof)
         if looked.state == "absent":
             return Statement(replace(end, state="interrupted_confirmed", proven_by=self._rolled_back(end)))
         by_itself = end.state == "unknown" and not ordered

@@ -231,12 +231,15 @@ def test_an_orders_directory_that_is_gone_or_a_file_permits_nothing_and_kills_no
     assert refused(caller.write("c2"))
 
 
-def test_a_suspension_is_left_and_the_tools_are_told_when_the_node_answers_that_it_cannot_write(house: House) -> None:
+@pytest.mark.parametrize("code", ["storage-failed", "corrupt", None])
+def test_a_suspension_is_left_and_the_tools_are_told_when_the_node_answers_that_it_cannot(
+    house: House, code: str | None
+) -> None:
     """An answer is not a stop: a node that says no because it is unwell counts as one that says nothing."""
     house.node(crashing=True)
     running = house.agent().start("c1")
     other = Path(house.workspace.socket)
-    answering = Impostor(other.with_name("impostor.sock"), house.workspace.origin())
+    answering = Impostor(other.with_name("impostor.sock"), house.workspace.origin(), code)
     other.rename(other.with_name("true.sock"))
     os.rename(answering.path, other)
     try:
@@ -251,10 +254,11 @@ def test_a_suspension_is_left_and_the_tools_are_told_when_the_node_answers_that_
 
 
 class Impostor:
-    """A socket that answers every request with `storage-failed`."""
+    """A socket that answers every request with one error; without a code it greets with what is no message."""
 
-    def __init__(self, path: Path, origin: str) -> None:
+    def __init__(self, path: Path, origin: str, code: str | None) -> None:
         self.path = path
+        self._code = code
         self._origin = origin
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(path))
@@ -265,10 +269,13 @@ class Impostor:
     def _serve(self) -> None:
         connection, _ = self._listener.accept()
         with connection:
+            if self._code is None:
+                connection.sendall((4).to_bytes(4, "big") + b"{no}")
+                return
             connection.sendall(frame({"protocol": 1, "origin": self._origin, "node": "n", "challenge": "", "pid": 0}))
             length = int.from_bytes(connection.recv(4, 0x100), "big")
             request = json.loads(connection.recv(length, 0x100))
-            error = {"code": "storage-failed", "message": "writing failed", "hint": None}
+            error = {"code": self._code, "message": "writing failed", "hint": None}
             connection.sendall(frame({"id": request["id"], "error": error}))
             connection.recv(1)
 

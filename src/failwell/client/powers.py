@@ -17,7 +17,7 @@ import msgspec
 from failwell.client.wire import Wire
 from failwell.core import contract as contracts
 from failwell.core import orders as o
-from failwell.core.errors import NotFound, Refused, Unhealthy, Unreachable
+from failwell.core.errors import FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
 from failwell.core.instants import format_at
 from failwell.execute.records import StopSent, stop_recorded
 from failwell.identity.persons import Signer, sign_order
@@ -154,7 +154,10 @@ class Hand:
         """Lift a stop as it stands proposed."""
         row = self._wire.call("ask", about="stop", key=scope)
         if row["proposal"] is None:
-            raise Refused(f"to lift the stop of {scope} is not proposed", hint=f"failwell stop propose {scope}")
+            raise Refused(
+                f"lifting the stop of {scope} is not proposed",
+                hint=f'failwell stop propose {scope} --conditions "..." --evidence ENTRY',
+            )
         details = o.LiftApprove(scope=scope, epoch=row["epoch"], proposal=row["proposal"])
         return self.give("stop.lift", details)
 
@@ -234,7 +237,9 @@ def _restrict(
         return _without_node(workspace, signed, details, error.message)
     try:
         entry = wire.call("order", orders=[as_fields(signed)], timeout_s=wait_s)
-    except (Unreachable, Unhealthy) as error:
+    except (Refused, NotFound, InputError):
+        raise  # it judged the order: given once more it would say the same
+    except FailwellError as error:
         # A node that answers that it cannot is no better than one that does not answer (I8).
         return _without_node(workspace, signed, details, error.message)
     finally:

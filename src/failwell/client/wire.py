@@ -27,6 +27,8 @@ from failwell.identity.keys import SigningKey
 START_TIMEOUT_S = 20.0
 #: What the threads are called that listen to a node.
 THREAD = "failwell-wire"
+#: What became of tools that a node ran which is gone.
+_GONE = "What it ran is stopped all the same. The next command starts a node, which records how: failwell ledger tail"
 _ERRORS: dict[str, type[FailwellError]] = {
     "input": InputError,
     "contract": InputError,
@@ -70,7 +72,7 @@ class Wire:
                 f"the node takes calls and does not answer within {timeout_s:g} s", code="silent",
                 hint="A stop works without it: failwell agent suspend. To see why: failwell doctor",
             ) from error  # fmt: skip
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, ValueError) as error:
             self._socket.close()
             raise Unreachable(f"the node at {path} does not answer: {error}") from error
         self._socket.settimeout(None)
@@ -95,7 +97,7 @@ class Wire:
                 self._socket.sendall(len(data).to_bytes(4, "big") + data)
         except OSError as error:
             self._waiting.pop(number, None)
-            raise Unreachable(f"the node is gone: {error}") from error
+            raise Unreachable(f"the node is gone: {error}", hint=_GONE) from error
         return future
 
     def call(self, do: str, *, timeout_s: float | None = None, **fields: Any) -> Any:
@@ -128,7 +130,7 @@ class Wire:
                 else:
                     self._settle(message)
         except (OSError, EOFError, ValueError) as error:
-            self._lost = Unreachable(f"the node is gone: {error}")
+            self._lost = Unreachable(f"the node is gone: {error}", hint=_GONE)
         for future in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(self._lost)

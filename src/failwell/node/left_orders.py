@@ -6,6 +6,7 @@ directory before every batch and before its first decision; what a file says is 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import time
@@ -13,7 +14,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
 
-from failwell.core.errors import FailwellError, InputError, Unhealthy
+from failwell.core.errors import FailwellError, InputError, NotFound, Refused
 from failwell.core.orders import SignedOrder, encode_signed, parse_order, parse_signed
 
 SUFFIX = ".order"
@@ -27,6 +28,8 @@ MAX_FILE_BYTES = 65_536
 #: What may be ordered so: it restricts, and must not wait for a node that answers.
 KINDS = ("agent.suspend", "agent.revoke", "stop")
 UNREAD = -1
+#: Why a file is not opened that says nothing of the file: it is read later.
+_NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
 def leave(directory: Path, signed: SignedOrder) -> Path:
@@ -105,38 +108,51 @@ class Mailbox:
         for name in names:
             if name not in self._taking:
                 self._taking.add(name)
-                signed = self._read(name)
+                try:
+                    signed = self._read(name)
+                except OSError:
+                    self._later(name)
+                    continue
                 if signed is None:
                     self._put_away(name, taken=False)
                 else:
                     carry_out(signed).add_done_callback(lambda done, name=name: self._answered(name, done))  # type: ignore[misc]
 
     def _read(self, name: str) -> SignedOrder | None:
-        """The order in a file; None for what holds none: text, folders, links, pipes (opening one would wait)."""
+        """The order in a file; None for what holds none: text, folders, links, pipes (opening one would wait).
+
+        Raises OSError where the machine could not read it now. Attack: take all descriptors, and every stop that comes
+        then is put away as a file that holds none.
+        """
         try:
             handle = os.open(self._directory / name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-        except OSError:
+        except OSError as error:
+            if error.errno in _NOT_NOW:
+                raise
             return None
         try:
             if not stat.S_ISREG(os.fstat(handle).st_mode):
                 return None
             signed = parse_signed(os.read(handle, MAX_FILE_BYTES))
             return signed if parse_order(signed.order).order in KINDS else None
-        except (InputError, OSError):
+        except InputError:
             return None
         finally:
             os.close(handle)
 
     def _answered(self, name: str, done: Future[int]) -> None:
         error = done.exception()
-        if isinstance(error, Unhealthy):
-            # The ledger could not write: the order stands, nothing starts, and it is tried again (I8).
-            self._retry_at = time.monotonic() + RETRY_S
-            self._taking.discard(name)
+        if error is not None and not isinstance(error, (Refused, NotFound, InputError)):
+            # Nobody judged it: the order stands, nothing starts, and it is tried again (I8).
+            self._later(name)
             return
         # The socket may have brought the same order before: then it was carried out.
         replayed = isinstance(error, FailwellError) and error.code == "replayed"
         self._put_away(name, taken=error is None or replayed)
+
+    def _later(self, name: str) -> None:
+        self._retry_at = time.monotonic() + RETRY_S
+        self._taking.discard(name)
 
     def _put_away(self, name: str, *, taken: bool) -> None:
         """Mark a file as carried out, or as refused; it is kept either way."""

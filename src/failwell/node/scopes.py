@@ -10,7 +10,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 from failwell.core import kinds, stops
-from failwell.core.errors import FailwellError, Unhealthy
+from failwell.core.errors import FailwellError, InputError, NotFound, Refused
 from failwell.core.orders import SignedOrder
 from failwell.core.records import Entry
 from failwell.core.state import State
@@ -73,7 +73,8 @@ class Scopes:
 
     def _again(self, signed: SignedOrder) -> None:
         def done(ended: Future[int]) -> None:
-            if isinstance(ended.exception(), Unhealthy):  # any other answer is one for good, such as that it was taken
+            judged = (Refused, NotFound, InputError)  # an answer for good, such as that it was taken
+            if ended.exception() is not None and not isinstance(ended.exception(), judged):
                 self._unwritten[signed.signature] = signed
 
         try:

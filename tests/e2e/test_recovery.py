@@ -156,7 +156,6 @@ def wedged(pid: int) -> Iterator[None]:
             os.waitpid(pid, os.WNOHANG | 0x40000000)
 
 
-@pytest.mark.requirement("R6.21")
 def test_a_wedged_supervisor_is_swept_over_its_head_and_the_end_is_unknown(house: House) -> None:
     node = house.node(crashing=True)
     caller = house.agent()

@@ -28,6 +28,7 @@ def plain(stage: Stage) -> Node:
     return stage.node("sweep")
 
 
+@pytest.mark.requirement("R6.21")
 def test_each_limit_holds_for_the_tool_and_no_memory_of_it_is_ever_dumped(node: Node) -> None:
     code = "import resource as r; print([r.getrlimit(n) for n in (r.RLIMIT_CPU, r.RLIMIT_AS, r.RLIMIT_FSIZE,"
     code += " r.RLIMIT_NOFILE, r.RLIMIT_CORE)])"

@@ -91,6 +91,7 @@ def test_the_test_of_an_interval_is_real_cheap_and_disturbs_nothing_that_runs(ho
     house.hold_true()
 
 
+@pytest.mark.requirement("R6.18")
 def test_a_machine_on_which_nothing_can_be_stopped_any_more_shuts_the_gate_until_a_test_passes(house: House) -> None:
     retesting(house)
     caller = house.agent()
@@ -118,7 +119,6 @@ def test_a_machine_on_which_nothing_can_be_stopped_any_more_shuts_the_gate_until
     house.verify()
 
 
-@pytest.mark.requirement("R6.18")
 def test_a_start_that_shows_nothing_shuts_the_gate_and_a_later_test_opens_it(house: House) -> None:
     tell(house, interrupt="a process was left")
     house.node(crashing=True, env={"FAILWELL_TEST_RETEST": "1", "FAILWELL_TEST_SELF_TEST": "1"})

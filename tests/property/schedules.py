@@ -24,6 +24,8 @@ from random import Random
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import FailwellError, Refused
 from failwell.execute.reports import SCHEMA, report_path, write_atomically
@@ -639,8 +641,21 @@ class Schedule:
         alive = {tool.action for tool in self.tools.tools.values() if tool.alive}
         assert not confirmed & alive, "said to be stopped, and alive"
         assert not self.node.fence.running()
+        self._fence_is_as_recorded()
         wrong = verified(self.house)
         assert not wrong, wrong
+
+    def _fence_is_as_recorded(self) -> None:
+        """At rest nothing is closed that people gave back, nor open that they did not."""
+        state, fence = self.house.state, self.node.fence
+        agents, scopes = fence.epochs(state.agent, state.stop)
+        assert agents == {name: row.epoch for name, row in state.agent.items()}
+        assert scopes == {scope: row.epoch for scope, row in state.stop.items()}
+        for name, row in state.agent.items():
+            assert fence.suspended(name) == (row.authority in ("SUSPENDED", "RETIRED")), name
+        for scope, stop in state.stop.items():
+            with contextlib.nullcontext() if not stop.closed else pytest.raises(Refused):
+                fence.check((scope,))
 
 
 def lived(seed: int | str, number: int, steps: int = STEPS) -> Counter[str]:

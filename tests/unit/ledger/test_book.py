@@ -105,11 +105,13 @@ def test_reactions_stand_behind_all_drafts_of_the_job_that_caused_them(tmp_path:
         ledgers.begin(made)
         run = made.run()
         action = made.refund(run, "c1", "A-1").entry
+        tried = kinds.InterruptAttempted(action=action, method="cooperative: order")
         unconfirmed = kinds.InterruptUnconfirmed(action=action, why="no answer")
-        seqs = made.write(Draft(body=unconfirmed, actor="node", agent=ledgers.AGENT), health("second draft"))
+        drafts = [Draft(body=body, actor="node", agent=ledgers.AGENT) for body in (tried, unconfirmed)]
+        seqs = made.write(*drafts, health("last draft"))
         entries = {shown.seq: shown.entry for shown in audit.tail(made.path, 20)}
-        assert seqs == [seqs[0], seqs[0] + 1]
-        following = [entries[seq] for seq in sorted(entries) if seq > seqs[1]]
+        assert seqs == [seqs[0], seqs[0] + 1, seqs[0] + 2]
+        following = [entries[seq] for seq in sorted(entries) if seq > seqs[2]]
         assert [entry.kind for entry in following if entry][:2] == ["signal", "incident.opened"]
         assert made.book.state.agent[ledgers.AGENT].authority == "SUSPENDED"
     assert audit.verify_workspace(tmp_path / "w").ok

@@ -48,10 +48,11 @@ class Ends:
 
     def _attempted(self, entry: Entry[Any], body: kinds.InterruptAttempted, state: State) -> str | None:
         executor, told, _ = body.method.partition(": ")
-        self._tried = (body.action, executor if told else "", entry.at)
+        started = self._classes.get(body.action, executor if told else "")
+        # Attack: a stop by `none`, which is every class's, of what was started as one that nobody here can stop.
+        self._tried = (body.action, started, entry.at)
         if body.action not in state.action:
             return f"it stops action {body.action}, which was not open"
-        started = self._classes.get(body.action, executor)
         if told and executor not in (started, "none"):
             return f"it stops action {body.action} as {executor}, and that was started as {started}"
         return None

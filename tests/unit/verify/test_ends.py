@@ -155,3 +155,13 @@ def test_what_no_kill_of_ours_ends_is_never_confirmed_at_once(house: House, exec
     decision = begin(house, executor)
     end(house, decision, CONFIRMED, f"{executor}: order")
     assert any("no order of ours shows at once" in said for said in faults(house))
+
+
+@pytest.mark.parametrize("method", ["none: order", "order"])
+@pytest.mark.parametrize("executor", ["cooperative", "unstoppable"])
+def test_a_method_that_names_no_class_does_not_make_such_a_stop_confirmed(
+    house: House, executor: str, method: str
+) -> None:  # fmt: skip
+    decision = begin(house, executor)
+    end(house, decision, CONFIRMED, method)
+    assert any("no order of ours shows at once" in said for said in faults(house))

@@ -11,7 +11,10 @@ from tests.claims import table
 from tests.docs import documents
 
 ROOT = documents.ROOT
-RUN = ["README.md", "docs/tutorial.md", "docs/contract.md", "docs/contract-commands.md", "docs/custody.md"]
+RUN = [
+    "README.md", "docs/tutorial.md", "docs/contract.md", "docs/contract-commands.md", "docs/custody.md",
+    "docs/stopping.md",
+]  # fmt: skip
 READ = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README_LINES = 150
 

@@ -365,9 +365,15 @@ def test_what_goes_on_elsewhere_is_unconfirmed_at_once_and_confirmed_when_its_si
     assert why.startswith("it goes on elsewhere, as far as anybody here knows until its deadline at 20")
     await_true(lambda: len(classes.commands()) >= 2)
     assert classes.entries("interrupt.confirmed") == []
+    (action,) = (entry["seq"] for entry in classes.entries("decision"))
+    told = classes.house.ask("action", action)["unproven"]
+    assert (told["stopped"], told["why"]) == (False, why)
+    assert action in classes.house.ask("status")["unconfirmed"]
     classes.say("0")
     assert "nothing of it goes on" in classes.one("interrupt.confirmed")["proven_by"]
     assert classes.incident()["failed"] == []
+    assert classes.house.ask("action", action)["unproven"]["stopped"], "its state stays what was known at the stop"
+    assert action not in classes.house.ask("status")["unconfirmed"]
 
 
 @pytest.mark.requirement("R6.9")

@@ -146,7 +146,7 @@ def _answer(
         return Answer(fields=fields, show=lambda screen: _show_completed(fields, output))
     hint = None
     if result["state"] != "failed":
-        hint = "The agent may be suspended: failwell incident list"
+        hint = "Who ordered it: failwell stop report. The agent may be suspended: failwell agent list"
     fields["error"] = {
         "code": "tool-failed" if result["state"] == "failed" else "interrupted",
         "message": f"{tool} {result['state']}: {result['why'] or 'by order'} [entry {result['entry']}]", "hint": hint,

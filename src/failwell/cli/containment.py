@@ -60,14 +60,25 @@ def report(
 
 def _lead(screen: Screen, found: list[dict[str, Any]], unproven: int, beyond: list[int]) -> None:
     proven = (
-        f"{unproven} running tools NOT CONFIRMED as stopped"
+        f"{plural(unproven, 'running tool')} NOT CONFIRMED as stopped"
         if unproven
         else "everything that ran is proven to have ended"
     )
-    asked = "Look at them at their own side." if unproven else "Nothing is asked."
+    asked = f"Stop at its own side: {_unproven(found)}." if unproven else "Nothing is asked."
     if beyond and not unproven:
         asked = f"Beyond the stated bound: order {', '.join(map(str, beyond))}."
     screen.lead(f"{plural(len(found), 'stop')}: {proven}.", asked, bad=bool(unproven or beyond))
+
+
+def _unproven(found: list[dict[str, Any]], most: int = 5) -> str:
+    """What is not shown to have stopped, by action and tool."""
+    left = [
+        f"action {each['action']} ({each['tool']})"
+        for one in found
+        for each in one["stopped"]
+        if each["state"] in ("interrupted_unconfirmed", "waiting")
+    ]
+    return ", ".join(left[:most]) + (f" and {len(left) - most} more" if len(left) > most else "")
 
 
 def show_containment(screen: Screen, told: dict[str, Any]) -> None:

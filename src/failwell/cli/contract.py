@@ -189,7 +189,8 @@ def _about(contract: Contract) -> list[str]:
     ]
     for tool in contract.tools:
         deadline = "no deadline" if tool.deadline_us is None else f"at most {format_duration(tool.deadline_us)}"
-        lines.append(f"may call {tool.tool}: {tool.effect}, custody {tool.custody}, {deadline}")
+        stopped = "" if tool.executor is None else f"{tool.executor}, "
+        lines.append(f"may call {tool.tool}: {tool.effect}, {stopped}custody {tool.custody}, {deadline}")
     lines += outline(contract)
     for rule in contract.response:
         often = f" {rule.at_least} times within {format_duration(rule.within_us)}" if rule.within_us else ""

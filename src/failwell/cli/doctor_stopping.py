@@ -40,15 +40,21 @@ def lines(status: dict[str, Any]) -> Iterator[Line]:
             wanted = WANTED if state == KNOWN else state
             yield item["executor"], wanted, found, _MENDS[item["executor"]] if wanted != OK else None
     yield from _leftovers(status["leftovers"])
-    yield from _unproven(status["unproven"])
+    yield from _unproven(status["unproven"], status["unconfirmed"])
 
 
-def _unproven(waiting: dict[str, str]) -> Iterator[Line]:
-    """Actions that were to stop and of which nobody could say that they did, as they were last looked at."""
-    for action, why in sorted(waiting.items(), key=lambda item: int(item[0]))[:10]:
-        yield "stops", WANTED, f"action {action} is not confirmed to have stopped: {why}", "it is looked at again"
-    if len(waiting) > 10:
-        yield "stops", WANTED, f"and {len(waiting) - 10} more", None
+def _unproven(waiting: dict[str, str], failed: list[int]) -> Iterator[Line]:
+    """Actions that were to stop and of which nobody could say that they did: as those were last looked at that still
+    are, and those that nobody looks at any more.
+    """
+    why = dict.fromkeys(failed, "nobody looks at it any more")
+    why |= {int(action): said for action, said in waiting.items()}
+    for action in sorted(why)[:10]:
+        again = "; it is looked at again" if str(action) in waiting else ""
+        mend = f"stop it at its own side{again}: failwell action show {action}"
+        yield "unconfirmed", WANTED, f"action {action} is not confirmed to have stopped: {why[action]}", mend
+    if len(why) > 10:
+        yield "unconfirmed", WANTED, f"and {len(why) - 10} more", "failwell stop report"
 
 
 def _supervised(item: dict[str, Any], ago: str) -> Line:

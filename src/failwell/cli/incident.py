@@ -150,7 +150,7 @@ def _show_times(screen: Screen, told: dict[str, Any]) -> None:
     rows: list[tuple[object, ...]] = []
     for name, moment in told["times"].items():
         if moment is None:
-            rows.append((name, "not yet" if name in ("paged", "acknowledged", "released") else "no", None, None))
+            rows.append((name, _lacking(name, told), None, None))
         else:
             after = span(round(moment["after_onset_ms"] * 1000))
             rows.append((name, clock(moment["at"]), f"+{after}", moment["entry"]))
@@ -171,6 +171,13 @@ def _show_times(screen: Screen, told: dict[str, Any]) -> None:
     )
 
 
+def _lacking(name: str, told: dict[str, Any]) -> str:
+    """What stands in the place of a moment that no entry makes."""
+    if name == "stopped" and any(stop["state"] == "interrupted_unconfirmed" for stop in told["stops"]):
+        return "NOT CONFIRMED"
+    return "not yet" if name in ("paged", "acknowledged", "released") else "no"
+
+
 def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
     if not told["stops"]:
         return
@@ -179,7 +186,8 @@ def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
         (
             stop["action"], stop["tool"], stop["executor"], stop["state"].replace("_", " "),
             None if stop["measured_ms"] is None else span(round(stop["measured_ms"] * 1000)),
-            plural(stop["processes"], "process", "processes"), stop["proven_by"],
+            None if stop["state"] == "interrupted_unconfirmed" else plural(stop["processes"], "process", "processes"),
+            stop["proven_by"],
         )
         for stop in told["stops"]
     ]  # fmt: skip

@@ -201,10 +201,10 @@ def list_stops(
         if not found:
             return
         screen.table(
-            ("scope", "", "by", "why", "agents", "open", "not confirmed", "entry"),
+            ("scope", "state", "by", "why", "agents", "open", "not confirmed", "entry"),
             [
                 (
-                    each["scope"], "STOPPED" if each["closed"] else "lifted", _by(each), each["why"],
+                    each["scope"], _state(each), _by(each), each["why"],
                     len(each["agents"]), len(each["waiting"]), len(each["failed"]), each["ordered"],
                 )
                 for each in found
@@ -233,9 +233,10 @@ def show_stop(scope: ScopeName, workspace: options.Workspace = None, as_json: op
         from failwell.core.stops import words
 
         named = words(scope)
-        stands = "is stopped" if row["closed"] else "was stopped, and is lifted"
+        stands, since = ("is", "") if row["closed"] else ("was", " It is lifted.")
         screen.lead(
-            f"{named[0].upper()}{named[1:]} {stands} by {_by(row)} (entry {row['ordered']}): {row['why']}.",
+            f"{named[0].upper()}{named[1:]} {stands} stopped by {_by(row)} (entry {row['ordered']}): {row['why']}."
+            f"{since}",
             _asked(row), bad=row["closed"],
         )  # fmt: skip
         screen.say(_within(row))
@@ -257,6 +258,12 @@ def _asked(row: dict[str, Any]) -> str:
     if row["proposal"] is not None:
         return f"Lifting it is proposed; another person agrees: failwell stop lift {scope}"
     return f'Two other persons lift it: failwell stop propose {scope} --conditions "..." --evidence ENTRY'
+
+
+def _state(row: dict[str, Any]) -> str:
+    if not row["closed"]:
+        return "lifted"
+    return "STOPPED" if row["proposal"] is None else "STOPPED, lift proposed"
 
 
 def _by(row: dict[str, Any]) -> str:
@@ -295,7 +302,7 @@ def propose(
 
     def show(screen: Screen) -> None:
         screen.lead(
-            f"To lift the stop of {scope} is proposed (entry {entry}). It is still stopped.",
+            f"Lifting the stop of {scope} is proposed (entry {entry}). It is still stopped.",
             "Another person lifts it, who neither proposed it nor ordered the stop:",
         )
         screen.command(f"failwell stop lift {scope} --as PERSON")

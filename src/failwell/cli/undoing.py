@@ -125,9 +125,13 @@ def _fields(told: dict[str, Any]) -> dict[str, Any]:
 
 def _show(screen: Screen, told: dict[str, Any]) -> None:
     undone = told["undoing"]
+    unproven = told["unproven"]
     state = told["state"].replace("_", " ")
+    if unproven is not None:
+        state = "shown to have stopped, later" if unproven["stopped"] else "NOT CONFIRMED as stopped"
     became = "" if undone is None else f", and is {UNDONE[undone['state']]}"
     bad = undone is not None and undone["state"] in ("partly", "not", "unknown")
+    bad = bad or (unproven is not None and not unproven["stopped"])
     screen.lead(
         f"Action {told['action']} of {told['name']}: {told['tool']} is {state}{became}.", _next(told), bad=bad
     )  # fmt: skip
@@ -138,6 +142,9 @@ def _show(screen: Screen, told: dict[str, Any]) -> None:
     screen.say(f"  decided {told['verdict']} at {told['at']} under {told['contract'] or 'no contract'}")
     if told["why"]:
         screen.say(f"  it ended because: {told['why']}")
+    if unproven is not None:
+        shown = "it stopped, shown later" if unproven["stopped"] else "not proven"
+        screen.say(f"  {shown} [entry {unproven['entry']}]: {unproven['why']}")
     if undone is not None:
         _show_undoing(screen, undone)
     show_preserved(screen, told["preserved"])
@@ -157,6 +164,8 @@ def _show_undoing(screen: Screen, undone: dict[str, Any]) -> None:
 
 def _next(told: dict[str, Any]) -> str:
     """What can be done now."""
+    if told["unproven"] is not None and not told["unproven"]["stopped"]:
+        return "Stop it at its own side, if it goes on there; why it could not be shown stands below."
     if told["undo"] is None:
         return "No contract in force said how it is undone."
     if told["may_order"]:

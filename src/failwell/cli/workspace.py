@@ -213,7 +213,10 @@ def show_settings(workspace: options.Workspace = None, as_json: options.AsJson =
 
     def show(screen: Screen) -> None:
         if fault is not None:
-            screen.lead("The settings below are in force.", f"failwell.toml cannot be read: {fault}", bad=True)
+            screen.lead(
+                f"failwell.toml could not be put in force: {fault}",
+                "The settings below stay in force. Mend the file, then: failwell config apply", bad=True,
+            )  # fmt: skip
         elif differences:
             screen.lead(
                 f"failwell.toml differs from the settings in force in {len(differences)} places.",

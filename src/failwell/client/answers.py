@@ -120,7 +120,7 @@ class Interrupted(FailwellError):
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(
             f"stopped ({outcome.state}): {outcome.why or 'by order'} [entry {outcome.entry}]",
-            hint="The agent may be suspended: failwell incident list",
+            hint="Who ordered it: failwell stop report. The agent may be suspended: failwell agent list",
         )
         self.outcome = outcome
         self.entry = outcome.entry

@@ -21,6 +21,9 @@ from failwell.node.preserved_answers import preserved
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
+#: Entries that are read at once.
+PAGE = 1000
+
 
 class ActionAnswers:
     """Answers about the actions of one node."""
@@ -82,7 +85,7 @@ class ActionAnswers:
             "tool": action.tool, "verdict": action.verdict, "state": action.state, "contract": decided.body.contract,
             "text": secret.get("arguments"), "salt": secret.get("salt"), "arguments": decided.body.arguments,
             "outcome": action.ended, "why": None if outcome is None else outcome.body.why,
-            "result": came.get("result"),
+            "result": came.get("result"), "unproven": self._unproven(number, action),
             "undo": None if step is None else {
                 "step": step.tool, "within_us": step.within_us, "contract": action.undo,
                 "declared": step.tool in self._node.settings.tools,
@@ -102,6 +105,22 @@ class ActionAnswers:
             "exit_code": None if ended is None else ended.body.exit_code,
             "elapsed_us": None if ended is None else ended.body.elapsed_us, "words": words,
         }  # fmt: skip
+
+    def _unproven(self, number: int, action: rows.Action) -> dict[str, Any] | None:
+        """Of an action that could not be shown to have stopped: the newest word on that, and whether it is a proof."""
+        if action.state != "interrupted_unconfirmed":
+            return None
+        found: dict[str, Any] | None = None
+        page = self._node.storage.entries(number, PAGE)
+        while page:
+            for entry in map(decode_entry, (stored.data for stored in page)):
+                body = entry.body
+                if isinstance(body, kinds.InterruptConfirmed) and body.action == number:
+                    return {"entry": entry.seq, "stopped": True, "why": body.proven_by}
+                if isinstance(body, kinds.InterruptUnconfirmed) and body.action == number:
+                    found = {"entry": entry.seq, "stopped": False, "why": body.why}
+            page = self._node.storage.entries(page[-1].seq + 1, PAGE)
+        return found
 
     def _entry(self, number: int) -> Entry[Any] | None:
         stored = self._node.storage.entry(number)

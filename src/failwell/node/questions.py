@@ -108,6 +108,7 @@ class Questions:
                     for number, row in state.incident.items()
                     if row.state not in ("CLOSED", "MERGED", "FALSE_ALARM")
                 ],
+                "unconfirmed": sorted(_unconfirmed(state)),
                 "pages_queued": sorted(state.page),
                 "undoing": sorted(state.compensation),
                 "configuration": state.configuration,
@@ -290,6 +291,16 @@ class Questions:
             {"action": item.action, "agent": item.agent, "executor": item.executor, "ordered": item.ordered}
             for item in self._node.fence.running()
         ]
+
+
+def _unconfirmed(state: State) -> set[int]:
+    """The actions of which nobody could say that they stopped, as long as two persons did not give back what they are
+    held for: the agent that is suspended, or the scope that is stopped.
+    """
+    held = {row.incident for row in state.agent.values() if row.authority == "SUSPENDED"}
+    cases = (row.failed for number, row in state.incident.items() if number in held)
+    scopes = (row.failed for row in state.stop.values() if row.closed)
+    return {action for failed in (*cases, *scopes) for action in failed}
 
 
 def _speaks_of(body: Any, order: int, actions: frozenset[int]) -> bool:

@@ -236,6 +236,9 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # command = ["/usr/local/bin/send-notice"]
 # secrets = {SHOP_KEY = "shop"}  # a variable of the tool's own environment, and which secret it holds
 # limits = {memory_mb = 512, cpu_s = 30}
+# transaction = "shop.db"  # one of these says how it can be stopped: docs/stopping.md
+# fence = ["/usr/local/bin/refuse-older"]
+# confirm = ["/usr/local/bin/is-ended"]
 
 # [tools."payments.refund"]  # what a server runs that agents ask by themselves: docs/permits.md
 # permit = "orders-api"    # the server's name for itself: only permits for it are given
@@ -276,10 +279,11 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
             kept.check(secret)
         for tool, runs in found.tools.items():
             check_held(f'[tools."{tool}"]', runs, found.secrets)
-            if not runs.command and runs.permit is None:
+            if not runs.command and runs.permit is None and not runs.runs_function:
                 raise InputError(
-                    f'[tools."{tool}"]: neither a command that runs for it nor a permit for a server that does',
-                    hint="Say command, or permit: docs/permits.md",
+                    f'[tools."{tool}"]: nothing runs for it: no command, no permit for a server, no transaction for a'
+                    " function",
+                    hint="Say command, permit (docs/permits.md) or transaction (docs/stopping.md).",
                 )
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:

@@ -39,7 +39,10 @@ class StopAnswers:
         def see(state: State) -> dict[str, Any]:
             row = state.stop.get(key)
             if row is None:
-                raise NotFound(f"{stops.words(key)} was never stopped", hint="failwell stop list")
+                raise NotFound(
+                    f"{stops.words(key)} was never stopped",
+                    hint="A scope is all, group:NAME, tool:NAME or contract:NAME: failwell stop list --all",
+                )
             return _told(state, key, row)
 
         found: dict[str, Any] = await self._node.questions.look(see)

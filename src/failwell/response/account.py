@@ -155,7 +155,7 @@ class _Own:
             self._first("paged", entry)
         elif isinstance(body, kinds.InterruptConfirmed | kinds.InterruptUnconfirmed) and body.action in self.actions:
             self.ends[body.action] = entry
-            if self.actions.keys() <= self.ends.keys():
+            if self.actions.keys() <= {done for done, end in self.ends.items() if _is_shown(end)}:
                 self._first("stopped", entry)
         if getattr(body, "incident", None) == number:
             self._take_own(entry, body)
@@ -177,6 +177,11 @@ class _Own:
             self.actions = {**dict.fromkeys(body.actions, entry), **self.actions}
             if not self.actions and self.access is None:
                 self._first("stopped", entry)
+
+
+def _is_shown(end: Entry[Any]) -> bool:
+    """Whether that entry says that the action stopped; one of which nobody can say it has none."""
+    return isinstance(end.body, kinds.InterruptConfirmed)
 
 
 _MOMENT_OF: dict[type, str] = {
@@ -363,7 +368,10 @@ def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...
     if agent.detect_only and agent.incident == number and "STOPPED" not in row.marks:
         asked.append("Its vendor has not confirmed that its access is gone: take it away at its own side.")
     elif "CONTAINMENT_FAILED" in row.marks and not agent.detect_only:
-        asked.append("A tool could not be shown to be stopped: look at the stops above and stop it at its own side.")
+        asked.append(
+            "A tool could not be shown to be stopped: stop it at its own side. Which: failwell stop report --incident"
+            f" {number}"
+        )
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
     if agent.incident == number and agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:

@@ -93,9 +93,9 @@ def approve_release(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         if state.person[row.proposed_by].left is not None:
             raise Refused(f"{row.proposed_by}, who proposed this release, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or state.person[order.person].key == state.person[row.proposed_by].key:
-            raise Refused(f"{order.person} proposed this release: another person approves it (R23)")
+            raise Refused(f"{order.person} proposed this release: another person approves it")
         if f"person:{order.person}" in row.stopped_by:
-            raise Refused(f"{order.person} suspended this agent: another person approves its release (R23)")
+            raise Refused(f"{order.person} suspended this agent: another person approves its release")
         was = state.agent[agent].authority
         approved = kinds.ReleaseApproved(
             incident=details.incident, person=order.person, digest=details.proposal, authority="PROBATION"

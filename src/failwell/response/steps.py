@@ -25,7 +25,12 @@ def _tell_order(body: kinds.InterruptOrdered) -> tuple[str, str]:
 
 
 def _tell_stop(body: kinds.InterruptConfirmed) -> tuple[str, str]:
-    return "stopped", f"action {body.action}: {body.state}, {body.processes} processes, {body.proven_by}"
+    state = body.state.replace("_", " ")
+    return "stopped", f"action {body.action}: {state}, {_processes(body.processes)}, {body.proven_by}"
+
+
+def _processes(count: int) -> str:
+    return "1 process" if count == 1 else f"{count} processes"
 
 
 def _tell_measured(body: kinds.ContainmentMeasured) -> tuple[str, str]:
@@ -45,7 +50,7 @@ _UNDONE = {
 
 def _tell_preserved(body: kinds.StatePreserved) -> tuple[str, str]:
     """What was kept is for `action show`: it may be personal."""
-    said = f"action {body.decision}: {body.processes} processes as they stood still"
+    said = f"action {body.decision}: {_processes(body.processes)} as they stood still"
     files = f", {body.files} files by their digests" if body.directory is not None else ""
     return "state preserved", f"{said}{files}{'' if body.complete else '; not all of it'}"
 

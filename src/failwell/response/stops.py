@@ -62,7 +62,7 @@ def approve_lift(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         if people[row.proposed_by].left is not None:
             raise Refused(f"{row.proposed_by}, who proposed this, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or people[order.person].key == people[row.proposed_by].key:
-            raise Refused(f"{order.person} proposed to lift this stop: another person lifts it (R23)")
+            raise Refused(f"{order.person} proposed to lift this stop: another person lifts it")
         body = kinds.ScopeLifted(
             scope=details.scope, epoch=details.epoch, person=order.person, digest=details.proposal
         )  # fmt: skip
@@ -83,7 +83,7 @@ def _liftable(turn: Turn, scope: str, epoch: int, person: str) -> rows.Stop:
         raise Refused(f"{stops.words(scope)} was lifted and stopped anew since: this is stop {row.epoch}, not {epoch}")
     if f"person:{person}" in row.stopped_by:
         raise Refused(
-            f"{person} ordered this stop: two other persons lift it (R23)",
+            f"{person} ordered this stop: two other persons lift it",
             hint="failwell person add enrols one, where there are not two others.",
         )
     if row.waiting:

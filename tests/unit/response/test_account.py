@@ -130,6 +130,7 @@ def test_one_unproven_stop_leaves_the_whole_bound_unmeasured() -> None:
     assert account_.bound["measured_ms"] is None
     assert "not proven" in account_.bound["proven_by"]
     assert "could not be shown to be stopped" in " ".join(account_.asked)
+    assert account_.times["stopped"] is None, "there is no moment at which all of it had stopped"
 
 
 def test_nothing_ran_is_said_and_measures_nothing() -> None:

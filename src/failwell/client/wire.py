@@ -65,7 +65,7 @@ class Wire:
         self._socket.settimeout(timeout_s)
         try:
             self._socket.connect(str(path))
-            self.greeting = self._read()
+            self.greeting = self._read(time.monotonic() + timeout_s)
         except TimeoutError as error:
             self._socket.close()
             raise Unreachable(
@@ -107,14 +107,18 @@ class Wire:
         except TimeoutError as error:
             raise Unreachable(f"the node did not answer within {timeout_s} s") from error
 
-    def _read(self) -> dict[str, Any]:
-        length = int.from_bytes(self._exactly(4), "big")
-        message: dict[str, Any] = json.loads(self._exactly(length))
+    def _read(self, until: float | None = None) -> dict[str, Any]:
+        """The next message; TimeoutError where it is not here whole by `until`, however it comes in between."""
+        length = int.from_bytes(self._exactly(4, until), "big")
+        message: dict[str, Any] = json.loads(self._exactly(length, until))
         return message
 
-    def _exactly(self, count: int) -> bytes:
+    def _exactly(self, count: int, until: float | None) -> bytes:
         parts = bytearray()
         while len(parts) < count:
+            if until is not None:
+                # Attack: a byte now and then, so that no single wait is too long, and a stop waits for ever.
+                self._socket.settimeout(max(until - time.monotonic(), 0.001))
             part = self._socket.recv(min(count - len(parts), 1 << 20))
             if not part:
                 raise EOFError("the connection was closed")

@@ -42,6 +42,8 @@ replace = msgspec.structs.replace
 FREE_STEP_US = 60 * 1_000_000
 #: Clauses by which an action is denied before its contract was asked about the tool.
 NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", UNHEALTHY, STOPPED})
+#: Nothing began with it: what is denied because people stopped it is nobody's fault.
+DENIED_BY_STOP = f"denied({STOPPED})"
 #: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
 QUIET_US = 24 * 3600 * 1_000_000
 
@@ -285,7 +287,7 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
     state.put("signal", entry.seq, row)
     state.forget("signal", entry.seq)
     state.note_signal(entry.seq, row)
-    if agent is not None and agent.incident is None:
+    if agent is not None and agent.incident is None and body.signal != DENIED_BY_STOP:
         tool = state.decided[1] if state.decided[0] == body.about else ""
         began, noticed_us = agent.onsets.get(tool, (body.about, at_us))
         if at_us - noticed_us > QUIET_US:

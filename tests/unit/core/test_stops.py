@@ -14,7 +14,7 @@ from failwell.gate import floors
 from failwell.identity import names, persons
 from failwell.ledger.book import MAX_REACTIONS
 from failwell.response import stops as response
-from tests.unit.gate.house import AGENT, ASK, FINE, OTHER, House, contract_text, folded, open_house
+from tests.unit.gate.house import AGENT, ASK, FATAL, FINE, OTHER, House, contract_text, folded, open_house
 from tests.unit.gate.test_observed import observe
 
 TOOL = "tool:payments.refund"
@@ -364,3 +364,14 @@ def test_a_leave_that_was_given_before_is_told_as_a_denial_until_its_agent_may_a
     assert again.clauses == (("authority.suspended",) if scope is None else ("stopped",))
     assert (house.decide(done).verdict, house.decide(done).state) == ("ALLOW", "completed")
     assert house.state.size == size, "who asks what became of a call has done nothing that could be denied"
+
+
+def test_a_denial_because_of_a_stop_is_where_nothing_began() -> None:
+    house = open_house()
+    run = house.run()
+    stop(house, "all")
+    denied = house.ask(run).entry
+    lift(house, "all", propose(house, "all"))
+    later = house.ask(run, FATAL).entry
+    (opened,) = house.bodies(kinds.IncidentOpened)
+    assert denied < later == opened.onset_first

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from failwell.core import kinds, rows
 from failwell.core.errors import Refused
+from failwell.core.records import Entry
 from failwell.execute import marks
 from failwell.execute.transaction import DATABASE
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -112,12 +113,12 @@ class Endings:
 
         It stays unconfirmed: what had begun there may go on.
         """
-        agent, tool, _ = self._writer.submit(_started_as(end.action)).result()
-        declared = settings.get(tool)
+        began = self._writer.submit(_started_as(end.action, self.clock)).result()
+        declared = settings.get(began.tool)
         if declared is None or declared.fence is None:
             return end
-        about = self._about(end.action, tool, Permit(end.action, agent, 0))
-        return self._fenced(tool, declared, about).say(end, ordered=True).end
+        about = self._about(end.action, began.tool, Permit(end.action, began.agent, 0))
+        return self._fenced(began.tool, declared, about).say(end, ordered=True).end
 
     # -- after a crash -----------------------------------------------------------------------------------------
 
@@ -131,13 +132,15 @@ class Endings:
         tool is in no transaction of ours. What may show more later is looked for from now on.
         """
         action = cut.end.action
-        agent, tool, executor = self._writer.submit(_started_as(action)).result()
-        declared = settings.get(tool)
+        began = self._writer.submit(_started_as(action, self.clock)).result()
+        declared, executor = settings.get(began.tool), began.executor
         if not executor and cut.reported:
             executor = executor_class("execute", declared, ())
-        permit = Permit(action, agent, 0)
+        permit = Permit(action, began.agent, 0)
+        left_us = None if began.until_us is None else began.until_us - self.clock.mono_us()
         try:
-            ending, _ = self.of(permit, tool, Prepared(executor=executor, settings=declared))
+            prepared = Prepared(executor=executor, settings=declared, deadline_us=left_us)
+            ending, _ = self.of(permit, began.tool, prepared)
         except Refused as error:
             return _doubtful(cut.end, error.message), executor
         said = Statement(cut.end) if ending is None else ending.say(cut.end, ordered=cut.ordered)
@@ -147,11 +150,11 @@ class Endings:
     def ask_again(self, settings: Tools) -> None:
         """Of what a dead node could not confirm, ask those of whom somebody can still say that they ended."""
         for action in self._writer.submit(_unconfirmed).result():
-            agent, tool, executor = self._writer.submit(_started_as(action)).result()
-            declared = settings.get(tool)
-            if executor == "unstoppable" and declared is not None:
-                about = self._about(action, tool, Permit(action, agent, 0))
-                confirm = confirming(self._commands, declared, about, lambda: None, self.clock.mono_us)
+            began = self._writer.submit(_started_as(action, self.clock)).result()
+            declared = settings.get(began.tool)
+            if began.executor == "unstoppable" and declared is not None:
+                about = self._about(action, began.tool, Permit(action, began.agent, 0))
+                confirm = confirming(self._commands, declared, about, lambda at=began.until_us: at, self.clock.mono_us)  # type: ignore[misc]
                 self.later.add(action, confirm)
 
     def close(self) -> None:
@@ -174,17 +177,42 @@ def _unconfirmed(turn: Turn) -> Plan[tuple[int, ...]]:
     return Plan((), lambda _: found)
 
 
-def _started_as(action: int) -> Job[tuple[str, str, str]]:
-    """(agent, tool, class it was started as, or nothing where no entry says so) of an action."""
+class _Began(NamedTuple):
+    """An action as an earlier node had it: its class (nothing where no entry says so), and its deadline by the boot
+    clock, counted from its decision.
+    """
 
-    def job(turn: Turn) -> Plan[tuple[str, str, str]]:
+    agent: str = ""
+    tool: str = ""
+    executor: str = ""
+    until_us: int | None = None
+
+
+def _started_as(action: int, clock: Clock) -> Job[_Began]:
+    def job(turn: Turn) -> Plan[_Began]:
         decision = turn.entry(action)
-        found = ("", "", "")
+        found = _Began()
         if decision is not None:
-            found = (str(decision.agent), decision.body.tool, _executor(turn, action))
+            agent, tool = str(decision.agent), decision.body.tool
+            # The boot clock of another boot tells no time: what was left of its deadline is not known, all of it is.
+            began_us = decision.mono_us if decision.boot == clock.boot() else clock.mono_us()
+            deadline_us = _deadline(turn, decision)
+            until_us = None if deadline_us is None else began_us + deadline_us
+            found = _Began(agent, tool, _executor(turn, action), until_us)
         return Plan((), lambda _: found)
 
     return job
+
+
+def _deadline(turn: Turn, decision: Entry[Any]) -> int | None:
+    """The shortest deadline of the contracts that it was decided under, as far as they are still known."""
+    handed = [part.removeprefix("agent:") for part in decision.body.chain if part.startswith("agent:")]
+    working = [agent for agent in handed if agent != decision.agent]
+    cited = decision.body.contract
+    own = [digest for digest, row in turn.state.contract.items() if f"{row.id}@{row.version}" == cited]
+    found = [turn.state.contract_at(digest) for digest in own] + [turn.state.contract_of(each) for each in working]
+    tools = [tool for each in found if each is not None for tool in each.tools if tool.tool == decision.body.tool]
+    return min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
 
 
 def _executor(turn: Turn, action: int) -> str:

@@ -199,7 +199,9 @@ class Questions:
 
     def _tell(self, number: int, row: rows.Incident, agent: rows.Agent) -> Account:
         first = min(row.onset_first, row.opened)
-        entries = _about(self.read(first), row.agent)
+        entries = _about(
+            self.read(max(0, first - 1)), row.agent
+        )  # how it was tried to stop stands before what came of it
         entries = self._decisions_before(first, entries) + entries
         names = self.names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
         return account(
@@ -242,14 +244,13 @@ class Questions:
 
     def _decisions_before(self, first: int, entries: list[Entry[Any]]) -> list[Entry[Any]]:
         """The decisions of actions that were stopped but had begun before the onset."""
-        stopped = {
-            action
-            for entry in entries
-            if isinstance(entry.body, kinds.InterruptOrdered)
-            for action in entry.body.actions
-            if action < first
-        }
-        return self._decisions(sorted(stopped))
+        stopped: set[int] = set()
+        for entry in entries:
+            if isinstance(entry.body, kinds.InterruptOrdered):
+                stopped.update(entry.body.actions)
+            elif isinstance(entry.body, kinds.InterruptUnconfirmed):
+                stopped.add(entry.body.action)
+        return self._decisions(sorted(action for action in stopped if action < first))
 
     def names(self, wanted: set[str | None]) -> dict[str, str]:
         """What the wanted tokens stand for."""

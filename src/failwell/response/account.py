@@ -107,7 +107,7 @@ def account(
     `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
     the customer's id (or back into the token where it was erased).
     """
-    own = _Own(number, row.onset_first, entries, detect_only=agent.detect_only)
+    own = _Own(number, row.onset_first, row.onset_last, entries, detect_only=agent.detect_only)
     report = Report()
     report.take(entries)
     stops = _stops(own, entries, report)
@@ -134,7 +134,10 @@ def account(
 class _Own:
     """The incident's own moments: for each the first entry that makes it."""
 
-    def __init__(self, number: int, onset: int, entries: Iterable[Entry[Any]], *, detect_only: bool = False) -> None:
+    def __init__(
+        self, number: int, onset: int, cause: int, entries: Iterable[Entry[Any]], *, detect_only: bool = False
+    ) -> None:  # fmt: skip
+        """`cause`: what the signal that opened it is about."""
         #: What its vendor said of a detect-only agent's access: nothing that we order stops it.
         self.access: str | None = "nobody has been asked yet to take it away" if detect_only else None
         self.moments: dict[str, Entry[Any]] = {}
@@ -145,6 +148,9 @@ class _Own:
         for entry in entries:
             if entry.seq == onset:
                 self._first("onset", entry)
+            if entry.seq == cause and isinstance(entry.body, kinds.InterruptUnconfirmed):
+                # It was opened because this could not be confirmed: the first thing that is not shown to have stopped.
+                self.actions[entry.body.action] = self.ends[entry.body.action] = entry
             self._take(number, entry, entry.body)
 
     def _first(self, name: str, entry: Entry[Any]) -> None:

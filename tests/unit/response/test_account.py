@@ -133,6 +133,16 @@ def test_one_unproven_stop_leaves_the_whole_bound_unmeasured() -> None:
     assert account_.times["stopped"] is None, "there is no moment at which all of it had stopped"
 
 
+def test_what_could_not_be_confirmed_and_opened_the_incident_is_told_with_what_was_running() -> None:
+    house = open_house()
+    action = house.ask(house.run()).entry
+    house.stop(action, "interrupted_unconfirmed")
+    account_ = told(house)
+    assert [(stop.action, stop.state) for stop in account_.stops] == [(action, "interrupted_unconfirmed")]
+    assert account_.bound["measured_ms"] is None
+    assert account_.times["stopped"] is None
+
+
 def test_nothing_ran_is_said_and_measures_nothing() -> None:
     house = open_house()
     house.ask(house.run(), FATAL)

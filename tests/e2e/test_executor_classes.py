@@ -352,6 +352,39 @@ def test_a_tool_that_commits_past_its_transaction_is_told_and_its_stops_are_not_
     assert classes.wrote("began") == []
 
 
+HOLDS = """
+import sqlite3, sys
+held = sqlite3.connect(sys.argv[1], isolation_level=None)
+held.execute("PRAGMA locking_mode = EXCLUSIVE")
+held.execute("BEGIN EXCLUSIVE")
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_callers_that_wait_for_a_locked_database_hold_up_no_other_tool(mortal: Stage) -> None:
+    """Attack: more of them than there are threads to start anything with."""
+    classes = mortal.classes()
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(mortal.database)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"held\n"
+        agent = classes.house.agent(classes.name)
+        waiting = [
+            agent.ask({"customer": f"w{number}", "millis": 1}, tool="books.write", target=None) for number in range(36)
+        ]
+        await_true(lambda: len(classes.entries("decision")) == 36)
+        other = agent.ask({"customer": "other", "millis": 1}, tool="far.fenced", target=None)
+        assert other.result(10)["result"]["state"] == "completed"
+        assert not all(each.done() for each in waiting)
+        assert holder.stdin is not None
+        holder.stdin.close()
+        holder.wait(10)
+    assert {each.result(20)["result"]["state"] for each in waiting} <= {"blocked", "completed"}
+
+
 # ---- unstoppable -------------------------------------------------------------------------------------------------
 
 

@@ -83,6 +83,16 @@ class ToolRunner:
 
     # -- supervised --------------------------------------------------------------------------------------------
 
+    def start(
+        self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
+    ) -> Future[Future[Result]]:  # fmt: skip
+        """Have `execute` done where it may wait.
+
+        Attack: callers of a tool whose database is locked wait for it in all the threads that others start in.
+        """
+        name = f"start {verdict.tool}" if prepared.executor == "transactional" else "start"
+        return self.endings.run(name, lambda: self.execute(verdict, permit, arguments, prepared))
+
     def execute(
         self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Future[Result]:  # fmt: skip

@@ -286,7 +286,7 @@ class Node:
         self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Result:  # fmt: skip
         """Run an allowed and prepared action under a supervisor."""
-        started = await asyncio.to_thread(self.runner.execute, verdict, permit, arguments, prepared)
+        started = await asyncio.wrap_future(self.runner.start(verdict, permit, arguments, prepared))
         return await asyncio.wrap_future(started)
 
     def settings_changed(self) -> bool:

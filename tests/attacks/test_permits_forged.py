@@ -162,7 +162,6 @@ BENT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", BENT)
-@pytest.mark.requirement("R8.24")
 def test_a_signed_permit_that_says_anything_else_is_refused(name: str) -> None:
     bent, wanted = BENT[name]
     assert code(server(NODE, CLOCK), NODE.token(**bent)) == wanted

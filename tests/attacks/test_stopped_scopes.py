@@ -235,14 +235,12 @@ def state_of(world: World, answer: Future[Any]) -> str:
 # ---- what was under way ------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R8.3")
 def test_what_ran_is_stopped_also_what_was_handed_over(world: World) -> None:
     states = [answer.result(1)["result"]["state"] for answer in (world.running, world.handed)]
     assert states == ["interrupted_confirmed"] * 2
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_an_allow_of_a_millisecond_before_starts_nothing_once_the_stop_was_given(world: World) -> None:
     states = {state_of(world, answer) for answer in world.flood[-3:]}
     assert states <= {"denied", "blocked", "fenced"}, states
@@ -251,19 +249,16 @@ def test_an_allow_of_a_millisecond_before_starts_nothing_once_the_stop_was_given
     assert earlier <= {"denied", "blocked", "fenced", "completed", "completed_after_interrupt", "interrupted_confirmed"}
 
 
-@pytest.mark.requirement("R8.3")
 def test_an_action_that_waited_for_its_seal_never_starts(world: World) -> None:
     assert state_of(world, world.sealing) in ("blocked", "fenced", "unsealed")
     assert world.house.began("sealing") == []
 
 
-@pytest.mark.requirement("R8.3")
 def test_a_leave_that_waited_for_its_seal_never_leaves(world: World) -> None:
     with pytest.raises(FailwellError):
         world.leaving.result(20)
 
 
-@pytest.mark.requirement("R8.3")
 def test_an_action_that_waited_for_a_trusted_fact_is_denied(world: World) -> None:
     assert state_of(world, world.asking) == "denied"
     assert world.house.began("asking") == []
@@ -272,14 +267,12 @@ def test_an_action_that_waited_for_a_trusted_fact_is_denied(world: World) -> Non
 # ---- the same sessions, and what they kept -----------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R8.3")
 @pytest.mark.parametrize("how", ["execute", "begin", "decide"])
 def test_an_open_session_is_refused_whatever_way_it_acts(world: World, how: str) -> None:
     assert world.denied(world.session.act({"customer": "open", "millis": 0}, how=how)["verdict"])
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_a_stale_client_that_kept_its_verdict_finds_it_withdrawn(world: World) -> None:
     """Attack: the call that was allowed is asked again, and its old ALLOW is taken for leave."""
     assert world.kept["verdict"] == "ALLOW"
@@ -298,13 +291,11 @@ def test_what_was_done_before_is_told_as_done_and_is_not_done_again(world: World
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_an_approval_that_people_gave_before_starts_nothing(world: World) -> None:
     assert world.denied(world.session.write("maybe", ticket=int(world.ticket))["verdict"])
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_an_action_that_waits_for_a_ticket_waits_for_nothing_more(world: World) -> None:
     """What would be escalated is denied: nobody is asked to let pass what is stopped."""
     asked = world.session.write("maybe")["verdict"]
@@ -312,7 +303,6 @@ def test_an_action_that_waits_for_a_ticket_waits_for_nothing_more(world: World) 
     assert asked["ticket"] is None
 
 
-@pytest.mark.requirement("R8.3")
 def test_who_works_on_what_was_handed_over_is_refused(world: World) -> None:
     assert world.denied(world.sub.write("sub")["verdict"])
     assert world.nothing_began()
@@ -321,13 +311,11 @@ def test_who_works_on_what_was_handed_over_is_refused(world: World) -> None:
 # ---- new ways in -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R8.3")
 def test_a_new_session_is_refused(world: World) -> None:
     assert world.denied(world.house.agent().write("new-session")["verdict"])
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_a_run_that_a_host_opened_before_or_opens_now_gets_nothing_done(world: World) -> None:
     for run in (world.earlier_run, world.open_by_host()):
         caller = world.house.caller()
@@ -336,7 +324,6 @@ def test_a_run_that_a_host_opened_before_or_opens_now_gets_nothing_done(world: W
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_the_python_door_is_refused(world: World) -> None:
     with world.house.gate() as gate, gate.run("refund-bot") as run:
         with pytest.raises(FailwellError, match=r"stopped|suspended"):
@@ -345,7 +332,6 @@ def test_the_python_door_is_refused(world: World) -> None:
     assert world.nothing_began()
 
 
-@pytest.mark.requirement("R8.3")
 def test_the_command_line_is_refused_also_in_a_fresh_process(
     world: World, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:  # fmt: skip
@@ -457,7 +443,6 @@ def test_a_forged_stop_in_the_workspace_stops_nothing_and_a_lift_is_not_read_the
 # ---- who comes within it later -----------------------------------------------------------------------------------
 
 
-@pytest.mark.requirement("R8.3")
 def test_whoever_comes_within_a_stop_later_is_stopped_with_what_it_runs(served: House) -> None:
     """Attack: an agent is put into a stopped group while it runs, or is registered into it."""
     house = served

@@ -179,6 +179,7 @@ def test_an_agent_asks_a_tool_server_with_a_permit_that_is_good_once(shop: House
     assert permit.token.rpartition(".")[2].encode() not in record
 
 
+@pytest.mark.requirement("R8.24")
 def test_only_for_the_server_that_an_operator_declared_and_in_the_class_that_is_promised(shop: House) -> None:
     caller, before = shop.agent(), len(issued(shop))
     for fields, wanted in (
@@ -218,6 +219,7 @@ def test_a_supervised_tool_finds_its_permit_and_nobody_finds_it_in_what_the_tool
 
 
 @pytest.mark.requirement("R6.14")
+@pytest.mark.requirement("R8.13")
 def test_what_a_stop_says_of_a_permit_that_is_out(shop: House, server: Server) -> None:
     """A permit issued just before the suspension: unconfirmed with its time; refused where the resource was told."""
     caller, other = shop.agent("other-bot"), shop.agent("other-bot")
@@ -268,7 +270,6 @@ def test_a_stop_of_a_fenced_tool_voids_the_permit_that_it_holds(shop: House) -> 
         assert code(resource, token, "vault.open", {"customer": "c"}) == "epoch"
 
 
-@pytest.mark.requirement("R8.13")
 def test_a_permit_that_was_being_made_as_the_stop_came_never_leaves(shop: House) -> None:
     """Attack: permits stream out while the suspension comes. Each has left before it, or never does."""
     shop.ask("permit-keys")

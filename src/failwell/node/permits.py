@@ -75,6 +75,7 @@ class Permits:
         self._key: permit_keys.PermitKey | None = None
         #: What left, by action: for whom and until when.
         self._left: dict[int, Leave] = {}
+        self._looked_through_at = _LOOKED_THROUGH
         self._configured: tuple[settings.Settings | None, str] = (None, "")
         permit_keys.check_key(node.workspace.keys)
         node.runner.told_words = self.words
@@ -189,9 +190,11 @@ class Permits:
 
     def _remember(self, action: int, leave: Leave) -> None:
         self._left[action] = leave
-        if len(self._left) > _LOOKED_THROUGH:
+        if len(self._left) > self._looked_through_at:
             told = self._node.fence.told()
             self._left = {each: kept for each, kept in self._left.items() if each in told or each == action}
+            # Attack: thousands of leaves that nobody ends, each of which has all the others looked through.
+            self._looked_through_at = max(_LOOKED_THROUGH, 2 * len(self._left))
 
 
 def stands(state: State, verdict: Verdict) -> bool:

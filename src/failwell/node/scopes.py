@@ -56,14 +56,17 @@ class Scopes:
             self._node.fence.lift(body.scope, body.epoch)
 
     def dropped(self, entries: Iterable[Entry[Any]]) -> None:
-        """The store failed under a stop: its fence stays up, and the order is carried out until it is on record.
+        """The store failed under a stop: its fence stays up, and with each tick the order is carried out until it is on
+        record. Not at once: a store that goes on failing would have it tried without end.
 
         Whoever gave it is told that it was not, and may be gone by then.
         """
         for entry in entries:
             body = entry.body
             if isinstance(body, kinds.Order) and body.order == stops.ORDER:
-                self._again(SignedOrder(order=body.text, key=body.key, signature=body.signature))
+                self._unwritten[body.signature] = SignedOrder(
+                    order=body.text, key=body.key, signature=body.signature
+                )  # fmt: skip
 
     def tick(self) -> None:
         """Try once more what no store has taken."""

@@ -44,9 +44,10 @@ demo: run
 	@$(BIN)/failwell demo $(ARGS)
 	@echo "(failwell is $(BIN)/failwell here; to call it by its name: source $(BIN)/activate)" >&2
 
-# In several processes, a file in one of them: half of the time goes by in waiting. ARGS="-n 0 ..." runs in this one.
+# In several processes, a file in one of them: half of the time goes by in waiting, so one more than there are cores, up
+# to four. ARGS="-n 0 ..." runs in this one.
 test: dev
-	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+	@cores=$$(nproc); $(BIN)/python -m pytest -n $$((cores < 4 ? cores + 1 : 4)) --dist loadfile $(ARGS)
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -205,7 +205,7 @@ def test_a_guard_ends_with_its_node_however_that_ends(house: House) -> None:
 def test_a_node_that_does_not_come_up_leaves_neither_guard_nor_writer(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(self: Any) -> None:
+    def broken(self: Any, *_: Any) -> None:
         raise OSError("planned")
 
     before = set(threading.enumerate())

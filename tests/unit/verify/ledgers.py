@@ -17,6 +17,7 @@ from failwell.core.instants import format_at
 from failwell.core.records import Draft
 from failwell.core.sight import sight_digest
 from failwell.gate import floors, outcomes, people, registry, runs
+from failwell.gate.custody import Probe, record_probes
 from failwell.gate.ensured import Seen, end_check
 from failwell.gate.verdicts import Gate, Proposal, Verdict
 from failwell.guard.sealing import LocalGuard
@@ -30,6 +31,8 @@ from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.executor import Ended
 from failwell.response import containment
 from failwell.response import orders as response
+from failwell.response.compensation import order_undoing
+from failwell.response.stops import stop_scope
 
 AGENT = "spiffe://shop.example/agent/refund-bot"
 START_US = 1_795_000_000_000_000
@@ -68,6 +71,17 @@ escalation:
   - {notify: owner, by: [email]}
 """
 
+
+#: A tool whose work can be undone.
+UNDONE = """
+  - tool: notes.send
+    effect: reversible
+    custody: broker
+    deadline: 10s
+    arguments: {customer_id: "string(1..40)"}
+    compensate: notes.retract
+clauses:
+"""
 
 FLOOR = """
 floor: house-rules
@@ -393,11 +407,26 @@ def _release(made: Made) -> None:
     made.do(response.approve_release(made.sign("piet", "release.approve", approve), persons.verify_order))
 
 
+def stops_and_undoing(made: Made, run: int) -> None:
+    """A completed action is to be undone, a way round the gate is told, and a tool is stopped."""
+    adopt(made, CONTRACT.replace("version: 1", "version: 2").replace("\nclauses:\n", UNDONE))
+    sent = made.ask(run, "c20", "notes.send", {"customer_id": "c-1"})
+    made.settle(sent)
+    undo = orders.ActionCompensate(
+        action=sent.entry, tool="notes.send", step="notes.retract", contract=str(made.book.state.agent[AGENT].contract),
+        reason="it was the wrong customer",
+    )  # fmt: skip
+    made.do(order_undoing(made.sign("olga", "action.compensate", undo), persons.verify_order))
+    made.do(record_probes(AGENT, 65534, [Probe(tool="payments.refund", tried=("probe",), ways=())]))
+    stop = orders.StopScope(scope="tool:payments.refund", reason="the bank answers wrongly")
+    made.do(stop_scope(made.sign("piet", "stop", stop, shown="0" * 64), persons.verify_order, source="node"))
+
+
 def small(path: Path) -> Path:
     """A closed workspace with entries of nearly every kind; its path."""
     with fresh(path) as made:
         begin(made)
-        work(made)
+        stops_and_undoing(made, work(made))
         made.write(
             Draft(body=kinds.Health(part="storage", state="ok", detail="as ever"), actor="node"),
             Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"),

@@ -19,9 +19,9 @@ SEED = 20261123
 
 
 @pytest.mark.requirement("R8.1")
-@pytest.mark.parametrize("part", range(4))
+@pytest.mark.parametrize("part", range(3))
 def test_whatever_comes_late_twice_or_never_nothing_stopped_starts_and_every_end_is_true(part: int) -> None:
-    for number in range(part * 25, part * 25 + 25):
+    for number in range(part * 20, part * 20 + 20):
         try:
             lived(SEED, number)
         except AssertionError as wrong:

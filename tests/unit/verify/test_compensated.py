@@ -79,6 +79,7 @@ def test_an_undoing_that_nobody_ordered(house: House) -> None:
     assert any("no order action.compensate stands before it" in said for said in faults(house, people=True))
 
 
+@pytest.mark.requirement("R7.15")
 def test_an_undoing_of_what_no_contract_in_force_said_how_to_undo(house: House) -> None:
     """Attack: let a later contract say it, and have an older action undone by that."""
     decision = house.ask(furnish(house, TOOLS)).entry

@@ -37,6 +37,7 @@ from failwell.ledger import writer as writers
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job
 from failwell.node.actions import Result, ToolRunner
 from failwell.node.fence import Fence, Permit
+from failwell.node.given_orders import GivenOrders
 from failwell.node.measuring import Measuring
 from failwell.node.preparing import Prepared
 from failwell.node.recovery import recover
@@ -45,7 +46,7 @@ from failwell.node.service import Node
 from failwell.ports.executor import Ended, Launch, Process, SelfTest, State
 from failwell.ports.storage import StorageFailed
 from failwell.response import orders as response
-from failwell.response.stops import approve_lift, propose_lift, stop_scope
+from failwell.response.stops import approve_lift, propose_lift
 from tests.property.lives import verified
 from tests.unit.gate.house import AGENT, OTHER, SECOND_US, House, contract_text
 
@@ -255,6 +256,7 @@ class VirtualNode(Node):
         )
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
+        self.given_orders = GivenOrders(self)
         self.scopes = Scopes(self, book.state)
         self.fence.inherit(seq for seq, action in book.state.action.items() if action.state == "open")
         self.measuring = Measuring(self.writer, world.house.clock.mono_us, lambda: 50_000)
@@ -269,7 +271,7 @@ class VirtualNode(Node):
         uncontained, self._uncontained = self._uncontained, {}
         for agent, signal in uncontained.items():
             self._contain(agent, signal)
-        self.scopes.tick()
+        self.given_orders.tick()
         self.runner.ends.tick()
 
 
@@ -493,7 +495,7 @@ class Schedule:
     def stop(self) -> None:
         details = orders.StopScope(scope=self.rng.choice(SCOPES), reason="it looks wrong everywhere")
         signed = self.house.sign(self.rng.choice(("quan", "rita")), "stop", details, shown="0" * 64)
-        self.node.writer.submit(stop_scope(signed, persons.verify_order, source="node"), CONTAINMENT)
+        self.node.given_orders.carry_out(signed)
 
     def join(self) -> None:
         """An agent comes into a group, for good."""
@@ -652,7 +654,7 @@ class Schedule:
         assert agents == {name: row.epoch for name, row in state.agent.items()}
         assert scopes == {scope: row.epoch for scope, row in state.stop.items()}
         for name, row in state.agent.items():
-            assert fence.suspended(name) == (row.authority in ("SUSPENDED", "RETIRED")), name
+            assert (name in fence._closed) == (row.authority in ("SUSPENDED", "RETIRED")), name
         for scope, stop in state.stop.items():
             with contextlib.nullcontext() if not stop.closed else pytest.raises(Refused):
                 fence.check((scope,))

@@ -5,15 +5,18 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Iterator
+from random import Random
 from typing import Any
 
 import pytest
 
+from failwell.core import orders
 from failwell.core.errors import Refused
 from failwell.node import recovery
 from failwell.node.actions import ToolRunner
 from failwell.node.fence import NO_PERMIT, Fence, Permit
-from tests.property.schedules import lived
+from failwell.ports.storage import StorageFailed
+from tests.property.schedules import Schedule, lived
 
 SEED = 20261123
 
@@ -26,6 +29,32 @@ def test_whatever_comes_late_twice_or_never_nothing_stopped_starts_and_every_end
             lived(SEED, number)
         except AssertionError as wrong:
             raise AssertionError(f"seed {SEED}, schedule {number}: {wrong}") from wrong
+
+
+def test_a_stop_that_only_the_node_heard_is_carried_out_once_its_store_can_be_opened(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Attack: the store failed and cannot even be read again, and whoever gives the order is gone before it is."""
+    with contextlib.closing(Schedule(Random(1))) as world:
+        writer, book = world.node.writer, world.house.book
+
+        def unreadable() -> None:
+            raise StorageFailed("the file cannot be opened")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(book, "recover", unreadable)
+            writer._recover()
+            details = orders.StopScope(scope="all", reason="it looks wrong everywhere")
+            world.node.given_orders.carry_out(world.house.sign("quan", "stop", details, shown="0" * 64))
+            world.node.drive()
+            world.node.housekeep()
+            world.node.drive()
+            assert world.house.state.stop == {}
+        world.node.housekeep()
+        world.node.drive()
+        assert world.house.state.stop["all"].closed
+        with pytest.raises(Refused):
+            world.node.fence.check(("all",))
 
 
 def _epochs_are_not_looked_at(patch: pytest.MonkeyPatch) -> None:

@@ -267,11 +267,6 @@ class Fence:
                 running.stop()
         return Missed(tuple(unstarted), tuple(told))
 
-    def ended(self, action: int) -> bool:
-        """Take an action off the table; whether its interrupt had been ordered."""
-        running = self.take(action)
-        return running is not None and running.ordered
-
     def take(self, action: int) -> Running | None:
         """Take an action off the table; None when somebody else did, who then also tells how it ended."""
         with self._lock:
@@ -313,7 +308,3 @@ class Fence:
     def running(self) -> list[Running]:
         with self._lock:
             return list(self._running.values())
-
-    def suspended(self, agent: str) -> bool:
-        with self._lock:
-            return agent in self._closed

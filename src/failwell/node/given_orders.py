@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import base64
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -23,12 +24,16 @@ from failwell.ledger.jobs import CONTAINMENT, NORMAL
 from failwell.node import settings, watch
 from failwell.node.assembly import EVALUATOR
 from failwell.node.contacts import Contacts
+from failwell.node.left_orders import KINDS, unjudged
 from failwell.node.requests import Give
 from failwell.response import compensation, stops
 from failwell.response import orders as response_orders
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
+
+#: Orders that are kept until they can be judged. Nothing could be asked about who gave them, so there is a bound.
+MOST_KEPT = 1000
 
 
 class GivenOrders:
@@ -37,6 +42,8 @@ class GivenOrders:
     def __init__(self, node: Node) -> None:
         self._node = node
         self._contacts = Contacts(node)
+        #: What restricts and nobody judged, by signature: whoever gave it is told so, and may be gone by then.
+        self._unjudged: dict[str, SignedOrder] = {}
 
     async def take(self, request: Give) -> Any:
         """Carry out signed orders; what restricts goes by the containment lane.
@@ -64,10 +71,41 @@ class GivenOrders:
         if order.order == "contact.ask":
             return await self._contacts.ask(signed[-1])
         job = self._job_for(order.order, signed, request)
-        answer = await self._node.writer.submit_async(job, self._lane(order, signed[-1]), received_us=received_us)
+        lane = self._lane(order, signed[-1])
+        try:
+            answer = await self._node.writer.submit_async(job, lane, received_us=received_us)
+        except FailwellError as error:
+            if order.order in KINDS and unjudged(error):
+                self._keep(signed[-1])
+            raise
         if isinstance(answer, FailwellError):
             raise answer  # what was tried is on record, and did not come about
         return answer
+
+    def tick(self) -> None:
+        """Try once more what nobody has judged. Not at once: a store that goes on failing would have no end of it."""
+        kept, self._unjudged = self._unjudged, {}
+        for signed in kept.values():
+            self.carry_out(signed)
+
+    def carry_out(self, signed: SignedOrder) -> None:
+        """Have an order that restricts judged, now or with the next tick (I8). Nobody waits for the answer."""
+
+        def done(ended: Future[int]) -> None:
+            if unjudged(ended.exception()):
+                self._keep(signed)
+
+        try:
+            future = self._node.writer.submit(left_order(signed, source="node"), CONTAINMENT)
+        except FailwellError:
+            self._keep(signed)
+        else:
+            future.add_done_callback(done)
+
+    def _keep(self, signed: SignedOrder) -> None:
+        """Attack: a stop that only this node heard, in the moment in which its store cannot even be opened."""
+        if len(self._unjudged) < MOST_KEPT:
+            self._unjudged[signed.signature] = signed
 
     def _lane(self, order: Order[Any], signed: SignedOrder) -> int:
         """Containment overtakes all others' work, so it takes a signature to get there: forged orders wait in line."""
@@ -140,14 +178,14 @@ class GivenOrders:
         return registry.apply_config(signed, text, watch.digest(text), verify_order)
 
 
-def left_order(signed: SignedOrder) -> Any:
+def left_order(signed: SignedOrder, source: str = "orders") -> Any:
     """The job that carries out an order which was left in `orders/`: one of those that `left_orders` reads."""
     kind = parse_order(signed.order).order
     if kind == "agent.revoke":
-        return credentials.revoke_key(signed, verify_order, source="orders")
+        return credentials.revoke_key(signed, verify_order, source=source)
     if kind == "stop":
-        return stops.stop_scope(signed, verify_order, source="orders")
-    return response_orders.suspend(signed, verify_order, source="orders")
+        return stops.stop_scope(signed, verify_order, source=source)
+    return response_orders.suspend(signed, verify_order, source=source)
 
 
 def _check_contract(document: bytes) -> None:

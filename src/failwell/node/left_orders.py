@@ -32,6 +32,11 @@ UNREAD = -1
 _NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)
 
 
+def unjudged(error: BaseException | None) -> bool:
+    """Whether an order was neither carried out nor refused: the ledger could not write, or could not even be asked."""
+    return error is not None and not isinstance(error, (Refused, NotFound, InputError))
+
+
 def leave(directory: Path, signed: SignedOrder) -> Path:
     """Write a signed order durably into `orders/`; returns its path. The same order lands in the same file."""
     path = directory / f"{parse_order(signed.order).nonce}{SUFFIX}"
@@ -142,8 +147,8 @@ class Mailbox:
 
     def _answered(self, name: str, done: Future[int]) -> None:
         error = done.exception()
-        if error is not None and not isinstance(error, (Refused, NotFound, InputError)):
-            # Nobody judged it: the order stands, nothing starts, and it is tried again (I8).
+        if unjudged(error):
+            # The order stands, nothing starts, and it is tried again (I8).
             self._later(name)
             return
         # The socket may have brought the same order before: then it was carried out.

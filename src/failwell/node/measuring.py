@@ -36,6 +36,7 @@ class Stop:
     ended_us: int = 0
     classes: dict[int, str] = field(default_factory=dict)
     states: dict[int, str] = field(default_factory=dict)
+    told: bool = False
 
     @property
     def complete(self) -> bool:
@@ -72,22 +73,28 @@ class Measuring:
         self._fences: dict[tuple[int, int | None], int] = {}
         #: Orders on record that are not told of for good.
         self._open: dict[int, Stop] = {}
+        #: The open orders that name an action. Attack: thousands are stopped at once, each end looked for in all.
+        self._orders: dict[int, list[Stop]] = {}
 
     def before(self, entry: Entry[Any]) -> None:
         """Called once the fence has seen the entry: what it closes is closed now."""
         body, received_us = entry.body, self._writer.received_us
-        place = (received_us, getattr(body, "incident", None))
         if isinstance(body, kinds.InterruptOrdered):
+            fenced_us = self._fences.get((received_us, body.incident))
             self._made[entry.seq] = Stop(
-                entry.seq, body.incident, entry.agent, body.actions, received_us, self._fences.get(place)
-            )
-        elif isinstance(body, kinds.ScopeStopped) or (
-            isinstance(body, kinds.AuthorityChanged) and body.now in ("SUSPENDED", "RETIRED")
-        ):
-            self._fences[place] = fenced_us = self._mono_us()
-            for stop in self._made.values():
-                if (stop.received_us, stop.incident) == place and stop.fenced_us is None:
-                    stop.fenced_us = fenced_us
+                entry.seq, body.incident, entry.agent, body.actions, received_us, fenced_us
+            )  # fmt: skip
+        elif isinstance(body, kinds.ScopeStopped):
+            self._fenced(received_us, None)
+        elif isinstance(body, kinds.AuthorityChanged) and body.now in ("SUSPENDED", "RETIRED"):
+            self._fenced(received_us, body.incident)
+
+    def _fenced(self, received_us: int, incident: int | None) -> None:
+        """The fence stands before the order that the same commit gives, or right behind it."""
+        fenced_us = self._fences[received_us, incident] = self._mono_us()
+        for stop in self._made.values():
+            if (stop.received_us, stop.incident) == (received_us, incident) and stop.fenced_us is None:
+                stop.fenced_us = fenced_us
 
     def after(self, entries: Iterable[Entry[Any]]) -> None:
         """A batch is on record: its orders stand, and ends may complete one."""
@@ -95,6 +102,8 @@ class Measuring:
             body = entry.body
             if isinstance(body, kinds.InterruptOrdered) and (stop := self._made.pop(entry.seq, None)) is not None:
                 self._open[entry.seq] = stop
+                for action in stop.actions:
+                    self._orders.setdefault(action, []).append(stop)
                 self._told(stop)
             elif isinstance(body, kinds.InterruptAttempted):
                 self._attempted(body)
@@ -111,27 +120,33 @@ class Measuring:
 
     def _attempted(self, body: kinds.InterruptAttempted) -> None:
         executor, said, _ = body.method.partition(": ")
-        for stop in self._open.values():
-            if said and body.action in stop.actions:
-                stop.classes[body.action] = executor
+        for stop in self._orders.get(body.action, ()) if said else ():
+            stop.classes[body.action] = executor
 
     def _ended(self, action: int, state: str, ended_us: int) -> None:
-        for stop in list(self._open.values()):
-            if action in stop.actions:
-                stop.states[action] = state
-                stop.ended_us = max(stop.ended_us, ended_us)
-                self._told(stop)
+        for stop in tuple(self._orders.get(action, ())):
+            stop.states[action] = state
+            stop.ended_us = max(stop.ended_us, ended_us)
+            self._told(stop)
 
     def _told(self, stop: Stop) -> None:
-        """Write it down once it is complete; what is still unconfirmed then may be confirmed later."""
-        if not stop.complete:
+        """Write it down once it is complete, and again once what was unconfirmed then is all confirmed."""
+        if not stop.complete or (stop.told and stop.unconfirmed):
             return
+        stop.told = True
         with contextlib.suppress(FailwellError):  # the ends themselves are on record
             self._writer.submit(_record(stop, self._bound_us()), CONTAINMENT)
         if not stop.unconfirmed:
-            self._open.pop(stop.order, None)
+            self._forget(stop)
         while len(self._open) > KEPT:
-            self._open.pop(next(iter(self._open)))
+            self._forget(next(iter(self._open.values())))
+
+    def _forget(self, stop: Stop) -> None:
+        self._open.pop(stop.order, None)
+        for action in stop.actions:
+            left = [each for each in self._orders.pop(action, ()) if each is not stop]
+            if left:
+                self._orders[action] = left
 
 
 def _record(stop: Stop, bound_us: int) -> Job[None]:

@@ -241,7 +241,6 @@ class Node:
         for entry in entries:
             if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
                 self._contain(entry.agent, entry.body)
-        self.scopes.dropped(entries)
         self.proving.dropped(entries)
         self.measuring.dropped()
 
@@ -357,7 +356,7 @@ class Node:
             uncontained, self._uncontained = self._uncontained, {}
             for agent, signal in uncontained.items():
                 self._contain(agent, signal)
-            self.scopes.tick()
+            self.given_orders.tick()
             self.runner.ends.tick()
             await self.wait_for_orders()
             await self.duties.tick(self.loop.time())

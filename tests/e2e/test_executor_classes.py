@@ -294,7 +294,9 @@ def test_the_resource_is_told_of_a_leave_that_its_caller_took_away(classes: Clas
     assert caller.ask({"customer": "c1"}, tool="far.fenced", how="decide").result(10)["verdict"] == "ALLOW"
     classes.suspend()
     why = classes.one("interrupt.unconfirmed")["why"]
-    assert "its resource refuses what is below epoch" in why  # and yet nobody sees what had begun there
+    assert (
+        "its resource takes nothing more of it, and refuses what is below epoch" in why
+    )  # and yet nobody sees what had begun there
     assert len(classes.commands()) == 1
     assert classes.one("outcome")["state"] == "interrupted_unconfirmed"
 

@@ -57,7 +57,7 @@ class Fenced:
             return Statement(end)
         told = self._tell()
         if told.acknowledged_us:
-            word = f"its resource refuses what is below epoch {told.epoch} (fence command, try {told.tries})"
+            word = f"its resource {_refuses(told.epoch)} (fence command, try {told.tries})"
             if end.state in ("interrupted_unconfirmed", "unknown"):
                 return Statement(replace(end, why=f"{end.why}; {word}"))
             last_us = max(end.ended_us, told.acknowledged_us)
@@ -77,7 +77,7 @@ class Fenced:
             told = self._try(self._settings.stop_deadline_ms * 1000, 1)
             if not told.acknowledged_us:
                 return f"the fence command {told.why}"
-            word = f"later its resource said that it refuses what is below epoch {told.epoch} (fence command)"
+            word = f"later its resource said that it {_refuses(told.epoch)} (fence command)"
             return Shown(f"{processes}; {word}", told.acknowledged_us)
 
         said = f"nothing of it is left here, and its resource may still take what it sent: {why}"
@@ -110,3 +110,8 @@ class Fenced:
         acknowledged_us = self._mono_us() if answer == 0 else 0
         why = "acknowledged" if answer == 0 else answer if isinstance(answer, str) else f"ended with {answer}"
         return Told(acknowledged_us, tries, int(about["epoch"]), why)
+
+
+def _refuses(epoch: int) -> str:
+    """What a resource acknowledges: where only this action was stopped, no epoch has moved."""
+    return f"takes nothing more of it, and refuses what is below epoch {epoch}"

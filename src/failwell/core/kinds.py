@@ -756,6 +756,37 @@ class PermitIssued(Body, frozen=True, kw_only=True):
     expires: str
 
 
+@register("upstream.listed")
+class UpstreamListed(Body, frozen=True, kw_only=True):
+    """What a tool server offered an agent's session, at its start and whenever it changed: the definitions lie in the
+    blob, `tools` is the SHA-256 over their RFC 8785 text and `count` how many there are.
+
+    `kind` is stdio or http, `protocol` the revision that was agreed on. `refused`: names that are not offered because
+    their definition is not the accepted one (`refused_more` counts those beyond the first).
+    """
+
+    upstream: str
+    session: str
+    kind: str
+    protocol: str
+    tools: str
+    count: int
+    refused: tuple[str, ...]
+    refused_more: int
+
+
+@register("upstream.ended")
+class UpstreamEnded(Body, frozen=True, kw_only=True):
+    """A session's tool server is gone. `state` as of an outcome (completed: it ended as it was asked to)."""
+
+    upstream: str
+    session: str
+    state: str
+    why: str | None
+    processes: int
+    proven_by: str
+
+
 @register("compensation.ordered")
 class CompensationOrdered(Body, frozen=True, kw_only=True):
     """What an action may have done is to be undone by the step that a contract declares; run once, outside any lock.

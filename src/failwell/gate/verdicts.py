@@ -39,7 +39,8 @@ MAX_UNREAD_BYTES = 65_536
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     """One action an agent wants to take: `arguments` is the raw JSON text, `call` the caller's id within the run.
 
-    `ticket` is the number of an approved ticket that it rests on.
+    `ticket` is the number of an approved ticket that it rests on. `changed`: why the tool is not the one that a person
+    accepted (`tool.changed`), where the door that brings the proposal saw that.
     """
 
     agent: str
@@ -49,6 +50,7 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     arguments: bytes
     reason: str | None
     ticket: int | None = None
+    changed: str | None = None
 
 
 class Unanswered(msgspec.Struct, frozen=True, kw_only=True):
@@ -258,7 +260,7 @@ def _barred(
             return "authority.observed", f"The observation of {row.name} is over: it is governed from now on."
     if agent.contract is None:
         return "contract.absent", "No contract is adopted for this agent."
-    return None
+    return None if proposal.changed is None else ("tool.changed", proposal.changed)
 
 
 def _askers(state: State, proposal: Proposal, run: rows.Run) -> str:

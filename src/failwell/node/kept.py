@@ -10,11 +10,13 @@ import msgspec
 from failwell.core.errors import InputError
 
 if TYPE_CHECKING:
-    from failwell.node.settings import ToolSettings
+    from failwell.node.settings import ToolSettings, UpstreamSettings
 
 #: It stands for the secret wherever it is taken out of what a tool says, inside JSON too.
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+#: A header that may hold one; those that say where a request goes and how long it is are ours.
+_HEADER = re.compile(r"(?!(?:host|content-|transfer-|connection|mcp-))[a-z0-9-]{1,64}", re.IGNORECASE)
 #: Output in which secrets are looked for: whatever else ends meanwhile waits for that.
 MAX_SEARCHED_BYTES = 4_194_304
 
@@ -42,7 +44,7 @@ class SecretSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw
             raise InputError(f"{place}: command begins with the absolute path of its program")
 
 
-def check_held(place: str, tool: ToolSettings, kept: dict[str, SecretSettings]) -> None:
+def check_held(place: str, tool: ToolSettings | UpstreamSettings, kept: dict[str, SecretSettings]) -> None:
     """InputError where a tool's secrets are not there, or could come to another program than its operator's."""
     for variable, secret in tool.secrets.items():
         if secret not in kept:
@@ -64,3 +66,15 @@ def check_held(place: str, tool: ToolSettings, kept: dict[str, SecretSettings]) 
         raise InputError(
             f"{place}: of a tool that holds a secret at most {MAX_SEARCHED_BYTES:,} bytes of output are kept"
         )
+
+
+def check_headers(place: str, server: UpstreamSettings, kept: dict[str, SecretSettings]) -> None:
+    """InputError where the secrets that a server elsewhere is sent are not there, or go in no header of their own."""
+    for header, secret in server.secrets.items():
+        if secret not in kept:
+            raise InputError(
+                f"{place} secrets: {header} is to hold {secret}, which [secrets] does not have",
+                hint=f'Add [secrets."{secret}"] with file, env or command.',
+            )
+        if not _HEADER.fullmatch(header):
+            raise InputError(f"{place} secrets: {header} is no header that can hold a secret", hint="Authorization")

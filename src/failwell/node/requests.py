@@ -69,7 +69,9 @@ class Target(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
 class Act(Request, frozen=True, kw_only=True, tag="act"):
     """Propose one action. `how`: decide (verdict only), permit (the same, and a permit for the tool server that is
-    `audience`), begin (the caller executes it), execute (supervised).
+    `audience`), begin (the caller executes it), execute (supervised), forward (the tool server of `session` does).
+
+    `progress`: what is told of it on its way is pushed to the caller (`push` frames with its call id).
     """
 
     agent: str
@@ -82,6 +84,40 @@ class Act(Request, frozen=True, kw_only=True, tag="act"):
     how: str = "decide"
     target: Target | None = None
     audience: str | None = None
+    session: str | None = None
+    progress: bool = False
+
+
+class OpenUpstreams(Request, frozen=True, kw_only=True, tag="upstreams.open"):
+    """Start the tool servers of one session of an agent, for an open run of it: those named, or all of its contract.
+
+    Answered with the session's name and what may be used of each (`node.upstreams`). They end with the connection.
+    """
+
+    agent: str
+    run: int
+    upstreams: tuple[str, ...] = ()
+
+
+class ListUpstreams(Request, frozen=True, kw_only=True, tag="upstreams.list"):
+    """What may be used now, after a `listed` push or another contract."""
+
+    session: str
+
+
+class CloseUpstreams(Request, frozen=True, kw_only=True, tag="upstreams.close"):
+    """End the tool servers of a session."""
+
+    session: str
+
+
+class Cancel(Request, frozen=True, kw_only=True, tag="cancel"):
+    """The caller does not want what it asked for any more: the action of `call` in `run` is stopped."""
+
+    agent: str
+    run: int
+    call: str
+    why: str | None = None
 
 
 class Settle(Request, frozen=True, kw_only=True, tag="settle"):

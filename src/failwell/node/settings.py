@@ -17,7 +17,8 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
-from failwell.node.kept import SecretSettings, check_held
+from failwell.node.kept import SecretSettings, check_headers, check_held
+from failwell.node.reached import HttpSettings, ToolLimits, UpstreamSettings
 from failwell.node.trust import Trust
 from failwell.sources.http import parse_address
 
@@ -82,24 +83,6 @@ class WitnessSettings(Section, frozen=True, kw_only=True):
 
 
 _Command = Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
-
-
-class ToolLimits(Section, frozen=True, kw_only=True):
-    """What each process of a tool may take of the machine (setrlimit(2)); None: what the node may."""
-
-    cpu_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
-    memory_mb: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] | None = None
-    file_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] | None = None
-    open_files: Annotated[int, msgspec.Meta(ge=8, le=1_048_576)] | None = None
-
-    def rlimits(self) -> dict[str, int]:
-        """The same as an executor takes them (`Launch.limits`)."""
-        mib = 1024 * 1024
-        given = {
-            "cpu": (self.cpu_s, 1), "as": (self.memory_mb, mib), "fsize": (self.file_mb, mib),
-            "nofile": (self.open_files, 1),
-        }  # fmt: skip
-        return {name: value * unit for name, (value, unit) in given.items() if value is not None}
 
 
 class ToolSettings(Section, frozen=True, kw_only=True):
@@ -208,6 +191,8 @@ class Settings(Section, frozen=True, kw_only=True):
     trust: dict[str, Trust] = {}
     secrets: dict[str, SecretSettings] = {}
     permits: PermitSettings = PermitSettings()
+    upstreams: dict[str, UpstreamSettings] = {}
+    http: HttpSettings | None = None
 
 
 DEFAULT_TEXT = """\
@@ -277,6 +262,10 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
             declared.check(source)
         for secret, kept in found.secrets.items():
             kept.check(secret)
+        for upstream, server in found.upstreams.items():
+            server.check(upstream)
+            held = check_held if server.command else check_headers
+            held(f"[upstreams.{upstream}]", server, found.secrets)
         for tool, runs in found.tools.items():
             check_held(f'[tools."{tool}"]', runs, found.secrets)
             if not runs.command and runs.permit is None and not runs.runs_function:
@@ -301,9 +290,9 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets")
-_LATER = ("revocation", "sources", "trust", "secrets")
-_LATER_SECTIONS = {"identity": IdentitySettings(), "permits": PermitSettings()}
+_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams")
+_LATER = ("revocation", "sources", "trust", "secrets", "upstreams")
+_LATER_SECTIONS: dict[str, object] = {"identity": IdentitySettings(), "permits": PermitSettings(), "http": None}
 #: Fields of later releases in sections that were there before, left out where they say what is so by itself.
 _LATER_FIELDS: dict[str, dict[str, object]] = {
     "node": {"warm_supervisors": 2, "self_test_minutes": 60},
@@ -335,7 +324,7 @@ def _without_later(section: str, fields: dict[str, object]) -> dict[str, object]
 
 
 #: Fields that are tables themselves, whose keys a person names.
-_PAIRED = ("agents", "env", "secrets")
+_PAIRED = ("agents", "env", "secrets", "tools")
 
 
 def _pairs(fields: dict[str, object]) -> dict[str, object]:

@@ -36,6 +36,9 @@ class Launch:
 
     `limits`: setrlimit(2) names in lower case without RLIMIT_ (`cpu`, `as`, `fsize`, `nofile`) -> value, for each of
     its processes. `scopes`: names under which a stop without the node finds it, beside its agent (D2).
+    `stdio`: descriptors that become its standard input and output in place of `stdin` and what is captured; whoever
+    launches it closes them after. `session`: not a process of its own, but a call of the tool server whose session
+    this is (`node.upstreams`).
     """
 
     action: int
@@ -50,6 +53,8 @@ class Launch:
     marker: str
     limits: dict[str, int] = field(default_factory=dict)
     scopes: tuple[str, ...] = ()
+    stdio: tuple[int, int] | None = None
+    session: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,7 @@ RESERVED: dict[str, Severity] = {
     "facts": "major",
     "delegation": "major",
     "ticket": "minor",
+    "tool.changed": "major",
     "evaluation.error": "major",
     UNHEALTHY: "minor",
     STOPPED: "minor",

@@ -1,0 +1,1 @@
+"""The Model Context Protocol as data: messages, revisions, tool definitions and what they are worth. No IO."""

@@ -1,0 +1,91 @@
+"""Settings of what is reached over a wire: tool servers behind the gate, and the door for callers elsewhere (D9).
+
+Reads nothing and reaches nothing; `node.settings` is the whole of an operator's word.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+import msgspec
+
+from failwell.core.errors import InputError
+from failwell.sources.http import parse_address
+
+#: What stands before the dot in the names of a server's tools.
+UPSTREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+class Reached(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Root of these sections."""
+
+
+class ToolLimits(Reached, frozen=True, kw_only=True):
+    """What each process of a tool may take of the machine (setrlimit(2)); None: what the node may."""
+
+    cpu_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] | None = None
+    memory_mb: Annotated[int, msgspec.Meta(ge=16, le=1_048_576)] | None = None
+    file_mb: Annotated[int, msgspec.Meta(ge=0, le=1_048_576)] | None = None
+    open_files: Annotated[int, msgspec.Meta(ge=8, le=1_048_576)] | None = None
+
+    def rlimits(self) -> dict[str, int]:
+        """The same as an executor takes them (`Launch.limits`)."""
+        mib = 1024 * 1024
+        given = {
+            "cpu": (self.cpu_s, 1), "as": (self.memory_mb, mib), "fsize": (self.file_mb, mib),
+            "nofile": (self.open_files, 1),
+        }  # fmt: skip
+        return {name: value * unit for name, (value, unit) in given.items() if value is not None}
+
+
+class UpstreamSettings(Reached, frozen=True, kw_only=True):
+    """A tool server that speaks the Model Context Protocol: a `command` whose process is ours, or the `url` of one that
+    is elsewhere and can only be asked. Its tools are `NAME.TOOL` in contracts.
+
+    `tools`: tool -> SHA-256 of its definition as a person accepted it; any other definition, and any other tool, is
+    refused. `secrets`: environment variable (of a command) or header (of a url) -> name in [secrets].
+    `start_ms` is its time to start and to say what it offers, `deadline_ms` its time for one call where the contract
+    says none, `idle_s` how long it stays without calls.
+    """
+
+    command: tuple[str, ...] = ()
+    cwd: str | None = None
+    env: dict[str, str] = {}
+    url: str | None = None
+    allow_remote: bool = False
+    ca_file: str | None = None
+    secrets: dict[str, str] = {}
+    limits: ToolLimits | None = None
+    output_cap_bytes: Annotated[int, msgspec.Meta(ge=0, le=67_108_864)] | None = None
+    start_ms: Annotated[int, msgspec.Meta(ge=100, le=120_000)] = 15_000
+    deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 60_000
+    idle_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 900
+    tools: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]] = {}
+
+    def check(self, name: str) -> None:
+        """InputError names what is wrong."""
+        place = f"[upstreams.{name}]"
+        if not UPSTREAM_NAME.fullmatch(name):
+            raise InputError(f"{place}: {name!r} is no name for a server", hint="Name it like files or shop-db.")
+        if bool(self.command) == (self.url is not None):
+            raise InputError(f"{place}: one of command and url, and not both")
+        if self.url is not None:
+            if self.env or self.cwd or self.limits is not None:
+                raise InputError(f"{place}: env, cwd and limits are said of a command")
+            parse_address(self.url, allow_remote=self.allow_remote)
+        elif self.allow_remote or self.ca_file:
+            raise InputError(f"{place}: allow_remote and ca_file are said of a url")
+        elif not all(self.command) or any("\0" in part for part in self.command):
+            raise InputError(f"{place}: command is a list of texts: the program, and what it is given")
+
+
+class HttpSettings(Reached, frozen=True, kw_only=True):
+    """The door for callers on other machines, and for those without our client. `listen`: ADDRESS:PORT, loopback
+    unless `allow_remote`; then `certificate` and `key` (PEM files) are needed.
+    """
+
+    listen: str = "127.0.0.1:7341"
+    allow_remote: bool = False
+    certificate: str | None = None
+    key: str | None = None

@@ -1,0 +1,1 @@
+"""The HTTP door: who calls, what they may ask, and how much of it at once."""

@@ -10,7 +10,8 @@ import msgspec
 from failwell.core.errors import InputError
 
 if TYPE_CHECKING:
-    from failwell.node.settings import ToolSettings, UpstreamSettings
+    from failwell.node.reached import UpstreamSettings
+    from failwell.node.settings import ToolSettings
 
 #: It stands for the secret wherever it is taken out of what a tool says, inside JSON too.
 _SECRET_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}")

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from failwell.client.wire import Wire, hello
+from failwell.client.wire import Line, hello
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused
 from failwell.identity import agents, keys, names
 
@@ -43,7 +43,7 @@ class Certified(NamedTuple):
     told: dict[str, Any]
 
 
-def prove(wire: Wire, config: Path, role: str, name: str) -> Proof:
+def prove(wire: Line, config: Path, role: str, name: str) -> Proof:
     """Prove an identity on this connection with what lies in the configuration directory.
 
     Raises NotFound where nothing does, Refused where nothing of it holds.
@@ -63,7 +63,7 @@ def prove(wire: Wire, config: Path, role: str, name: str) -> Proof:
         return Proof(hello(wire, role, name, key))
 
 
-def certify(wire: Wire, agent: str, path: Path, *, replace: bool) -> Certified:
+def certify(wire: Line, agent: str, path: Path, *, replace: bool) -> Certified:
     """Have a certificate made out over a fresh key and put both into `path`, for an agent that was proved here."""
     from failwell.identity.credential import credential_text, write_new
 
@@ -75,7 +75,7 @@ def certify(wire: Wire, agent: str, path: Path, *, replace: bool) -> Certified:
 
 
 def present(
-    wire: Wire, name: str, *, token: str | None = None, svid: File | None = None, svid_key: File | None = None
+    wire: Line, name: str, *, token: str | None = None, svid: File | None = None, svid_key: File | None = None
 ) -> Proof:  # fmt: skip
     """Prove an agent by what another authority says: a token, or an X.509-SVID with its key (PEM).
 
@@ -91,7 +91,7 @@ def present(
     return Proof(_hello(wire, name, load_credential(Path(svid), None if svid_key is None else Path(svid_key))))
 
 
-def _by_certificate(wire: Wire, path: Path, name: str) -> Proof:
+def _by_certificate(wire: Line, path: Path, name: str) -> Proof:
     from failwell.identity.credential import load_credential
 
     held = load_credential(path)
@@ -108,7 +108,7 @@ def _by_certificate(wire: Wire, path: Path, name: str) -> Proof:
     return Proof(full, max(held.half_us / 1e6, time.time() + 30))
 
 
-def _hello(wire: Wire, name: str, held: Credential) -> str:
+def _hello(wire: Line, name: str, held: Credential) -> str:
     greeting = wire.greeting
     proof = held.prove(greeting["origin"], name, bytes.fromhex(greeting["challenge"]), greeting["node"])
     encoded = base64.b64encode(proof).decode()
@@ -116,13 +116,13 @@ def _hello(wire: Wire, name: str, held: Credential) -> str:
     return str(answer["proved"])
 
 
-def _credential_path(wire: Wire, config: Path, name: str) -> Path | None:
+def _credential_path(wire: Line, config: Path, name: str) -> Path | None:
     """The certificate's file of an agent, also one made before the record went on under another name."""
     paths = (names.agent_credential_path(config, origin, name) for origin in wire.greeting["origins"])
     return next((path for path in paths if path.exists()), None)
 
 
-def _key(wire: Wire, config: Path, role: str, name: str) -> keys.SigningKey:
+def _key(wire: Line, config: Path, role: str, name: str) -> keys.SigningKey:
     """The key of an identity, also one that was made before the record was continued under another name."""
     load = agents.load_host_key if role == "host" else agents.load_agent_key
     origins = wire.greeting["origins"]

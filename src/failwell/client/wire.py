@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from failwell.core.errors import Corrupt, FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
 from failwell.identity import agents
@@ -28,7 +28,9 @@ START_TIMEOUT_S = 20.0
 #: What the threads are called that listen to a node.
 THREAD = "failwell-wire"
 #: What became of tools that a node ran which is gone.
-_GONE = "What it ran is stopped all the same. The next command starts a node, which records how: failwell ledger tail"
+GONE = "What it ran is stopped all the same. The next command starts a node, which records how: failwell ledger tail"
+#: What can be done about a node that answers nothing.
+SILENT_HINT = "A stop works without it: failwell agent suspend. To see why: failwell doctor"
 _ERRORS: dict[str, type[FailwellError]] = {
     "input": InputError,
     "contract": InputError,
@@ -57,6 +59,16 @@ _ERRORS: dict[str, type[FailwellError]] = {
 _started: list[subprocess.Popen[bytes]] = []
 
 
+class Line(Protocol):
+    """What a proof of identity needs of a connection."""
+
+    greeting: dict[str, Any]
+
+    def call(self, do: str, *, timeout_s: float | None = None, **fields: Any) -> Any:
+        """Ask and wait."""
+        ...
+
+
 class Wire:
     """One connection. Thread-safe: requests may be made from many threads, replies are matched by id."""
 
@@ -70,7 +82,7 @@ class Wire:
             self._socket.close()
             raise Unreachable(
                 f"the node takes calls and does not answer within {timeout_s:g} s", code="silent",
-                hint="A stop works without it: failwell agent suspend. To see why: failwell doctor",
+                hint=SILENT_HINT,
             ) from error  # fmt: skip
         except (OSError, EOFError, ValueError) as error:
             self._socket.close()
@@ -97,7 +109,7 @@ class Wire:
                 self._socket.sendall(len(data).to_bytes(4, "big") + data)
         except OSError as error:
             self._waiting.pop(number, None)
-            raise Unreachable(f"the node is gone: {error}", hint=_GONE) from error
+            raise Unreachable(f"the node is gone: {error}", hint=GONE) from error
         return future
 
     def call(self, do: str, *, timeout_s: float | None = None, **fields: Any) -> Any:
@@ -134,7 +146,7 @@ class Wire:
                 else:
                     self._settle(message)
         except (OSError, EOFError, ValueError) as error:
-            self._lost = Unreachable(f"the node is gone: {error}", hint=_GONE)
+            self._lost = Unreachable(f"the node is gone: {error}", hint=GONE)
         for future in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(self._lost)
@@ -147,8 +159,7 @@ class Wire:
         if error is None:
             future.set_result(message.get("ok"))
         else:
-            kind = _ERRORS.get(error["code"], FailwellError)
-            future.set_exception(kind(error["message"], hint=error["hint"], code=error["code"]))
+            future.set_exception(failure(error))
 
     def close(self) -> None:
         """Hang up; requests still waiting fail."""
@@ -158,7 +169,13 @@ class Wire:
         self._socket.close()
 
 
-def hello(wire: Wire, role: str, name: str, key: SigningKey) -> str:
+def failure(told: dict[str, Any]) -> FailwellError:
+    """The error that an answer tells of: {code, message, hint}."""
+    kind = _ERRORS.get(told["code"], FailwellError)
+    return kind(told["message"], hint=told["hint"], code=told["code"])
+
+
+def hello(wire: Line, role: str, name: str, key: SigningKey) -> str:
     """Prove an identity on this connection by signing the greeting's challenge; returns its full name."""
     greeting = wire.greeting
     challenge = bytes.fromhex(greeting["challenge"])

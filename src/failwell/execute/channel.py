@@ -5,6 +5,7 @@ Holds state and sends without ever blocking; the executor's thread reads and dec
 
 from __future__ import annotations
 
+import contextlib
 import select
 import signal
 import socket
@@ -68,17 +69,25 @@ class Channel:
         stat = read_stat(child.pid)
         self.process = Process(child.pid, stat.start_ticks if stat else 0)
 
-    def send(self, data: bytes) -> bool:
-        """Queue and try to send at once, from any thread; True when everything went out."""
+    def send(self, data: bytes, handles: tuple[int, ...] = ()) -> bool:
+        """Queue and try to send at once, from any thread; True when everything went out.
+
+        `handles` go with the first byte, so nothing may wait before it: a launch is the first word to a supervisor,
+        and one that gets it without them starts nothing.
+        """
         with self._sending:
             self.outgoing += data
             try:
+                if handles:
+                    del self.outgoing[: socket.send_fds(self.sock, [self.outgoing], handles)]
                 while self.outgoing:
                     del self.outgoing[: self.sock.send(self.outgoing)]
             except BlockingIOError:
                 return False
             except OSError:
                 self.outgoing.clear()  # the supervisor is gone: the end of its socket tells the thread
+                with contextlib.suppress(OSError):
+                    self.sock.shutdown(socket.SHUT_WR)  # or so many descriptors were on their way that it got nothing
             return True
 
     def read(self) -> bool:

@@ -48,5 +48,6 @@ def encode_launch(launch: Launch, report_dir: Path, *, pid_namespace: bool, cgro
         "pid_namespace": pid_namespace,
         "cgroup": cgroup,
         "limits": launch.limits,
+        "stdio": launch.stdio is not None,
     }
     return encode_frame(header, launch.stdin)

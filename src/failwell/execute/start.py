@@ -96,11 +96,18 @@ class Started:
 
 
 class _Pipes:
-    """All pipes of one start; every end is close-on-exec, only the tool's three are copied to 0, 1 and 2."""
+    """All pipes of one start; every end is close-on-exec, only the tool's three are copied to 0, 1 and 2.
 
-    def __init__(self) -> None:
-        self.stdin_r, self.stdin_w = os.pipe()
-        self.output_r, self.output_w = os.pipe()
+    `stdio`: ends that somebody else holds the other ends of, and that are the tool's from here on; ours are -1 then.
+    """
+
+    def __init__(self, stdio: tuple[int, int] | None) -> None:
+        self.stdin_w = self.output_r = -1
+        if stdio is None:
+            self.stdin_r, self.stdin_w = os.pipe()
+            self.output_r, self.output_w = os.pipe()
+        else:
+            self.stdin_r, self.output_w = stdio
         self.errors_r, self.errors_w = os.pipe()
         self.refused_r, self.refused_w = os.pipe()
         self.status_r, self.status_w = os.pipe()
@@ -111,7 +118,8 @@ class _Pipes:
         for fd in (self.stdin_r, self.output_w, self.errors_w, self.refused_w, self.status_w, self.alive_r):
             os.close(fd)
         for fd in (self.stdin_w, self.output_r, self.errors_r, self.refused_r, self.status_r):
-            os.set_blocking(fd, False)
+            if fd >= 0:
+                os.set_blocking(fd, False)
 
 
 def start_tool(
@@ -122,14 +130,16 @@ def start_tool(
     limits: dict[str, object],
     namespace: bool,
     cgroup: int | None,
+    stdio: tuple[int, int] | None = None,
 ) -> Started:
     """Start the tool in a session of its own, in the cgroup whose directory is given if any.
 
-    Raises OSError or ValueError when nothing was started.
+    `stdio` becomes its standard input and output, and is closed here. Raises OSError or ValueError when nothing was started.
     """
     bounds = read_limits(limits)
-    pipes = _Pipes()
-    widen_pipe(pipes.output_r)
+    pipes = _Pipes(stdio)
+    if stdio is None:
+        widen_pipe(pipes.output_r)
     supervisor = os.getpid()
     if namespace:
         _call("unshare(CLONE_NEWPID)", _libc.unshare(CLONE_NEWPID))

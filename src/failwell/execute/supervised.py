@@ -193,7 +193,7 @@ class SupervisedExecutor:
             with self._lock:
                 self._children[channel.process.pid] = channel
                 self._running[launch.action] = channel
-        channel.send(self._frame(launch))
+        channel.send(self._frame(launch), launch.stdio or ())
         return channel
 
     def _begin_again(self, silent: Channel) -> Channel:
@@ -217,7 +217,10 @@ class SupervisedExecutor:
                 channel.take_orders(silent)
         silent.sock.close()
         # An order that came meanwhile went to the silent one: this one is told to start nothing.
-        channel.send(encode_frame({"kind": "kill"}) if channel.halted else self._frame(channel.launch))
+        if channel.halted:
+            channel.send(encode_frame({"kind": "kill"}))
+        else:
+            channel.send(self._frame(channel.launch), channel.launch.stdio or ())
         return channel
 
     def _spawn(self, launch: Launch, ended: Callable[[Ended], None], ready: Ready | None) -> Channel:
@@ -236,8 +239,9 @@ class SupervisedExecutor:
             raise Unhealthy(f"no supervisor could be started: {error}") from error
         try:
             record = write_record(self._records, channel, self._boot_id)
-            # What the node runs for itself, under numbers below zero, may be a part of carrying that order out.
-            if launch.action > 0 and self._unread():
+            # What the node runs for itself, under numbers below zero, may be a part of carrying that order out; what
+            # speaks over descriptors of its own is an agent's tool server.
+            if (launch.action > 0 or launch.stdio is not None) and self._unread():
                 record.unlink(missing_ok=True)
                 raise Refused("an order was left in the workspace and is being read: nothing starts before it")
         except (OSError, Refused) as error:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 if TYPE_CHECKING or __package__:
     from failwell.execute.family import NAMES_LIMIT, Family
     from failwell.execute.frames import FrameReader, as_integer, as_list, as_object, encode_frame
+    from failwell.execute.handing import receive, take_two
     from failwell.execute.judging import Captured, Facts, judge_end, split_status
     from failwell.execute.processes import boottime_us
     from failwell.execute.reports import SCHEMA, report_path, write_atomically
@@ -29,6 +30,7 @@ else:
     sys.path.append(os.path.dirname(os.path.abspath(__file__)))  # last: nothing of ours shadows the library
     from family import NAMES_LIMIT, Family
     from frames import FrameReader, as_integer, as_list, as_object, encode_frame
+    from handing import receive, take_two
     from judging import Captured, Facts, judge_end, split_status
     from processes import boottime_us
     from reports import SCHEMA, report_path, write_atomically
@@ -60,6 +62,7 @@ class Supervisor:
         self._node = -1
         self._launch: dict[str, object] = {}
         self._stdin = b""
+        self._handles: list[int] = []
         self._tool: Started | None = None
         self._status: int | None = None
         self._refused: bytes | None = None
@@ -124,6 +127,7 @@ class Supervisor:
                 limits=as_object(launch["limits"]),
                 namespace=launch["pid_namespace"] is True,
                 cgroup=cgroup,
+                stdio=take_two(self._handles) if launch["stdio"] is True else None,
             )
         except (OSError, ValueError) as error:
             return describe_error(error)
@@ -190,7 +194,8 @@ class Supervisor:
     def _hear(self) -> None:
         """Read orders; the end of the socket is the node's death."""
         try:
-            data = os.read(self._control, 1024 * 1024)
+            data, handles = receive(self._control, 1024 * 1024)
+            self._handles += handles
         except BlockingIOError:
             return
         except OSError:

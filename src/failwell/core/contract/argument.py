@@ -131,19 +131,19 @@ class Text(Type):
 class Pattern(Type):
     """Text that a regular expression matches as a whole, between two lengths."""
 
-    __slots__ = ("_high", "_low", "_matches", "regex")
+    __slots__ = ("_matches", "high", "low", "regex")
 
     def __init__(self, regex: str, low: int, high: int) -> None:
         super().__init__(f'pattern("{regex}", {low}..{high})', "String", longest=high)
-        self._low, self._high = low, high
+        self.low, self.high = low, high
         self.regex = regex
         self._matches = compile_pattern(regex, high)
 
     def read(self, value: Any) -> str:
         if type(value) is not str:
             raise Mismatch("not a string")
-        if not self._low <= len(value) <= self._high or not self._matches(value):
-            raise Mismatch(f"not of its pattern, {self._low} to {self._high} characters")
+        if not self.low <= len(value) <= self.high or not self._matches(value):
+            raise Mismatch(f"not of its pattern, {self.low} to {self.high} characters")
         return value
 
 

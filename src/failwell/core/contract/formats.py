@@ -89,3 +89,16 @@ FORMATS: dict[str, tuple[Callable[[str], str | None], int]] = {
     "path": (_normal_path, 4096),
     "iban": (_normal_iban, 42),
 }
+
+_LABEL = "[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_SEGMENT = r"(?!\.{1,2}(?:/|$))[^/\\\x00-\x1f\x7f-\x9f\u2028\u2029]+"
+#: Format -> an expression that every text of the format matches as a whole, in the syntax that ECMA-262 and Python
+#: share: what can be said of it to others. It takes more than the format does (30 February, a wrong checksum).
+SHAPES: dict[str, str] = {
+    "id": _ID.pattern,
+    "date": "[0-9]{4}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12][0-9]|3[01])",
+    "email": rf"(?!\.)(?!.*\.\.)(?!.*\.@){_EMAIL_LOCAL.pattern}@{_LABEL}(?:\.{_LABEL})+",
+    "url": rf"[Hh][Tt][Tt][Pp][Ss]?://{_LABEL}(?:\.{_LABEL})*(?::[0-9]{{1,5}})?(?:[/?#][!-\[\]-~]*)?",
+    "path": rf"/|(?!~)/?{_SEGMENT}(?:/{_SEGMENT})*/?",
+    "iban": r"[^\x00-\x1f!-/:-@\[-`{-\x7f]+",
+}

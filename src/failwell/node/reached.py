@@ -5,6 +5,7 @@ Reads nothing and reaches nothing; `node.settings` is the whole of an operator's
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from typing import Annotated
 
@@ -83,9 +84,49 @@ class UpstreamSettings(Reached, frozen=True, kw_only=True):
 class HttpSettings(Reached, frozen=True, kw_only=True):
     """The door for callers on other machines, and for those without our client. `listen`: ADDRESS:PORT, loopback
     unless `allow_remote`; then `certificate` and `key` (PEM files) are needed.
+
+    `connections`, `in_flight` and `queued` are what it holds at once, `body_bytes` what one request may bring,
+    `rate_per_s` what one caller may ask: docs/http.md.
     """
 
     listen: str = "127.0.0.1:7341"
     allow_remote: bool = False
     certificate: str | None = None
     key: str | None = None
+    connections: Annotated[int, msgspec.Meta(ge=16, le=100_000)] = 2048
+    in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
+    queued: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 512
+    body_bytes: Annotated[int, msgspec.Meta(ge=1024, le=8_388_608)] = 4_194_304
+    rate_per_s: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 200
+
+    def check(self) -> None:
+        """InputError names what is wrong."""
+        parse_listen(self.listen, allow_remote=self.allow_remote)
+        if (self.certificate is None) != (self.key is None):
+            raise InputError("[http]: certificate and key go together")
+        # Attack: what agents send and are answered is read on its way.
+        if self.allow_remote and self.certificate is None:
+            raise InputError(
+                "[http]: callers on other machines are answered over TLS only",
+                hint="Set certificate and key (PEM files), or listen on loopback behind a proxy that has them.",
+            )
+
+
+def parse_listen(text: str, *, allow_remote: bool) -> tuple[str, int]:
+    """Address and port of ADDRESS:PORT; InputError for what is none, or is not loopback and may not be."""
+    host, colon, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        address = ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+        number = int(port)
+        if not colon or not port.isascii() or not port.isdigit() or number > 65_535:
+            raise ValueError(port)
+    except ValueError as error:
+        raise InputError(
+            f"{text!r} is no address to listen on", hint="Say ADDRESS:PORT, as 127.0.0.1:7341 or [::1]:7341."
+        ) from error
+    if not address.is_loopback and not allow_remote:
+        raise InputError(
+            f"{text} can be reached from other machines", hint="allow_remote = true wants that; see docs/http.md."
+        )
+    return str(address), number

@@ -274,6 +274,8 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
                     " function",
                     hint="Say command, permit (docs/permits.md) or transaction (docs/stopping.md).",
                 )
+        if found.http is not None:
+            found.http.check()
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error

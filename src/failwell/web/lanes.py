@@ -1,0 +1,177 @@
+"""How much is worked on at once: each request goes by a lane, waits there in turn and for a time, or is turned away.
+
+Three lanes, so that no crowd keeps a stop from getting through: what is answered at once (bounded, with a queue), what
+takes long by its nature (tools that run, streams: bounded, without a queue), and what restricts. A request has come
+whole before it takes up anybody's place, so that slow senders hold nothing but their own connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from failwell.core.errors import FailwellError, Unhealthy
+from failwell.web.connection import DOOR, Limits
+from failwell.web.problems import MEDIA_TYPE, encode, headers_of, problem_of
+
+_LOG = logging.getLogger("failwell.web")
+#: Places of the lane by which stops and the question for health come: no crowd of others takes them.
+STOPS = 32
+
+
+class Lane(Enum):
+    PROMPT = "prompt"
+    LASTING = "lasting"
+    STOP = "stop"
+
+
+LaneOf = Callable[[Scope], Lane]
+
+
+def prompt(scope: Scope) -> Lane:
+    """Everything is answered at once."""
+    return Lane.PROMPT
+
+
+class _Places:
+    """`most` requests at once, and `queued` that wait."""
+
+    def __init__(self, most: int, queued: int, wait_s: float) -> None:
+        self._most = most
+        self._queued = queued
+        self._wait_s = wait_s
+        self.taken = 0
+        self.waiting: deque[asyncio.Future[None]] = deque()
+
+    async def take(self) -> bool:
+        """Wait for a place, in turn; False where there is none in time."""
+        if self.taken < self._most:
+            self.taken += 1
+            return True
+        if len(self.waiting) >= self._queued:
+            return False
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.waiting.append(place)
+        try:
+            async with asyncio.timeout(self._wait_s):
+                await place
+        except TimeoutError:
+            self._forget(place)
+            return False
+        except BaseException:
+            self._forget(place)
+            raise
+        return True
+
+    def _forget(self, place: asyncio.Future[None]) -> None:
+        if place in self.waiting:
+            self.waiting.remove(place)
+        elif place.done() and not place.cancelled():
+            self.give()  # it was given in the moment in which nobody wanted it any more
+
+    def give(self) -> None:
+        """The place is the next one's in the queue, else nobody's."""
+        while self.waiting:
+            place = self.waiting.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+        self.taken -= 1
+
+
+class Bounded:
+    """An application behind the bounds of `limits`; `lane` says which lane a request takes."""
+
+    def __init__(self, app: ASGIApp, limits: Limits, lane: LaneOf = prompt) -> None:
+        self._app = app
+        self._lane = lane
+        self._most_bytes = limits.buffered_bytes
+        self._held_bytes = 0
+        self.lanes = {
+            Lane.PROMPT: _Places(limits.in_flight, limits.queued, limits.queue_s),
+            Lane.LASTING: _Places(limits.lasting, 0, 0),
+            Lane.STOP: _Places(STOPS, limits.queued, limits.queue_s),
+        }
+        self.turned_away = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = bytearray()
+        try:
+            more = True
+            while more:
+                message = await receive()
+                if message["type"] != "http.request":
+                    return
+                part = message.get("body", b"")
+                more = message.get("more_body", False)
+                self._held_bytes += len(part)
+                body += part
+                if self._held_bytes > self._most_bytes:
+                    await self._turn_away(send, "too much is being sent to this door at once")
+                    return
+            await self._whole(scope, bytes(body), receive, send)
+        finally:
+            self._held_bytes -= len(body)
+
+    async def _whole(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+        places = self.lanes[self._lane(scope)]
+        if not await places.take():
+            await self._turn_away(send, "more is asked of this door at once than it takes")
+            return
+        try:
+            if not scope["extensions"][DOOR]["gone"]():
+                await self._serve(scope, _whole(body, receive), send)
+        finally:
+            places.give()
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        begun = False
+
+        async def note(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:
+            # INVARIANT: a fault of ours is said to be one, and tells a stranger nothing else.
+            _LOG.exception("a request was not served")
+            if begun:
+                raise
+            hint = "It is in the door's log; what the record holds of it: failwell ledger tail"
+            await tell(send, FailwellError(f"a fault of this door: {type(error).__name__}", hint=hint))
+
+    async def _turn_away(self, send: Send, why: str) -> None:
+        self.turned_away += 1
+        await tell(send, Unhealthy(why, code="crowded", hint="Nothing was done. Ask again after Retry-After."))
+
+
+def _whole(body: bytes, receive: Receive) -> Receive:
+    """What the application receives: the body at once, and that its caller is gone."""
+    told = False
+
+    async def take() -> Message:
+        nonlocal told
+        if not told:
+            told = True
+            return {"type": "http.request", "body": body, "more_body": False}
+        return await receive()
+
+    return take
+
+
+async def tell(send: Send, error: FailwellError, **about: Any) -> None:
+    """Answer with a problem document."""
+    problem = problem_of(error, **about)
+    body = encode(problem)
+    told = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **headers_of(problem)}
+    headers = [(name.encode(), value.encode()) for name, value in told.items()]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,176 @@
+"""What the agent's client is answered: a server's result as it came, marked; or why there is none, and what to do.
+
+A result keeps the bytes of its members: only `_meta` is written anew, because it says that this text comes from a tool
+and from nobody who gives orders. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from failwell.client.answers import Verdict
+from failwell.gateway import messages
+from failwell.gateway.backend import Outcome
+from failwell.gateway.messages import FAILED, INTERNAL_ERROR, OURS, Faulty, encode, joined, members
+
+#: Members of the listings and readings of the stateless revision, which say for how long they may be kept: not at all.
+_FRESH = {"ttlMs": b"0", "cacheScope": b'"private"'}
+_CACHED = frozenset({"tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list"})
+#: Of a result that was cut in the middle, this much is shown as text.
+SHOWN_BYTES = 65_536
+
+
+class Refusal(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an action gives no result: words for who asked, and the same for a program."""
+
+    number: int
+    text: str
+    details: dict[str, Any]
+
+    def as_fault(self) -> Faulty:
+        return Faulty(self.number, self.text, self.details)
+
+    def as_result(self, *, structured: bool) -> dict[str, bytes]:
+        """As the result of a tool: an error that its caller can read. `structured`: the tool promises no other form."""
+        parts = {
+            "content": encode([{"type": "text", "text": self.text}]), "isError": b"true",
+            "_meta": encode({OURS + "refused": self.details}),
+        }  # fmt: skip
+        return {**parts, "structuredContent": encode(self.details)} if structured else parts
+
+
+# ---- results that came --------------------------------------------------------------------------------------
+
+
+def marked(outcome: Outcome, verdict: Verdict | None) -> dict[str, bytes]:
+    """The members of a server's result, raw, with our mark. Faulty where what came is no result."""
+    try:
+        parts = {name: bytes(raw) for name, raw in members(outcome.output, "the result").items()}
+        theirs = members(msgspec.Raw(parts.get("_meta", b"")), "the result's _meta")
+    except Faulty as error:
+        if outcome.truncated:
+            return _cut(outcome, verdict)
+        raise Faulty(INTERNAL_ERROR, f"the tool server answered what is no result: {error.message}") from error
+    if bytes(parts.get("resultType", b'"complete"')) != b'"complete"':
+        raise Faulty(FAILED, "the tool server asks the client for something first, which does not pass the gateway")
+    # Attack: a server that writes our marks itself, and calls its text trusted.
+    kept = {name: bytes(raw) for name, raw in theirs.items() if not name.startswith(OURS)}
+    parts["_meta"] = joined({**kept, OURS + "result": encode(_mark(outcome, verdict))})
+    return parts
+
+
+def _mark(outcome: Outcome, verdict: Verdict | None) -> dict[str, Any]:
+    told: dict[str, Any] = {"untrusted": True, "state": outcome.state, "outcome": outcome.entry}
+    if outcome.truncated:
+        told["truncated"] = True
+    if verdict is not None:
+        told["entry"] = verdict.entry
+        if verdict.repeated:
+            told["repeated"] = True
+        if not verdict.governed:
+            told["governed"] = False
+    return told
+
+
+def _cut(outcome: Outcome, verdict: Verdict | None) -> dict[str, bytes]:
+    """A result that was cut at the limit is no JSON any more; its beginning is shown as what it is."""
+    beginning = outcome.output[:SHOWN_BYTES].decode("utf-8", "replace")
+    words = (
+        f"The tool {outcome.state}. Its result was longer than this workspace keeps, and was cut; calling again does "
+        "not bring it back, ask for less at once. Its beginning, as the server wrote it:"
+    )
+    return {
+        "content": encode([{"type": "text", "text": words}, {"type": "text", "text": beginning}]),
+        "isError": encode(outcome.exit_code != 0),
+        "_meta": encode({OURS + "result": _mark(outcome, verdict)}),
+    }
+
+
+def completed(parts: dict[str, bytes], method: str, server: bytes | None) -> bytes:
+    """The result of `method` as the client's revision has it; `server`: who we are, where the revision is stateless."""
+    if server is None:
+        return joined(parts)
+    added = {"resultType": b'"complete"', **(_FRESH if method in _CACHED else {})}
+    meta = parts.get("_meta", b"{}")
+    stamped = b'{"io.modelcontextprotocol/serverInfo":' + server + (b"," if len(meta) > 2 else b"") + meta[1:]
+    return joined({**parts, **added, "_meta": stamped})
+
+
+# ---- refusals ------------------------------------------------------------------------------------------------
+
+
+def refused(verdict: Verdict) -> Refusal:
+    """A denial or an escalation: the problem, the reason, what to do."""
+    escalated = verdict.verdict == "ESCALATE"
+    by = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
+    problem = f"Escalated{by}: a person decides first" if escalated else f"Denied{by}"
+    hint = _hint(verdict)
+    return Refusal(
+        number=messages.ESCALATED if escalated else messages.DENIED,
+        text=f"{problem}. {verdict.because} [entry {verdict.entry}]\nIt did not run. {hint}",
+        details={
+            "code": "escalated" if escalated else "denied", "verdict": verdict.verdict, "clauses": verdict.clauses,
+            "because": verdict.because, "entry": verdict.entry, "ticket": verdict.ticket, "hint": hint,
+        },
+    )  # fmt: skip
+
+
+def _hint(verdict: Verdict) -> str:
+    if verdict.verdict == "ESCALATE" and verdict.ticket is not None:
+        return (
+            f"It waits as ticket {verdict.ticket} (a person looks at it: failwell ticket show {verdict.ticket}). Make "
+            "the same call again later: once it is approved it runs, once."
+        )
+    if verdict.hint:
+        return verdict.hint
+    if verdict.verdict == "ESCALATE":
+        return "Too many questions of this agent wait already; go on without it, and ask again when some are answered."
+    return "The same call will be denied again: go on without it, or tell who you work for what is missing."
+
+
+def stopped(outcome: Outcome, verdict: Verdict | None) -> Refusal:
+    """An action that was let through and has no result: it was stopped, or nobody knows how it ended."""
+    entry = None if verdict is None else verdict.entry
+    known = {
+        "interrupted_confirmed": "Stopped: nothing of it runs any more",
+        "interrupted_unconfirmed": "Stopped, which is NOT CONFIRMED: parts of it may still run",
+        "completed_after_interrupt": "Stopped, but it had been done by then",
+        "blocked": "Blocked before it began: it did not run",
+    }
+    words = known.get(outcome.state, f"It ended as {outcome.state}: nobody can say whether it was done")
+    why = outcome.why or "by order"
+    hint = "Do not assume that it was done or undone. Who stopped it, and what is known: failwell stop report"
+    return Refusal(
+        number=messages.STOPPED, text=f"{words}. {why} [entry {outcome.entry}]\n{hint}",
+        details={
+            "code": "interrupted" if outcome.state != "blocked" else "blocked", "state": outcome.state, "why": why,
+            "entry": entry, "outcome": outcome.entry, "hint": hint,
+        },
+    )  # fmt: skip
+
+
+def without_result(verdict: Verdict) -> Refusal:
+    """A call that was decided before and has no result to tell (yet)."""
+    open_ = verdict.state == "open"
+    hint = "Ask again under the same id when it has ended." if open_ else "A new call needs a new id."
+    told = f"This call was decided before [entry {verdict.entry}] and is {verdict.state}"
+    return Refusal(
+        number=FAILED,
+        text=f"{told}: it does not run again. {hint}",
+        details={"code": "repeated", "state": verdict.state, "entry": verdict.entry, "hint": hint},
+    )
+
+
+def failed(outcome: Outcome, verdict: Verdict | None) -> Refusal:
+    """A tool that failed and said nothing that could be passed on."""
+    why = outcome.why or outcome.erased or f"exit code {outcome.exit_code}"
+    hint = "Read why, and do not count on any part of it having been done."
+    return Refusal(
+        number=FAILED, text=f"The tool {outcome.state} without a result. {why} [entry {outcome.entry}]\n{hint}",
+        details={
+            "code": "tool-failed", "state": outcome.state, "why": why, "outcome": outcome.entry,
+            "entry": None if verdict is None else verdict.entry, "hint": hint,
+        },
+    )  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tool servers: long-lived processes that the node starts for one session of an agent, and asks on its behalf."""

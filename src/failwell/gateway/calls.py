@@ -51,7 +51,7 @@ class Waiting(NamedTuple):
     ticket: int
 
 
-def read_asked(meta: dict[str, msgspec.Raw]) -> Asked:
+def read_asked(meta: dict[str, bytes]) -> Asked:
     """What `_meta` of a request says that is for us; Faulty where it is not of that form."""
     asked = Asked(
         call=text(meta.get(OURS + "call"), f"_meta {OURS}call"),

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import msgspec
-
 from failwell.core.release import VERSION
 from failwell.gateway.messages import (
     INVALID_PARAMS,
@@ -48,7 +46,7 @@ class Era(NamedTuple):
         return self.stamp is not None
 
 
-def handshake(params: msgspec.Raw) -> Era:
+def handshake(params: bytes) -> Era:
     """The revision that a client's `initialize` gets: the one it asks for, else the newest that begins like this."""
     asked = text(members(params, "params").get("protocolVersion"), "protocolVersion")
     if asked is None:
@@ -56,7 +54,7 @@ def handshake(params: msgspec.Raw) -> Era:
     return Era(asked if asked in HANDSHAKE else HANDSHAKE[-1])
 
 
-def enveloped(meta: dict[str, msgspec.Raw]) -> Era | None:
+def enveloped(meta: dict[str, bytes]) -> Era | None:
     """The era of a request that carries an envelope; None for one that carries none. Faulty where it is not ours."""
     if VERSION_KEY not in meta:
         return None

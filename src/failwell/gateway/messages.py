@@ -1,92 +1,100 @@
-"""JSON-RPC as the gateway reads and writes it: envelopes are taken apart, what they carry stays the bytes that came.
+"""JSON-RPC between the gateway and an agent's client: what is read of it, and which errors say what.
 
-Pure. What the messages mean is `gateway.session`'s.
+Pure, on `mcp.messages`: what envelopes carry stays the bytes that came. What they mean is `gateway.session`'s.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from failwell.core.errors import FailwellError, Unreachable
+from failwell.core.errors import FailwellError, InputError, Unreachable
+from failwell.mcp import messages as mcp
+from failwell.mcp.messages import (
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    METHOD_NOT_FOUND,
+    PARSE_ERROR,
+    joined,
+    text_of,
+)
 
-PARSE_ERROR, INVALID_REQUEST, METHOD_NOT_FOUND, INVALID_PARAMS, INTERNAL_ERROR = -32700, -32600, -32601, -32602, -32603
+__all__ = ["INTERNAL_ERROR", "INVALID_PARAMS", "INVALID_REQUEST", "METHOD_NOT_FOUND", "PARSE_ERROR", "joined"]
+
 UNSUPPORTED_REVISION = -32022
 #: Ours, in the range that the protocol leaves to implementations (-32000..-32019; the kit uses -32000 and -32001).
 DENIED, ESCALATED, STOPPED, UNREACHABLE, BUSY, FAILED = -32010, -32011, -32012, -32013, -32014, -32015
+#: The longest message from a client that is read: arguments that are too long are denied on record up to here.
+MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 
 #: The prefix of what is ours in `_meta`.
 OURS = "failwell/"
-_ENCODER = msgspec.json.Encoder()
-encode = _ENCODER.encode
+encode = text_of
 
 
-class Message(msgspec.Struct, frozen=True):
-    """One message from the agent's client. `id` and `params` are raw; absent where empty."""
+class Message(NamedTuple):
+    """One message from the agent's client. `number`: the id as its bytes, which an answer repeats and a cancellation
+    names; empty where nothing is answered. `method` is empty for an answer to us, who ask nothing.
+    """
 
-    method: str = ""
-    id: msgspec.Raw = msgspec.Raw(b"")
-    params: msgspec.Raw = msgspec.Raw(b"")
-    jsonrpc: str = ""
-
-    @property
-    def number(self) -> bytes:
-        """The id as its bytes: what an answer repeats, and what a cancellation names."""
-        return bytes(self.id)
+    method: str
+    number: bytes = b""
+    params: bytes = b"{}"
 
 
 class Faulty(FailwellError):
-    """An answer to the client that is an error: its number, words, and details that a program can read."""
+    """An answer to the client that is an error: its number, words, and details that a program can read.
+
+    `asked`: the id of the request that it answers, where only whoever raises this knows it.
+    """
 
     code = "faulty"
 
-    def __init__(self, number: int, message: str, data: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self, number: int, message: str, data: dict[str, Any] | None = None, *, asked: bytes | None = None
+    ) -> None:
         super().__init__(message)
         self.number = number
         self.data = data
+        self.asked = asked
 
 
-_MESSAGE = msgspec.json.Decoder(Message)
 _BATCH = msgspec.json.Decoder(list[msgspec.Raw])
-_ID = msgspec.json.Decoder(int | str)
-_MEMBERS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 def read(data: bytes) -> Message:
     """Faulty where it is no message."""
     try:
-        message = _MESSAGE.decode(data)
-        if bytes(message.id):
-            _ID.decode(message.id)
-    except msgspec.ValidationError as error:
-        raise Faulty(INVALID_REQUEST, f"this is no JSON-RPC message: {error}") from error
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise Faulty(PARSE_ERROR, f"this is no JSON: {error}") from error
-    if message.jsonrpc != "2.0":
-        raise Faulty(INVALID_REQUEST, 'a message says "jsonrpc": "2.0"')
-    return message
+        found = mcp.read(data, max_bytes=MAX_MESSAGE_BYTES)
+    except mcp.Malformed as error:
+        asked = None if error.number is None else encode(error.number)
+        raise Faulty(error.rpc_code, f"this is no message: {error.message}", asked=asked) from error
+    if isinstance(found, mcp.Reply):
+        return Message("")
+    return Message(found.method, encode(found.number) if isinstance(found, mcp.Request) else b"", found.params)
 
 
 def read_batch(data: bytes) -> list[bytes] | None:
     """The messages of a batch; None where `data` is none."""
-    if not data.lstrip().startswith(b"["):
+    if data.lstrip()[:1] != b"[":
         return None
     try:
         return [bytes(each) for each in _BATCH.decode(data)]
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Faulty(PARSE_ERROR, f"this is no JSON: {error}") from error
+        raise Faulty(PARSE_ERROR, "this is no JSON") from error
 
 
-def members(raw: bytes | msgspec.Raw, what: str) -> dict[str, msgspec.Raw]:
-    """The members of an object, each as its bytes; Faulty where it is none. Of a name that stands twice the last."""
+def members(raw: bytes, what: str) -> dict[str, bytes]:
+    """The members of an object, each as its bytes; Faulty where it is none, or says something twice."""
     try:
-        return {} if not bytes(raw) else _MEMBERS.decode(raw)
-    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise Faulty(INVALID_PARAMS, f"{what} is no JSON object") from error
+        return mcp.members(raw) if raw else {}
+    except InputError as error:
+        raise Faulty(INVALID_PARAMS, f"{what}: {error.message}") from error
 
 
-def text(raw: msgspec.Raw | None, what: str) -> str | None:
+def text(raw: bytes | None, what: str) -> str | None:
     """A text, or None where there is none; Faulty for anything else."""
     if raw is None:
         return None
@@ -94,11 +102,6 @@ def text(raw: msgspec.Raw | None, what: str) -> str | None:
         return msgspec.json.decode(raw, type=str)
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise Faulty(INVALID_PARAMS, f"{what} is a text") from error
-
-
-def joined(parts: dict[str, bytes]) -> bytes:
-    """An object out of raw members."""
-    return b"{" + b",".join(encode(name) + b":" + raw for name, raw in parts.items()) + b"}"
 
 
 def response(number: bytes, result: bytes) -> bytes:
@@ -113,10 +116,7 @@ def raw_error(number: bytes, error: bytes) -> bytes:
 
 def error_response(number: bytes, fault: Faulty) -> bytes:
     """An error of ours as the answer to request `number`."""
-    told: dict[str, Any] = {"code": fault.number, "message": fault.message}
-    if fault.data is not None:
-        told["data"] = fault.data
-    return raw_error(number or b"null", encode(told))
+    return raw_error(number or b"null", mcp.error_object(fault.number, fault.message, fault.data))
 
 
 def notification(method: str, params: dict[str, Any] | None = None) -> bytes:

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 
 from failwell.gateway.calls import Asked, Ended
-from failwell.gateway.messages import INVALID_PARAMS, METHOD_NOT_FOUND, OURS, Faulty, encode, joined, text
+from failwell.gateway.messages import INVALID_PARAMS, METHOD_NOT_FOUND, OURS, Faulty, encode, joined, members, text
 from failwell.gateway.offers import Offering
 
 #: Listings, with the member that they are a list in; and what is asked about one thing.
@@ -22,7 +22,7 @@ LISTINGS = {"resources/list": "resources", "resources/templates/list": "resource
 METHODS = frozenset({*LISTINGS, "resources/read", "prompts/get"})
 #: Resources of which is remembered who listed them.
 REMEMBERED = 10_000
-_ITEMS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
+_ITEMS = msgspec.json.Decoder(list[msgspec.Raw])
 
 #: Makes one action: (what the request says, server, method, arguments, its call's name among several).
 Act = Callable[[Asked, str, str, bytes, str | None], Awaitable[Ended]]
@@ -36,7 +36,7 @@ class OtherRequests:
         self._listed_by: OrderedDict[str, set[str]] = OrderedDict()
 
     async def ask(
-        self, offering: Offering, method: str, params: dict[str, msgspec.Raw], asked: Asked, server: str | None
+        self, offering: Offering, method: str, params: dict[str, bytes], asked: Asked, server: str | None
     ) -> Ended:
         """`server`: the one that the caller means, where it says so."""
         given = {name: bytes(raw) for name, raw in params.items() if name != "_meta"}
@@ -53,6 +53,8 @@ class OtherRequests:
     def _holder(self, offering: Offering, uri: str) -> str:
         """The server that a resource is read from."""
         able = offering.with_method("resources/read")
+        if offering.single and offering.servers:
+            return next(iter(offering.servers))  # where the contract does not name it, the gate denies it on record
         listed = [name for name in able if name in self._listed_by.get(uri, ())]
         if len(listed) == 1:
             return listed[0]
@@ -98,7 +100,7 @@ class OtherRequests:
             found = _items(page.result, LISTINGS[method])
             self._note(method, name, found)
             items += [joined(_renamed(offering, method, name, item)) for item in found]
-            cursor = text(_raw(page.result.get("nextCursor")), "nextCursor")
+            cursor = text(page.result.get("nextCursor"), "nextCursor")
             if cursor is not None:
                 further[name] = cursor
         if not answered:
@@ -115,7 +117,7 @@ class OtherRequests:
         if method != "resources/list":
             return
         for item in items:
-            uri = text(_raw(item.get("uri")), "uri")
+            uri = text(item.get("uri"), "uri")
             if uri is not None:
                 self._listed_by.setdefault(uri, set()).add(server)
         while len(self._listed_by) > REMEMBERED:
@@ -124,9 +126,7 @@ class OtherRequests:
 
 def _items(parts: dict[str, bytes], member: str) -> list[dict[str, bytes]]:
     try:
-        return [
-            {name: bytes(raw) for name, raw in item.items()} for item in _ITEMS.decode(parts.get(member, b"[]"))
-        ]  # fmt: skip
+        return [members(bytes(item), "what the tool server lists") for item in _ITEMS.decode(parts.get(member, b"[]"))]
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise Faulty(INVALID_PARAMS, f"the tool server's listing has no {member}") from error
 
@@ -134,7 +134,7 @@ def _items(parts: dict[str, bytes], member: str) -> list[dict[str, bytes]]:
 def _renamed(offering: Offering, method: str, server: str, item: dict[str, bytes]) -> dict[str, bytes]:
     if method != "prompts/list" or "name" not in item:
         return item
-    own = text(_raw(item["name"]), "name") or ""
+    own = text(item["name"], "name") or ""
     return {**item, "name": encode(offering.name_of(server, own))}
 
 
@@ -143,7 +143,7 @@ def _cursors(given: bytes | None, able: list[str]) -> dict[str, dict[str, bytes]
     if given is None:
         return {name: {} for name in able}
     try:
-        own: dict[str, Any] = msgspec.json.decode(text(_raw(given), "cursor") or "", type=dict[str, str])
+        own: dict[str, Any] = msgspec.json.decode(text(given, "cursor") or "", type=dict[str, str])
     except (msgspec.MsgspecError, UnicodeError) as error:
         raise Faulty(INVALID_PARAMS, "this cursor is none of ours: ask without one") from error
     asked = {name: {"cursor": encode(cursor)} for name, cursor in own.items() if name in able}
@@ -152,12 +152,8 @@ def _cursors(given: bytes | None, able: list[str]) -> dict[str, dict[str, bytes]
     return asked
 
 
-def _given(params: dict[str, msgspec.Raw], name: str) -> str:
+def _given(params: dict[str, bytes], name: str) -> str:
     value = text(params.get(name), name)
     if value is None:
         raise Faulty(INVALID_PARAMS, f"params are missing {name}")
     return value
-
-
-def _raw(data: bytes | None) -> msgspec.Raw | None:
-    return None if data is None else msgspec.Raw(data)

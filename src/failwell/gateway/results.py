@@ -47,13 +47,13 @@ class Refusal(msgspec.Struct, frozen=True, kw_only=True):
 def marked(outcome: Outcome, verdict: Verdict | None) -> dict[str, bytes]:
     """The members of a server's result, raw, with our mark. Faulty where what came is no result."""
     try:
-        parts = {name: bytes(raw) for name, raw in members(outcome.output, "the result").items()}
-        theirs = members(msgspec.Raw(parts.get("_meta", b"")), "the result's _meta")
+        parts = members(outcome.output, "the result")
+        theirs = members(parts.get("_meta", b""), "the result's _meta")
     except Faulty as error:
         if outcome.truncated:
             return _cut(outcome, verdict)
         raise Faulty(INTERNAL_ERROR, f"the tool server answered what is no result: {error.message}") from error
-    if bytes(parts.get("resultType", b'"complete"')) != b'"complete"':
+    if parts.get("resultType", b'"complete"') != b'"complete"':
         raise Faulty(FAILED, "the tool server asks the client for something first, which does not pass the gateway")
     # Attack: a server that writes our marks itself, and calls its text trusted.
     kept = {name: bytes(raw) for name, raw in theirs.items() if not name.startswith(OURS)}

@@ -51,7 +51,7 @@ class Request(msgspec.Struct, kw_only=True, eq=False):
     tell: Tell
     task: asyncio.Task[Any] | None
     asked: Asked = msgspec.field(default_factory=Asked)
-    token: msgspec.Raw | None = None
+    token: bytes | None = None
     cancelled: str | None = None
     listens: frozenset[str] = frozenset()
 
@@ -125,7 +125,7 @@ class AgentSession:
                 words = f"1 to {AT_ONCE} messages at once are sent in revision {eras.BATCHES} only"
                 raise Faulty(INVALID_REQUEST, words)
         except Faulty as fault:
-            return messages.error_response(NO_ID, fault)
+            return messages.error_response(fault.asked or NO_ID, fault)
         answers = await asyncio.gather(*(asyncio.ensure_future(self._part(each, tell)) for each in batch))
         told = [answer for answer in answers if answer is not None]
         return b"[" + b",".join(told) + b"]" if told else None
@@ -134,7 +134,7 @@ class AgentSession:
         try:
             return await self._one(raw, tell)
         except Faulty as fault:
-            return messages.error_response(NO_ID, fault)
+            return messages.error_response(fault.asked or NO_ID, fault)
 
     async def _one(self, raw: bytes, tell: Tell) -> bytes | None:
         message = messages.read(raw)
@@ -176,10 +176,10 @@ class AgentSession:
 
     def _envelope(
         self, message: messages.Message
-    ) -> tuple[Era, dict[str, msgspec.Raw], dict[str, msgspec.Raw]]:  # fmt: skip
+    ) -> tuple[Era, dict[str, bytes], dict[str, bytes]]:  # fmt: skip
         """The request's era, params and _meta. The first accepted request decides how the session goes on."""
         params = messages.members(message.params, "params")
-        meta = messages.members(params.get("_meta", msgspec.Raw(b"")), "params._meta")
+        meta = messages.members(params.get("_meta", b""), "params._meta")
         if message.method == "initialize":
             if self._era is not None and self._era.stateless:
                 told = {"supported": [*eras.STATELESS]}
@@ -195,7 +195,7 @@ class AgentSession:
         return era, params, meta
 
     async def _do(
-        self, request: Request, era: Era, params: dict[str, msgspec.Raw], meta: dict[str, msgspec.Raw]
+        self, request: Request, era: Era, params: dict[str, bytes], meta: dict[str, bytes]
     ) -> bytes:  # fmt: skip
         method = request.method
         if method == "ping":
@@ -248,7 +248,7 @@ class AgentSession:
                 self._era = None  # it has not begun: the client may try again
             raise
 
-    async def _tools(self, params: dict[str, msgspec.Raw]) -> dict[str, bytes]:
+    async def _tools(self, params: dict[str, bytes]) -> dict[str, bytes]:
         if messages.text(params.get("cursor"), "cursor") is not None:
             raise Faulty(INVALID_PARAMS, "the tools stand on one page: ask without a cursor")
         offering = await self._renew()
@@ -256,11 +256,11 @@ class AgentSession:
         meta = offering.meta()
         return {**parts, "_meta": messages.encode(meta)} if meta else parts
 
-    async def _call(self, request: Request, params: dict[str, msgspec.Raw]) -> tuple[Ended, bool]:
+    async def _call(self, request: Request, params: dict[str, bytes]) -> tuple[Ended, bool]:
         name = messages.text(params.get("name"), "name")
         if name is None:
             raise Faulty(INVALID_PARAMS, "tools/call names its tool")
-        arguments = bytes(params.get("arguments", b""))
+        arguments = params.get("arguments", b"")
         target = (await self.offering()).tool(name)
         effect = "irreversible" if target.offer is None else target.offer.effect
         ended = await self._make(
@@ -298,7 +298,7 @@ class AgentSession:
             why = messages.text(params.get("reason"), "reason")
         except Faulty:
             return
-        request = self._under_way.get(bytes(params.get("requestId", b"")))
+        request = self._under_way.get(params.get("requestId", b""))
         # The protocol lets nobody cancel its beginning.
         if request is None or request.method == "initialize" or request.cancelled is not None:
             return
@@ -325,7 +325,7 @@ class AgentSession:
         request = self._of_call.get(call)
         if request is None or request.token is None:
             return
-        params: dict[str, Any] = {"progressToken": request.token, "progress": told.progress}
+        params: dict[str, Any] = {"progressToken": msgspec.Raw(request.token), "progress": told.progress}
         if told.total is not None:
             params["total"] = told.total
         if told.message is not None:
@@ -371,10 +371,10 @@ class AgentSession:
             if change in request.listens:
                 request.tell(messages.notification(_CHANGES[change], {"_meta": _stream(request)}))
 
-    async def _listen(self, request: Request, params: dict[str, msgspec.Raw]) -> dict[str, bytes]:
+    async def _listen(self, request: Request, params: dict[str, bytes]) -> dict[str, bytes]:
         """Tell of changes until the session ends or the client cancels."""
-        wanted = messages.members(params.get("notifications", msgspec.Raw(b"")), "notifications")
-        request.listens = frozenset(name for name in _CHANGES if bytes(wanted.get(name, b"")) == b"true")
+        wanted = messages.members(params.get("notifications", b""), "notifications")
+        request.listens = frozenset(name for name in _CHANGES if wanted.get(name, b"") == b"true")
         honored = dict.fromkeys(sorted(request.listens), True)
         told = {"_meta": _stream(request), "notifications": honored}
         request.tell(messages.notification("notifications/subscriptions/acknowledged", told))

@@ -8,9 +8,10 @@ key signs, that certificate:
                      keyid="agent:NAME";tag="failwell"
     Signature: failwell=:BASE64:
 
-on one line each. The label is free, the components and the parameters may stand in any order, `alg="ed25519"` may be
-said. Anything else is refused, also what RFC 9421 allows: a second signature, further components, other digests, a
-field given twice, a second spelling of the same. Structured fields (RFC 9651) are read as far as that needs.
+on one line each, and over those fields in which a host says on whose behalf it passes something on (`BEHALF`). The
+label is free, the components and the parameters may stand in any order, `alg="ed25519"` may be said. Anything else is
+refused, also what RFC 9421 allows: a second signature, further components, other digests, a field given twice, a second
+spelling of the same. Structured fields (RFC 9651) are read as far as that needs.
 
 It knows no keys and no clock: who signed, and whether the request is new, is the caller's to judge (`web.callers`,
 `node.passed`). Standard library and `cryptography` only: the client carries it into the agent's process.
@@ -23,7 +24,7 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final, NamedTuple
 
 from failwell.core.errors import InputError, Refused
@@ -35,15 +36,17 @@ ALGORITHM: Final = "ed25519"
 ROLES: Final = ("agent", "host", "person")
 METHOD, TARGET, DIGEST, CERTIFICATE = "@method", "@target-uri", "content-digest", "client-cert"
 _COVERED: Final = frozenset({METHOD, TARGET, DIGEST})
+#: What a request says of the run that it is for, and which agent's token a host passes on (`gateway.on_behalf`).
+BEHALF: Final = ("failwell-agent", "failwell-principal", "failwell-request", "failwell-run")
 #: What makes up a signature: each once, or the request has none.
 FIELDS: Final = (b"signature-input", b"signature", b"content-digest")
-_ALL_FIELDS: Final = (*FIELDS, b"client-cert")
+_ALL_FIELDS: Final = (*FIELDS, b"client-cert", *(name.encode() for name in BEHALF))
 _MAX_FIELD_BYTES: Final = 16_384
 
 _LABEL: Final = r"[a-z*][a-z0-9_.*-]{0,63}"
 _TEXT: Final = r"[ !#-\[\]-~]{0,400}"  # printable ASCII; what a string would have to escape is in none of ours
 _PARAMETER: Final = rf';(?:created=[0-9]{{1,12}}|(?:nonce|keyid|tag|alg)="{_TEXT}")'
-_PARAMS: Final = re.compile(rf'\(("[a-z@-]{{1,32}}"(?: "[a-z@-]{{1,32}}"){{0,5}})\)((?:{_PARAMETER}){{1,5}})')
+_PARAMS: Final = re.compile(rf'\(("[a-z@-]{{1,32}}"(?: "[a-z@-]{{1,32}}"){{0,7}})\)((?:{_PARAMETER}){{1,5}})')
 _INPUT: Final = re.compile(rf"({_LABEL})=(\(.*)")
 _SIGNATURE: Final = re.compile(rf"({_LABEL})=(:[A-Za-z0-9+/=]*:)")
 _DIGEST: Final = re.compile(r"sha-256=(:[A-Za-z0-9+/=]{44}:)")
@@ -53,6 +56,9 @@ _TARGET: Final = re.compile(r"https?://[!-~]{1,8000}")
 _NONCE: Final = re.compile(r"[!#-\[\]-~]{16,128}")
 _KEYID: Final = re.compile(r"(agent|host|person):([!#-\[\]-~]{1,255})")
 _HINT: Final = "docs/identity.md says what is signed, and how."
+
+
+NO_BEHALF: Final[Mapping[str, str]] = {}
 
 
 class Signed(NamedTuple):
@@ -83,9 +89,10 @@ class Stamp(NamedTuple):
 
 def sign(
     key: keys.SigningKey, role: str, name: str, method: str, target: str, body: bytes, stamp: Stamp,
-    certificate: bytes | None = None,
+    certificate: bytes | None = None, behalf: Mapping[str, str] = NO_BEHALF,
 ) -> dict[str, str]:  # fmt: skip
-    """The header fields that sign a request; `certificate` (DER) where `key` is that certificate's.
+    """The header fields that sign a request; `certificate` (DER) where `key` is that certificate's. `behalf`: those of
+    the fields `BEHALF` that the request has, by their lower-case names.
 
     InputError for a request that cannot be signed, such as a target that is no absolute address.
     """
@@ -94,6 +101,7 @@ def sign(
     if certificate is not None:
         fields["Client-Cert"] = _binary(certificate)
         values.append((CERTIFICATE, fields["Client-Cert"]))
+    values += [(name, behalf[name]) for name in BEHALF if name in behalf]
     covered = " ".join(f'"{component}"' for component, _ in values)
     params = f'({covered});created={stamp.created};nonce="{stamp.nonce}";keyid="{role}:{name}";tag="{TAG}"'
     try:
@@ -121,13 +129,12 @@ def read(method: str, target: str, headers: Iterable[tuple[bytes, bytes]], body:
     if found is None or signature is None or found[1] != signature[1]:
         raise _refused("the signature is not one member with its input, under the same label")
     values = {METHOD: method, TARGET: target, DIGEST: fields["content-digest"]}
-    if "client-cert" in fields:
-        values[CERTIFICATE] = fields["client-cert"]
+    values |= {name: fields[name] for name in (CERTIFICATE, *BEHALF) if name in fields}
     covered = _covered(found[2])
     missing = [component for component in covered if component not in values]
     if missing:
         raise _refused(f"the signature is over {missing[0]}, which the request does not have or we do not read")
-    # Attack: a certificate that was put beside a signature which does not speak of it.
+    # Attack: a certificate, or a principal, that was put beside a signature which does not speak of it.
     if values.keys() != set(covered):
         raise _refused(f"the signature leaves out {min(values.keys() - set(covered))}")
     base = signature_base([(component, values[component]) for component in covered], found[2])
@@ -213,9 +220,10 @@ def _covered(params: str) -> list[str]:
     if found is None:
         raise _refused("the signature's input is not of the form that is read here")
     covered = [each.strip('"') for each in found[1].split(" ")]
-    if len(set(covered)) != len(covered) or not _COVERED <= set(covered) <= _COVERED | {CERTIFICATE}:
+    if len(set(covered)) != len(covered) or not _COVERED <= set(covered) <= _COVERED | {CERTIFICATE, *BEHALF}:
         raise _refused(
-            'what is signed is "@method" "@target-uri" "content-digest", and "client-cert" where there is one'
+            'what is signed is "@method" "@target-uri" "content-digest", and "client-cert" and what is said of the run '
+            "where there is any"
         )
     return covered
 

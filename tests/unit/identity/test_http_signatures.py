@@ -171,3 +171,22 @@ def test_a_text_with_one_byte_changed_is_refused_or_does_not_hold(place: int, by
     except Refused:
         return
     assert not again.holds(KEY.public)
+
+
+BEHALF = {"failwell-agent": "token", "failwell-principal": "customer:8841", "failwell-request": "=?base64?w7xi?="}
+
+
+def test_what_a_host_says_of_the_run_is_covered_by_its_signature() -> None:
+    fields = {**signed(behalf=BEHALF), **BEHALF}
+    assert read(fields).holds(KEY.public)
+    for name in BEHALF:
+        changed = {**fields, name: "customer:1"}
+        assert not read(changed).holds(KEY.public)
+
+
+@pytest.mark.parametrize("name", hs.BEHALF)
+def test_a_principal_put_beside_a_signature_that_does_not_speak_of_it_is_refused(name: str) -> None:
+    with pytest.raises(Refused):
+        read({**signed(), name: "customer:8841"})
+    with pytest.raises(Refused):
+        read(signed(behalf={name: "customer:8841"}))

@@ -69,7 +69,7 @@ def _number(of: Scaled) -> tuple[Schema, ...]:
 
 def _major(smallest: int, places: int) -> int | float:
     """An amount in major units. Shortest decimal text and binary value are in the same order, so nothing is lost."""
-    unit = 10**places
+    unit: int = 10**places
     return smallest // unit if smallest % unit == 0 else smallest / unit
 
 

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 
 from failwell.core.errors import InputError
-from failwell.sources.http import parse_address
+from failwell.ports.addresses import parse_address
 
 #: What stands before the dot in the names of a server's tools.
 UPSTREAM_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")

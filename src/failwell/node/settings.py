@@ -20,7 +20,7 @@ from failwell.effects.settings import parse_settings as parse_log
 from failwell.node.kept import SecretSettings, check_headers, check_held
 from failwell.node.reached import HttpSettings, ToolLimits, UpstreamSettings
 from failwell.node.trust import Trust
-from failwell.sources.http import parse_address
+from failwell.ports.addresses import parse_address
 
 FILE_NAME = "failwell.toml"
 

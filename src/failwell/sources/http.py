@@ -9,49 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import http.client
-import ipaddress
 import socket
 import ssl
 import threading
-from typing import NamedTuple
-from urllib.parse import urlsplit
 
-from failwell.core.errors import InputError
+from failwell.ports.addresses import Address, is_loopback, parse_address
 from failwell.ports.sources import MAX_ANSWER_BYTES, Reply
-
-_PORTS = {"http": 80, "https": 443}
-
-
-class Address(NamedTuple):
-    """Where a source listens."""
-
-    secure: bool
-    host: str
-    port: int
-    path: str
-
-
-def parse_address(url: str, *, allow_remote: bool = False) -> Address:
-    """The address that `url` spells; InputError for one that must not be asked."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise InputError(f"{url!r} is not a URL: {error}") from error
-    if parts.scheme not in _PORTS or not parts.hostname:
-        raise InputError(f"{url!r} is not an http or https URL with a host")
-    if parts.username or parts.password or parts.fragment or not url.isascii() or not url.isprintable() or " " in url:
-        raise InputError("the URL of a source holds no user, password, fragment or blank", hint="Secrets go to a file.")
-    secure = parts.scheme == "https"
-    if not _is_loopback(parts.hostname) and parts.hostname != "localhost":
-        if not allow_remote:
-            raise InputError(
-                f"{parts.hostname} is not this machine", hint="allow_remote = true asks other machines, by https only."
-            )
-        if not secure:
-            raise InputError(f"{parts.hostname} is another machine and is asked by https only")
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    return Address(secure, parts.hostname, port or _PORTS[parts.scheme], path)
 
 
 class HttpSource:
@@ -101,7 +64,7 @@ class _Asking:
         address = self._address
         with socket.create_connection((address.host, address.port), self._within_s) as plain:
             # Attack: a name that leads elsewhere. What counts is who is at the other end.
-            if not self._allow_remote and not _is_loopback(str(plain.getpeername()[0])):
+            if not self._allow_remote and not is_loopback(str(plain.getpeername()[0])):
                 return Reply(state="failed", detail="its name leads to another machine")
             with self._lock:
                 if self._stopped:
@@ -138,13 +101,6 @@ class _Asking:
     def _secured(self, plain: socket.socket) -> ssl.SSLSocket:
         context = ssl.create_default_context(cafile=self._ca_file)
         return context.wrap_socket(plain, server_hostname=self._address.host)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _words(error: Exception) -> str:

@@ -16,9 +16,9 @@ from failwell.core.errors import InputError
 from failwell.gate.verdicts import Unanswered
 from failwell.node import settings
 from failwell.node.sources import SLOTS_OF_ONE, Sources, _Declared
+from failwell.ports.addresses import parse_address
 from failwell.ports.executor import Executor
 from failwell.ports.sources import Reply
-from failwell.sources.http import parse_address
 from tests.simulate.source import WORDS
 
 MS = 1000

@@ -115,12 +115,14 @@ class AgentSession:
 
     # -- messages ----------------------------------------------------------------------------------------------
 
-    async def handle(self, raw: bytes, tell: Tell) -> bytes | None:
-        """Answer one message. `tell` takes what is said about it before its answer."""
+    async def handle(self, raw: bytes, tell: Tell, apart: bytes = b"") -> bytes | None:
+        """Answer one message. `tell` takes what is said about it before its answer. `apart` tells clients apart that
+        share this session and number their requests alike.
+        """
         try:
             batch = messages.read_batch(raw)
             if batch is None:
-                return await self._one(raw, tell)
+                return await self._one(raw, tell, apart)
             if self.revision != eras.BATCHES or not 0 < len(batch) <= AT_ONCE:
                 words = f"1 to {AT_ONCE} messages at once are sent in revision {eras.BATCHES} only"
                 raise Faulty(INVALID_REQUEST, words)
@@ -136,7 +138,7 @@ class AgentSession:
         except Faulty as fault:
             return messages.error_response(fault.asked or NO_ID, fault)
 
-    async def _one(self, raw: bytes, tell: Tell) -> bytes | None:
+    async def _one(self, raw: bytes, tell: Tell, apart: bytes = b"") -> bytes | None:
         message = messages.read(raw)
         if not message.method:
             return None  # an answer to us, who ask nothing
@@ -144,13 +146,14 @@ class AgentSession:
         if not number:
             self._heard(message)
             return None
-        if number in self._under_way:
+        place = apart + number
+        if place in self._under_way:
             return messages.error_response(number, Faulty(INVALID_REQUEST, "a request of this id is under way"))
         if len(self._under_way) >= AT_ONCE:
             busy = Faulty(BUSY, f"{AT_ONCE} requests of this session are under way: wait for one of them to end")
             return messages.error_response(number, busy)
         request = Request(number=number, method=message.method, tell=tell, task=asyncio.current_task())
-        self._under_way[number] = request
+        self._under_way[place] = request
         try:
             return await self._answer(request, message)
         except asyncio.CancelledError:
@@ -159,7 +162,7 @@ class AgentSession:
                 raise
             return None
         finally:
-            del self._under_way[number]
+            del self._under_way[place]
 
     async def _answer(self, request: Request, message: messages.Message) -> bytes | None:
         try:

@@ -111,6 +111,8 @@ class Channel:
                 self.starting = True
             elif kind == "started" and isinstance(header["pid"], int):
                 self.tool_pid = header["pid"]
+            elif kind == "output" and self.launch.heard is not None:
+                self.launch.heard(blobs[0])
             elif kind == "ended":
                 self.result = ended_from_supervisor(self.launch, header, blobs, self.ordered_us is not None)
 

@@ -1,8 +1,9 @@
 """Running a Python function as a supervised tool: a fresh process imports it and calls it (design D8).
 
 Run as `python -m failwell.execute.function MODULE:QUALNAME`; a JSON object of keyword arguments on standard
-input, the JSON result on standard output. A tool that is declared `transaction` gets `connection` besides, and is
-committed when its result is encoded. What the function prints goes to standard error, so that it cannot
+input, the JSON result on standard output. Of a generator that is a JSON array, an element a line, each written when it
+is given. A tool that is declared `transaction` gets `connection` besides, and is committed when its result is encoded,
+or a generator's last one written. What the function prints goes to standard error, so that it cannot
 forge a result. It does not sandbox: the function runs with all that its user may do.
 """
 
@@ -15,7 +16,7 @@ import inspect
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from importlib.machinery import PathFinder
 from pathlib import Path
 
@@ -100,36 +101,90 @@ def resolve(target: str) -> Callable[..., object]:
     return found
 
 
-def _call(target: str, data: bytes) -> bytes:
+#: The first line of several results: JSON like all of them together, and not what another tool writes by chance.
+OPENED = b"\t["
+
+
+class Results:
+    """Where results go, and nothing else: the function's own prints go elsewhere.
+
+    Attack: a function that ends its process half-way through what it gives. Without the last line it is no result.
+    """
+
+    def __init__(self, out: int) -> None:
+        self._out = out
+        self._several = self._any = self.whole = False
+
+    def begin(self) -> None:
+        """Several results follow."""
+        self._several = True
+        self._write(OPENED)
+
+    def add(self, result: object) -> None:
+        """The next of several."""
+        self._write((b"," if self._any else b"") + _encode(result))
+        self._any = True
+
+    def end(self, last: bytes) -> None:
+        """The one result, or what closes several."""
+        self._write(last)
+        self.whole = True
+
+    def fail(self, error: BaseException | None) -> None:
+        """What there is instead of a result, or of the rest of several: behind a tab then, which makes it none."""
+        said = json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}).encode()
+        self._write(said if not self._several else b"\t" + (b"," if self._any else b"") + said + b"\n\t]")
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line + b"\n")
+        while rest:
+            rest = rest[os.write(self._out, rest) :]
+
+
+def _encode(result: object) -> bytes:
+    return json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
+
+
+def _call(target: str, data: bytes, results: Results) -> None:
     arguments = json.loads(data)
     if not isinstance(arguments, dict):
         raise TypeError("the arguments are not a JSON object")
     try:
         function = resolve(target)
         if "FAILWELL_TRANSACTION" not in os.environ:
-            return _result(function, arguments)
-        from failwell.execute.transaction import transaction
+            last = _given(function(**arguments), results)
+        else:
+            from failwell.execute.transaction import transaction
 
-        with transaction() as connection:  # committed once the result is known to be one that can be told
-            return _result(function, {**arguments, "connection": connection})
+            with transaction() as connection:  # committed once the result is known to be one that can be told
+                last = _given(function(**{**arguments, "connection": connection}), results)
     except SystemExit as error:
         # Else a tool that calls exit(0) half-way would pass for completed.
         raise RuntimeError(f"the tool called exit({error.code!r})") from error
+    results.end(last)
 
 
-def _result(function: Callable[..., object], arguments: dict[str, object]) -> bytes:
-    result = function(**arguments)
-    if inspect.isawaitable(result):
-        result = asyncio.run(_wait_for(result))
-    return json.dumps(result, allow_nan=False, ensure_ascii=False).encode()
+def _given(made: object, results: Results) -> bytes:
+    """The last line of what a function gives, for when all else is done; what comes before that is written here."""
+    if inspect.isgenerator(made):
+        results.begin()
+        for item in made:
+            results.add(item)
+        return b"]"
+    if inspect.isasyncgen(made):
+        asyncio.run(_each(made, results))
+        return b"]"
+    return _encode(asyncio.run(_wait_for(made)) if inspect.isawaitable(made) else made)
+
+
+async def _each(made: AsyncIterator[object], results: Results) -> None:
+    results.begin()
+    async for item in made:
+        results.add(item)
 
 
 async def _wait_for(awaitable: Awaitable[object]) -> object:
     return await awaitable
-
-
-def _describe(error: BaseException | None) -> bytes:
-    return json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}).encode()
 
 
 def main(target: str) -> None:
@@ -138,17 +193,14 @@ def main(target: str) -> None:
         data = arguments.read()
     # From here on nothing but us can write to the result, and nothing can read what was on standard input.
     os.open(os.devnull, os.O_RDONLY)
-    results = os.dup(1)
+    results = Results(os.dup(1))
     os.dup2(2, 1)
-    answer = None
     try:
-        answer = _call(target, data)
+        _call(target, data, results)
     finally:
-        if answer is None:
-            answer = _describe(sys.exc_info()[1])
+        if not results.whole:
+            results.fail(sys.exc_info()[1])
         sys.stdout.flush()
-        with os.fdopen(results, "wb") as out:
-            out.write(answer + b"\n")
 
 
 if __name__ == "__main__":

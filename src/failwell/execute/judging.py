@@ -9,12 +9,16 @@ import os
 import signal
 
 TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
 if TYPE_CHECKING or __package__:
     from failwell.execute.limits import explain_signal
 else:
     from limits import explain_signal
 
 TAIL_BYTES = 1024
+PASS_EVERY_US = 5_000
+"""How often what a tool writes is told on its way, at most."""
 
 
 class Facts:
@@ -80,13 +84,19 @@ class Captured:
     `tail` is for the snapshot of a tool that is stopped: the last that it said is most of what there is to see.
     """
 
-    def __init__(self, output_cap_bytes: int, errors_tail_bytes: int) -> None:
+    def __init__(
+        self, output_cap_bytes: int, errors_tail_bytes: int, told: Callable[[bytes], None] | None = None
+    ) -> None:  # fmt: skip
+        """`told`: who is given the output on its way, as much of it as is kept."""
         self.output = bytearray()
         self.errors = bytearray()
         self.tail = b""
         self.truncated = False
         self._output_cap = output_cap_bytes
         self._errors_tail = errors_tail_bytes
+        self._told = told
+        self._passed = 0
+        self._next_us = 0
 
     def add_output(self, data: bytes) -> None:
         """Take bytes of standard output."""
@@ -99,3 +109,18 @@ class Captured:
         """Take bytes of standard error."""
         self.errors += data
         del self.errors[: -self._errors_tail]
+
+    def pass_on(self, now_us: int) -> int | None:
+        """Tell what was written since; gives when to ask again, None where nothing waits.
+
+        Attack: a tool that writes byte by byte, each of which would be a message to a node that has orders to carry.
+        """
+        if self._told is None or self._passed == len(self.output):
+            return None
+        if now_us < self._next_us:
+            return self._next_us
+        self._next_us = now_us + PASS_EVERY_US
+        data = bytes(self.output[self._passed :])
+        self._passed = len(self.output)
+        self._told(data)
+        return None

@@ -49,5 +49,6 @@ def encode_launch(launch: Launch, report_dir: Path, *, pid_namespace: bool, cgro
         "cgroup": cgroup,
         "limits": launch.limits,
         "stdio": launch.stdio is not None,
+        "passing": launch.heard is not None,
     }
     return encode_frame(header, launch.stdin)

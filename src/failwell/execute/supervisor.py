@@ -81,7 +81,8 @@ class Supervisor:
             self._turn(None)
         if self._must_stop() or self._frozen or os.getppid() != self._launch["node"]:
             return  # nothing was started, and the node knows: we have not said "starting"
-        self._captured = Captured(as_integer(self._launch["output_cap_bytes"]), ERRORS_TAIL_BYTES)
+        told = (lambda data: self._say({"kind": "output"}, data)) if self._launch["passing"] is True else None
+        self._captured = Captured(as_integer(self._launch["output_cap_bytes"]), ERRORS_TAIL_BYTES, told)
         self._leave()
         self._say({"kind": "starting"})
         if self._outgoing or self._node_gone:
@@ -162,7 +163,8 @@ class Supervisor:
             now = boottime_us()
             if until is not None and now >= until:
                 return DEADLINE
-            self._turn(None if until is None else until - now)
+            due = [at - now for at in (until, self._captured.pass_on(now)) if at is not None]
+            self._turn(min(due, default=None))
 
     # -- input and output, never blocking ----------------------------------------------------------
 

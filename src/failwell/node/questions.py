@@ -21,6 +21,7 @@ from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.action_answers import ActionAnswers
+from failwell.node.recorded import Recorded
 from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
@@ -40,6 +41,7 @@ class Questions:
         self.tickets = TicketAnswers(node)
         self.actions = ActionAnswers(node)
         self.stops = StopAnswers(node)
+        self.recorded = Recorded(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),

@@ -38,7 +38,9 @@ class Launch:
     its processes. `scopes`: names under which a stop without the node finds it, beside its agent (D2).
     `stdio`: descriptors that become its standard input and output in place of `stdin` and what is captured; whoever
     launches it closes them after. `session`: not a process of its own, but a call of the tool server whose session
-    this is (`node.upstreams`).
+    this is (`node.upstreams`). `heard` is given its output on its way, as much of it as is kept, by the executor's own
+    thread, and must not wait; the end has the whole of it all the same. `progress` is told how far a call is, of how
+    much, and what its server says of that.
     """
 
     action: int
@@ -55,6 +57,8 @@ class Launch:
     scopes: tuple[str, ...] = ()
     stdio: tuple[int, int] | None = None
     session: str | None = None
+    heard: Callable[[bytes], None] | None = field(default=None, repr=False, compare=False)
+    progress: Callable[[float, float | None, str | None], None] | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ import itertools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from failwell.client import proofs
 from failwell.client.wire import GONE, SILENT_HINT, failure
@@ -35,7 +35,7 @@ class AsyncWire:
         self.ended: asyncio.Future[FailwellError] = link.ended
 
     @classmethod
-    async def open(cls, path: Path, timeout_s: float = 5.0) -> AsyncWire:
+    async def open(cls, path: Path, timeout_s: float = 5.0) -> Self:
         """Connect and read the greeting; Unreachable where that is not done within `timeout_s`."""
         link = _Link()
         try:

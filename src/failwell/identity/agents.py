@@ -19,7 +19,7 @@ from failwell.core.errors import InputError
 from failwell.identity import keys, names
 
 CHALLENGE_BYTES: Final = 32
-ROLES: Final = ("agent", "host", "person")
+ROLES: Final = ("agent", "host", "person", "door")
 _HELLO_PREFIX: Final = b"failwell/hello/1\n"
 
 
@@ -53,7 +53,7 @@ def challenge(random: bytes) -> bytes:
 def prove(key: keys.SigningKey, origin: str, role: str, name: str, challenge: bytes, channel: str) -> bytes:
     """Answer a challenge: the 64 byte signature by which `name` proves to hold `key` on this connection.
 
-    `role` is agent, host or person; `channel` names the node. Raises InputError for a malformed part.
+    `role` is agent, host, person or door; `channel` names the node. Raises InputError for a malformed part.
     """
     return key.sign(hello_bytes(origin, role, name, challenge, channel))
 

@@ -31,11 +31,12 @@ from failwell.ledger.jobs import Plan, Turn
 from failwell.node import requests as asked
 from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
+from failwell.node.certifying import KEY_GONE
 from failwell.node.endings.cooperating import SAID
 from failwell.node.guarding import sealed
+from failwell.node.identities import Identities
 from failwell.node.informed import decide_informed
 from failwell.node.leaving import give_leave
-from failwell.node.proving import KEY_GONE, Identities
 from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
 
@@ -64,6 +65,9 @@ class Connection(asyncio.Protocol):
         self.challenge = agents.challenge(secrets.token_bytes(agents.CHALLENGE_BYTES))
         self.agents = Identities(node.clock.wall_us, node.clock.mono_us)
         self.host: str | None = None
+        #: The name of the door at the other end, where it is one, and (role, name) of the caller that it passed on.
+        self.door: str | None = None
+        self.stands_for: tuple[str, str] | None = None
         self.peer_pid = 0
         self.executing: set[int] = set()
         self._supervised: set[int] = set()
@@ -169,6 +173,7 @@ class Connection(asyncio.Protocol):
             return
         self._waiting += 1
         try:
+            self._node.proving.passed.check(self, request)
             answer = self._handle(request)
         except FailwellError as error:
             self._done(request.id, error=error)
@@ -211,8 +216,6 @@ class Connection(asyncio.Protocol):
                 answer = self._open_run(request)
             case asked.CloseRun():
                 answer = self._close_run(request)
-            case asked.Hello():
-                answer = node.proving.hello(self, request)
             case asked.Give():
                 answer = self._give(request)
             case asked.Explain():
@@ -222,7 +225,7 @@ class Connection(asyncio.Protocol):
             case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
             case _:
-                answer = node.proving.certify(self, request)
+                answer = node.proving.answer(self, request)
         return answer
 
     def need(self, agent: str) -> None:

@@ -24,13 +24,13 @@ class RefusalCounter:
         self._lock = threading.Lock()
         self._counts: dict[tuple[str, str], tuple[int, int]] = {}
 
-    def count(self, source: str, reason: str) -> None:
+    def count(self, source: str, reason: str, times: int = 1) -> None:
         with self._lock:
             key = (source, reason)
             if key not in self._counts and len(self._counts) >= MAX_SOURCES:
                 key = ("many", "no proof of identity")
             count, since_us = self._counts.get(key, (0, self._wall_us()))
-            self._counts[key] = (count + 1, since_us)
+            self._counts[key] = (count + times, since_us)
 
     def take(self, *, everything: bool = False) -> tuple[Draft, ...]:
         """Summaries of what was first counted a second ago: one per source, reason and second."""

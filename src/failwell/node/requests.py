@@ -22,13 +22,25 @@ class Request(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 class Hello(Request, frozen=True, kw_only=True, tag="hello"):
-    """Proves an identity on this connection: `proof` is base64 over the greeting's challenge."""
+    """Proves an identity on this connection: `proof` is base64 over the greeting's challenge.
+
+    `shown`: a door that proved itself here passes on how its caller did: "signature" over `base`, the text of a signed
+    HTTP request; "tls", the `certificate` that the caller proved to hold; "token", one that the agent's key signed.
+    """
 
     role: str
     name: str
     proof: str
     certificate: str | None = None
     token: str | None = None
+    shown: str | None = None
+    base: str | None = None
+
+
+class Turned(Request, frozen=True, kw_only=True, tag="turned"):
+    """A door counts the callers that it turned away by itself: why, and how many."""
+
+    counts: tuple[tuple[str, int], ...]
 
 
 class Certify(Request, frozen=True, kw_only=True, tag="certify"):
@@ -168,7 +180,7 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     key: Any = None
 
 
-AnyRequest = Hello | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
+AnyRequest = Hello | Turned | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 ENCODER = msgspec.json.Encoder()
 

@@ -11,7 +11,7 @@ from failwell.core.errors import InputError, Refused
 from failwell.node import settings
 from failwell.node.fence import Fence
 from failwell.node.foreign import MAX_SHOWN, Shown, start_us
-from failwell.node.proving import Held, Identities
+from failwell.node.identities import Held, Identities
 from failwell.node.trust import SvidTrust, TokenTrust
 
 AGENT, OTHER = "spiffe://shop.example/agent/a", "spiffe://shop.example/agent/b"

@@ -16,7 +16,7 @@ from failwell.core.records import Entry
 from failwell.gate import credentials as gate
 from failwell.identity import issuer as issuers
 from failwell.identity import keys, persons
-from failwell.node import proving
+from failwell.node import certifying
 from failwell.verify import credentials
 from failwell.verify.finding import Report
 from tests.unit.verify import ledgers
@@ -34,8 +34,8 @@ def live(made: ledgers.Made, *, end: str) -> issuers.Issuer:
     """An authority, a certificate, and then a new key or none."""
     ledgers.begin(made)
     issuer = issuers.make_issuer(made.path / "keys", made.origin, ledgers.START_US, os.urandom(16))
-    made.write(proving.issuer_draft(issuer, "asked for"))
-    made.do(proving.make_out(ledgers.AGENT, CERTIFIED.public, issuer, 60, lambda: True))
+    made.write(certifying.issuer_draft(issuer, "asked for"))
+    made.do(certifying.make_out(ledgers.AGENT, CERTIFIED.public, issuer, 60, lambda: True))
     if end == "revoke":
         signed = made.sign("quan", "agent.revoke", orders.AgentRevoke(agent=ledgers.AGENT, reason="stolen"))
         made.do(gate.revoke_key(signed, persons.verify_order, source="node"))
@@ -193,7 +193,7 @@ def test_a_certificate_after_the_key_was_revoked_or_under_another_issuer(images:
 def test_an_issuer_that_is_not_its_own(images: dict[str, Told], tmp_path: Path) -> None:
     image = images["certificate"]
     made = issuers.make_issuer(tmp_path / "keys", image.origin, ledgers.START_US, os.urandom(16))
-    good = proving.issuer_draft(made, "lost").body
+    good = certifying.issuer_draft(made, "lost").body
     other = certificate(image, image.issuer)
     wrong: list[tuple[Any, str, str]] = [
         (replace(good, digest="0" * 64), "node", "not the one that its key signed"),

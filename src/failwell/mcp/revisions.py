@@ -21,6 +21,9 @@ HANDSHAKE: Final = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 STATELESS: Final = ("2026-07-28",)
 """Revisions whose requests each carry their envelope."""
 
+INITIALIZE: Final = "initialize"
+DISCOVER: Final = "server/discover"
+
 REVISION_KEY: Final = "io.modelcontextprotocol/protocolVersion"
 CLIENT_KEY: Final = "io.modelcontextprotocol/clientInfo"
 ABILITIES_KEY: Final = "io.modelcontextprotocol/clientCapabilities"
@@ -102,7 +105,7 @@ class _Discovered(msgspec.Struct, frozen=True):
 
 def read_initialized(result: bytes) -> Greeting:
     """Return what a server answered to initialize; InputError for no such answer, and for a revision unknown here."""
-    said = _decoded(result, _Initialized, "initialize")
+    said = _decoded(result, _Initialized, INITIALIZE)
     if said.protocolVersion not in HANDSHAKE:
         raise InputError(f"it speaks revision {clean(said.protocolVersion, 40)!r}, which is not known here")
     return _greeting(said.protocolVersion, said.serverInfo, said.capabilities, said.instructions)
@@ -110,7 +113,7 @@ def read_initialized(result: bytes) -> Greeting:
 
 def read_discovered(result: bytes) -> Greeting:
     """Return what a server answered to server/discover, at the newest revision that both know; raises InputError."""
-    said = _decoded(result, _Discovered, "server/discover")
+    said = _decoded(result, _Discovered, DISCOVER)
     both = [revision for revision in STATELESS if revision in said.supportedVersions]
     if not both:
         named = ", ".join(clean(revision, 40) for revision in said.supportedVersions[:5])

@@ -60,12 +60,12 @@ async def greet(ask: Ask, tell: Tell) -> revisions.Greeting:
     The handshake comes first: every server that is in use answers it, and some older ones end at a question that they
     do not know. One that refuses it is asked as the stateless revisions are.
     """
-    first = await ask("initialize", revisions.initialize_params())
+    first = await ask(revisions.INITIALIZE, revisions.initialize_params())
     if not first.error:
         greeting = revisions.read_initialized(first.raw)
         tell("notifications/initialized", b"{}")
         return greeting
-    second = await ask("server/discover", b"{}")
+    second = await ask(revisions.DISCOVER, b"{}")
     if second.error:
         raise InputError(f"it refuses to begin: {_words(first.raw)}")
     return revisions.read_discovered(second.raw)

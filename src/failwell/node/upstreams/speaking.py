@@ -166,13 +166,16 @@ class Speaker:
         wire = self._last
         self._asked[wire] = _Asked(number, method, future, progress)
         future.add_done_callback(lambda _: self._asked.pop(wire, None))
-        self._lines.write(messages.request(wire, method, revisions.with_meta(params, self._meta(wire, progress))))
+        meta = self._meta(method, wire if progress is not None else None)
+        self._lines.write(messages.request(wire, method, revisions.with_meta(params, meta)))
         return future
 
-    def _meta(self, wire: int, progress: object) -> dict[str, bytes]:
+    def _meta(self, method: str, token: int | None) -> dict[str, bytes]:
+        if method == revisions.INITIALIZE:
+            return {}
         revision = revisions.STATELESS[-1] if self._greeting is None else self._greeting.revision
         meta = revisions.envelope_meta(revision) if revision in revisions.STATELESS else {}
-        return meta if progress is None else {**meta, "progressToken": messages.text_of(wire)}
+        return meta if token is None else {**meta, "progressToken": messages.text_of(token)}
 
     def cancel(self, number: int, why: str) -> None:
         """Tell the server that nobody waits for `number` any more. Its future still waits: whether anything stopped is

@@ -39,14 +39,15 @@ from failwell.core.errors import FailwellError
 LATER = {
     "backtest": ("failwell.cli.backtest", "Judge recorded runs by contracts, before one binds anybody."),
     "demo": ("failwell.cli.demo", "See an agent fail on this machine, and fail well."),
+    "gateway": ("failwell.cli.gateway", "Stand between an agent's client and its tool servers (MCP)."),
 }
 
 
 class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
-    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "action", "permit", "stop", "ticket",
-             "incident", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
+    ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "gateway", "action", "permit", "stop",
+             "ticket", "incident", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)

@@ -18,14 +18,12 @@ from failwell.gateway.messages import (
     text,
 )
 from failwell.gateway.offers import Offering
+from failwell.mcp import revisions
 
-#: Revisions that begin with `initialize`, oldest first, and those that carry an envelope in each request.
-HANDSHAKE = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
-STATELESS = ("2026-07-28",)
+HANDSHAKE, STATELESS = revisions.HANDSHAKE, revisions.STATELESS
 #: The one revision in which a client may send several messages at once.
 BATCHES = "2025-03-26"
-VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
-CAPABILITIES_KEY = "io.modelcontextprotocol/clientCapabilities"
+VERSION_KEY, CAPABILITIES_KEY = revisions.REVISION_KEY, revisions.ABILITIES_KEY
 #: What we say of ourselves. INVARIANT: nothing in it comes from a tool server.
 SERVER = {"name": "failwell-gateway", "title": "Failwell", "version": VERSION}
 INSTRUCTIONS = (

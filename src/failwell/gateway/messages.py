@@ -11,6 +11,7 @@ import msgspec
 
 from failwell.core.errors import FailwellError, InputError, Unreachable
 from failwell.mcp import messages as mcp
+from failwell.mcp import revisions as mcp_revisions
 from failwell.mcp.messages import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -23,7 +24,7 @@ from failwell.mcp.messages import (
 
 __all__ = ["INTERNAL_ERROR", "INVALID_PARAMS", "INVALID_REQUEST", "METHOD_NOT_FOUND", "PARSE_ERROR", "joined"]
 
-UNSUPPORTED_REVISION = -32022
+UNSUPPORTED_REVISION = mcp_revisions.UNSUPPORTED_REVISION
 #: Ours, in the range that the protocol leaves to implementations (-32000..-32019; the kit uses -32000 and -32001).
 DENIED, ESCALATED, STOPPED, UNREACHABLE, BUSY, FAILED = -32010, -32011, -32012, -32013, -32014, -32015
 #: The longest message from a client that is read: arguments that are too long are denied on record up to here.
@@ -125,6 +126,14 @@ def notification(method: str, params: dict[str, Any] | None = None) -> bytes:
     if params is not None:
         told["params"] = params
     return encode(told)
+
+
+_PROGRESS = notification("notifications/progress")[:-1]
+
+
+def is_progress(data: bytes) -> bool:
+    """Whether a message only says how far a call is: nobody misses one of many."""
+    return data.startswith(_PROGRESS)
 
 
 def faulty(error: FailwellError, call: str | None = None) -> Faulty:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import contextlib
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import msgspec
@@ -11,78 +14,111 @@ import msgspec
 from failwell.client.answers import Ticket, read_ticket, read_verdict
 from failwell.client.async_wire import AsyncWire
 from failwell.core.errors import FailwellError, InputError, Unreachable
-from failwell.gateway.backend import Call, Called, Listener, Offered, Outcome, Progress
+from failwell.gateway.backend import Call, Called, LeftOut, Listener, Offered, Outcome, Progress, UpstreamOffered
 
 #: A session's servers are asked to end, and its connection is given up, within this time.
 CLOSE_S = 5.0
+Changed = Callable[[], None]
+Over = Callable[[str, str], None]
 
 
 class NodeLine:
-    """One proved connection to the node, for any number of sessions of its agent."""
+    """One proved connection to the node, for any number of sessions of its agent. Unless it is `alone` in listening to
+    the node there, whoever else listens hands on to `pushed` what the node says.
+    """
 
-    def __init__(self, wire: AsyncWire) -> None:
+    def __init__(self, wire: AsyncWire, *, alone: bool = True) -> None:
         self.wire = wire
         self._calls: dict[str, Listener] = {}
-        self._sessions: dict[str, Listener] = {}
-        wire.on_push = self._pushed
+        self._sessions: dict[str, tuple[Changed, Over]] = {}
+        if alone:
+            wire.on_push = self.pushed
 
-    def hear(self, session: str, listener: Listener) -> None:
-        self._sessions[session] = listener
+    def hear(self, session: str, changed: Changed, over: Over) -> None:
+        """Pushes about `session` go to these two, until it is forgotten."""
+        self._sessions[session] = (changed, over)
 
     def forget(self, session: str) -> None:
         self._sessions.pop(session, None)
 
     @contextlib.contextmanager
-    def following(self, call: str, listener: Listener) -> Any:
+    def following(self, call: str, listener: Listener) -> Iterator[None]:
         """Pushes of `call` go to `listener` meanwhile."""
         self._calls[call] = listener
         try:
             yield
         finally:
-            self._calls.pop(call, None)
+            if self._calls.get(call) is listener:
+                del self._calls[call]
 
-    def _pushed(self, message: dict[str, Any]) -> None:
+    def pushed(self, message: dict[str, Any]) -> None:
+        """Tell whoever it is for."""
         push = message.get("push")
         if push == "progress":
             following = self._calls.get(message["call"])
             if following is not None:
                 following.progress(message["call"], msgspec.convert(message, Progress))
-            return
-        listener = self._sessions.get(message.get("session", ""))
-        if listener is None:
-            return
-        if push == "listed":
-            listener.listed()
-        elif push == "upstream-ended":
-            listener.ended(message["upstream"], message["why"])
+        elif message.get("session") in self._sessions:
+            changed, over = self._sessions[message["session"]]
+            if push == "listed":
+                changed()
+            elif push == "upstream-ended":
+                over(message["upstream"], message["why"])
 
 
 class NodeBackend:
-    """One session of one agent in an open run of it; `upstreams`: the servers wanted, none for all of its contract."""
+    """One session of one agent in an open run of it; `upstreams`: the servers wanted, none for all of its contract.
+
+    A server that ended (it was killed with a call of its, it crashed) is opened anew when it is asked for again, in a
+    session of the node's of its own, so that the others keep theirs. Whether it may be opened the node says.
+    """
 
     def __init__(self, line: NodeLine, agent: str, run: int, upstreams: tuple[str, ...] = ()) -> None:
         self._line = line
         self._agent = agent
         self._run = run
         self._upstreams = upstreams
-        self._session: str | None = None
         self._listener: Listener | None = None
+        self._first: str | None = None
+        #: By server: the session that it stands in, None where it stands in none; and why it did not start.
+        self._standing: dict[str, str | None] = {}
+        self._why: dict[str, str] = {}
+        self._opening: dict[str, asyncio.Task[None]] = {}
 
     async def open(self, listener: Listener) -> Offered:
-        raw = await self._line.wire.call(
-            "upstreams.open", agent=self._agent, run=self._run, upstreams=list(self._upstreams)
-        )
-        self._session, self._listener = raw["session"], listener
-        self._line.hear(raw["session"], listener)
-        return msgspec.convert(raw, Offered)
+        self._listener = listener
+        offered = await self._open(self._upstreams)
+        self._first = offered.session
+        return offered
+
+    async def _open(self, upstreams: tuple[str, ...]) -> Offered:
+        raw = await self._line.wire.call("upstreams.open", agent=self._agent, run=self._run, upstreams=list(upstreams))
+        offered = msgspec.convert(raw, Offered)
+        self._line.hear(offered.session, self._changed, functools.partial(self._ended, offered.session))
+        self._standing |= dict.fromkeys((each.name for each in offered.upstreams), offered.session)
+        self._standing |= dict.fromkeys((each.name for each in offered.failed), None)
+        self._why |= {each.name: each.why for each in offered.failed}
+        return offered
 
     async def list(self) -> Offered:
-        session, _ = self._opened()
-        raw = await self._line.wire.call("upstreams.list", session=session)
-        return msgspec.convert({"session": session, **raw}, Offered)
+        first, _ = self._opened()
+        await asyncio.gather(*(self._again(name) for name, session in tuple(self._standing.items()) if session is None))
+        found: dict[str, UpstreamOffered] = {}
+        for session in {each: None for each in self._standing.values() if each is not None}:
+            raw = await self._line.wire.call("upstreams.list", session=session)
+            found |= {each.name: each for each in msgspec.convert(raw, Offered).upstreams}
+        failed = tuple(
+            LeftOut(name=name, why=self._why.get(name, "it has ended")) for name in self._standing if name not in found
+        )
+        ordered = tuple(found[name] for name in self._standing if name in found)
+        return Offered(session=first, upstreams=ordered, failed=failed)
 
     async def call(self, call: Call) -> Called:
-        session, listener = self._opened()
+        first, listener = self._opened()
+        server = call.tool.partition(".")[0]
+        if server in self._standing and self._standing[server] is None:
+            await self._again(server)
+        session = self._standing.get(server) or first
         with self._line.following(call.call, listener):
             raw = await self._line.wire.call(
                 "act", agent=self._agent, run=self._run, call=call.call, tool=call.tool, session=session, how="forward",
@@ -101,17 +137,49 @@ class NodeBackend:
         return read_ticket(await self._line.wire.call("ask", about="ticket", key=number))
 
     async def close(self) -> None:
-        session, self._session = self._session, None
-        if session is None:
-            return
-        self._line.forget(session)
-        with contextlib.suppress(FailwellError):  # its servers end with the connection too
-            await self._line.wire.call("upstreams.close", session=session, timeout_s=CLOSE_S)
+        sessions = {self._first, *self._standing.values()} - {None}
+        self._first, self._standing = None, {}
+        for session in sessions:
+            assert session is not None
+            self._line.forget(session)
+            with contextlib.suppress(FailwellError):  # its servers end with the connection too
+                await self._line.wire.call("upstreams.close", session=session, timeout_s=CLOSE_S)
 
     def _opened(self) -> tuple[str, Listener]:
-        if self._session is None or self._listener is None:
+        if self._first is None or self._listener is None:
             raise Unreachable("this session has no tool servers any more")
-        return self._session, self._listener
+        return self._first, self._listener
+
+    # -- a server that ended ------------------------------------------------------------------------------------
+
+    async def _again(self, server: str) -> None:
+        """Open a server that has ended, once for all who wait for it; that it does not start is no error here."""
+        if server not in self._opening:
+            self._opening[server] = asyncio.ensure_future(self._reopen(server))
+        await asyncio.shield(self._opening[server])
+
+    async def _reopen(self, server: str) -> None:
+        try:
+            await self._open((server,))
+        except Unreachable:
+            raise
+        except FailwellError as error:
+            self._why[server] = error.message  # what is called all the same is judged, and blocked on record
+        finally:
+            del self._opening[server]
+
+    # -- what the node says by itself ---------------------------------------------------------------------------
+
+    def _changed(self) -> None:
+        if self._listener is not None:
+            self._listener.listed()
+
+    def _ended(self, session: str, upstream: str, why: str) -> None:
+        if self._standing.get(upstream) != session:
+            return  # it was opened anew by now
+        self._standing[upstream], self._why[upstream] = None, why
+        if self._listener is not None:
+            self._listener.ended(upstream, why)
 
 
 def _text(arguments: bytes) -> str:

@@ -18,8 +18,6 @@ from failwell.gateway.messages import FAILED, INTERNAL_ERROR, OURS, Faulty, enco
 #: Members of the listings and readings of the stateless revision, which say for how long they may be kept: not at all.
 _FRESH = {"ttlMs": b"0", "cacheScope": b'"private"'}
 _CACHED = frozenset({"tools/list", "resources/list", "resources/templates/list", "resources/read", "prompts/list"})
-#: Of a result that was cut in the middle, this much is shown as text.
-SHOWN_BYTES = 65_536
 
 
 class Refusal(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,8 +48,6 @@ def marked(outcome: Outcome, verdict: Verdict | None) -> dict[str, bytes]:
         parts = members(outcome.output, "the result")
         theirs = members(parts.get("_meta", b""), "the result's _meta")
     except Faulty as error:
-        if outcome.truncated:
-            return _cut(outcome, verdict)
         raise Faulty(INTERNAL_ERROR, f"the tool server answered what is no result: {error.message}") from error
     if parts.get("resultType", b'"complete"') != b'"complete"':
         raise Faulty(FAILED, "the tool server asks the client for something first, which does not pass the gateway")
@@ -72,20 +68,6 @@ def _mark(outcome: Outcome, verdict: Verdict | None) -> dict[str, Any]:
         if not verdict.governed:
             told["governed"] = False
     return told
-
-
-def _cut(outcome: Outcome, verdict: Verdict | None) -> dict[str, bytes]:
-    """A result that was cut at the limit is no JSON any more; its beginning is shown as what it is."""
-    beginning = outcome.output[:SHOWN_BYTES].decode("utf-8", "replace")
-    words = (
-        f"The tool {outcome.state}. Its result was longer than this workspace keeps, and was cut; calling again does "
-        "not bring it back, ask for less at once. Its beginning, as the server wrote it:"
-    )
-    return {
-        "content": encode([{"type": "text", "text": words}, {"type": "text", "text": beginning}]),
-        "isError": encode(outcome.exit_code != 0),
-        "_meta": encode({OURS + "result": _mark(outcome, verdict)}),
-    }
 
 
 def completed(parts: dict[str, bytes], method: str, server: bytes | None) -> bytes:

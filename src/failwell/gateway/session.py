@@ -83,6 +83,11 @@ class AgentSession:
     def begin(self) -> None:
         """Start the tool servers, behind the back of the client's first words."""
         self._opening = asyncio.ensure_future(self._open())
+        self._opening.add_done_callback(self._begun)
+
+    def _begun(self, opening: asyncio.Task[Offering]) -> None:
+        if not opening.cancelled() and (error := opening.exception()) is not None:
+            self._note(f"no tool server is offered: {getattr(error, 'message', error)}")
 
     async def _open(self) -> Offering:
         return self._adopt(Offering(await self._backend.open(self), single=self._single))

@@ -163,9 +163,16 @@ class Callers:
 
     # -- whom this door turned away ----------------------------------------------------------------------------
 
+    def turn_away(self, kind: str) -> None:
+        """Count somebody whom whoever serves turned away; `kind` is a text of ours."""
+        self._turned[kind] += 1
+        self._tell_soon()
+
     def _count(self, error: Refused) -> None:
         # Attack: reasons that strangers choose. What varies in them is cut off before it is counted.
-        self._turned[error.message.partition(":")[0][:60] if error.code == "busy" else _KIND] += 1
+        self.turn_away(error.message.partition(":")[0][:60] if error.code == "busy" else _KIND)
+
+    def _tell_soon(self) -> None:
         if self._telling is None or self._telling.done():
             self._telling = asyncio.get_running_loop().create_task(self._tell())
 

@@ -14,14 +14,35 @@ from failwell.core import release
 __version__ = release.VERSION
 
 __all__ = [
-    "Denied", "Error", "Escalated", "Gate", "Interrupted", "Outcome", "Permitted", "Run", "Ticket", "Verdict",
-    "connect", "digest_of", "transaction",
+    "Acting", "AsyncRun", "AsyncStream", "Denied", "Erased", "Error", "Escalated", "Gate", "Interrupted", "Outcome",
+    "Permitted", "Repeated", "Run", "Stream", "Ticket", "ToolFailed", "Truncated", "Unsettled", "Verdict", "connect",
+    "digest_of", "transaction",
 ]  # fmt: skip
 
 if TYPE_CHECKING:
-    from failwell.client import Denied, Error, Escalated, Gate, Interrupted, Outcome, Run, Ticket, Verdict, connect
-    from failwell.client import Permitted as Permitted
-    from failwell.client import digest_of as digest_of
+    from failwell.client import (
+        Acting,
+        AsyncRun,
+        AsyncStream,
+        Denied,
+        Erased,
+        Error,
+        Escalated,
+        Gate,
+        Interrupted,
+        Outcome,
+        Permitted,
+        Repeated,
+        Run,
+        Stream,
+        Ticket,
+        ToolFailed,
+        Truncated,
+        Unsettled,
+        Verdict,
+        connect,
+        digest_of,
+    )
     from failwell.execute.transaction import transaction
 
 

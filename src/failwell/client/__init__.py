@@ -1,20 +1,45 @@
 """The Python door: standard library and cryptography only."""
 
-from failwell.client.answers import Denied, Escalated, Interrupted, Outcome, Permitted, Ticket, Verdict
+from failwell.client.answers import (
+    Denied,
+    Erased,
+    Escalated,
+    Interrupted,
+    Outcome,
+    Permitted,
+    Repeated,
+    Ticket,
+    ToolFailed,
+    Truncated,
+    Unsettled,
+    Verdict,
+)
+from failwell.client.awaited import AsyncRun
 from failwell.client.declared import digest_of
 from failwell.client.gate import Gate, Run, connect
+from failwell.client.stopped import Acting
+from failwell.client.streams import AsyncStream, Stream
 from failwell.core.errors import FailwellError as Error
 
 __all__ = [
+    "Acting",
+    "AsyncRun",
+    "AsyncStream",
     "Denied",
+    "Erased",
     "Error",
     "Escalated",
     "Gate",
     "Interrupted",
     "Outcome",
     "Permitted",
+    "Repeated",
     "Run",
+    "Stream",
     "Ticket",
+    "ToolFailed",
+    "Truncated",
+    "Unsettled",
     "Verdict",
     "connect",
     "digest_of",

@@ -7,43 +7,28 @@ says so. What an agent may do stands in its contract, never here.
 
 from __future__ import annotations
 
-import asyncio
-import base64
-import contextlib
-import contextvars
-import functools
-import inspect
-import json
 import os
 import threading
-import time
-import uuid
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from failwell.client import proofs
-from failwell.client.answers import Outcome, Permitted, Ticket, Verdict, read_ticket, read_verdict
+from failwell.client.answers import Ticket, read_ticket
 from failwell.client.awaited import AsyncRun
-from failwell.client.calls import pauses, permitted, read_output, result, runnable
 from failwell.client.declared import declared
+from failwell.client.run import Run, current
 from failwell.client.stopped import Acting
+from failwell.client.streams import Feed
+from failwell.client.tools import F, Tool, govern
 from failwell.client.wire import Wire, reach
-from failwell.core.errors import FailwellError as Error
-from failwell.core.errors import InputError, NotFound, Refused
-from failwell.execute.function import ORIGINAL, import_path, importable, make_command
+from failwell.core.errors import NotFound
+from failwell.execute.function import import_path, make_command
 from failwell.identity import names
 from failwell.node.workspace import find_workspace
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-#: What `call` takes besides the arguments of the tool.
-_OURS = frozenset({"call_id", "reason", "ticket"})
 #: What says where this user's node, keys and guards lie.
 _PLACES = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "FAILWELL_CONFIG", "FAILWELL_STATE")
-_CURRENT: contextvars.ContextVar[Run | None] = contextvars.ContextVar("failwell_run", default=None)
 
 
 def connect(workspace: str | os.PathLike[str] | None = None) -> Gate:
@@ -65,31 +50,24 @@ class Gate:
         self._config = config
         self._proved: dict[str, proofs.Proof] = {}
         self._proving = threading.Lock()
-        self._tools: dict[str, Callable[..., Any]] = {}
-        self._acting: dict[int, Acting] = {}
+        self._tools: dict[str, Tool] = {}
+        #: What this process runs itself, by action; and what it streams from the node, by run and call.
+        self.acting: dict[int, Acting] = {}
+        self.feeds: dict[tuple[int | None, str], Feed] = {}
         wire.on_push = self._pushed
 
     def tool(self, name: str) -> Callable[[F], F]:
         """Register a function as the tool `name`. Called inside a run, it goes through the gate.
 
-        Arguments are passed by keyword and travel as JSON, as does the result.
+        What comes back has its signature: an async function is awaited, a generator's results come as it yields them
+        (`Run.stream`), a method stays with its object, in this process. Arguments travel by name and as JSON, as do
+        results. A default is not an argument: what the contract is to judge must be given.
         """
 
         def register(function: F) -> F:
-            self._tools[name] = function
-            own = _OURS & _parameters(function)
-
-            @functools.wraps(function)
-            def governed(**arguments: Any) -> Any:
-                run = _CURRENT.get()
-                if run is None:
-                    raise Refused(f"{name} was called outside a run", hint="with gate.run(agent=...) as run: ...")
-                # A parameter of the tool's own is an argument, also where `call` has a word of that name.
-                given = {word: arguments.pop(word) for word in own if word in arguments}
-                return run.call(name, given, **arguments)
-
-            setattr(governed, ORIGINAL, function)
-            return governed  # type: ignore[return-value]
+            made = Tool(name, function)
+            self._tools[name] = made
+            return govern(made, current, function)
 
         return register
 
@@ -142,13 +120,18 @@ class Gate:
         """How a ticket stands: open, approved, used, denied or expired. NotFound where there is none."""
         return read_ticket(self.wire.call("ask", about="ticket", key=number))
 
-    def function(self, tool: str) -> Callable[..., Any] | None:
-        return self._tools.get(tool)
+    def stays(self, tool: str) -> bool:
+        """Whether the function registered for `tool` runs in this process: no other one can import it."""
+        return tool in self._tools and self.target(tool) is None
+
+    def unbound(self, tool: str) -> Callable[..., Any]:
+        """The function registered for `tool`; InputError where it needs its object."""
+        return self._tools[tool].unbound()
 
     def target(self, tool: str) -> dict[str, Any] | None:
         """How a fresh process runs the function registered for `tool`; None when it must stay in this process."""
-        function = self._tools.get(tool)
-        named = None if function is None else importable(function)
+        registered = self._tools.get(tool)
+        named = None if registered is None else registered.importable()
         if named is None:
             return None
         env = {"PYTHONPATH": import_path()}
@@ -161,8 +144,12 @@ class Gate:
         return {"command": make_command(named), "env": env, "cwd": os.getcwd()}
 
     def _pushed(self, message: dict[str, Any]) -> None:
-        acting = self._acting.get(int(message.get("action", -1)))
-        if acting is not None:
+        """What the node says unasked; called from the connection's thread."""
+        if message["push"] == "output":
+            feed = self.feeds.get((message["run"], message["call"]))
+            if feed is not None:
+                feed.add(message)
+        elif message["push"] == "interrupt" and (acting := self.acting.get(int(message["action"]))) is not None:
             acting.ask_to_stop()
 
     def close(self) -> None:
@@ -173,195 +160,6 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _parameters(function: Callable[..., Any]) -> frozenset[str]:
-    try:
-        return frozenset(inspect.signature(function).parameters)
-    except (TypeError, ValueError):  # some builtins do not tell theirs
-        return frozenset()
-
-
-class Run:
-    """One task. `call` executes, `decide` only asks; both say who decided and why."""
-
-    def __init__(
-        self, gate: Gate, agent: str, opening: dict[str, Any], host: str | None, resume: int | None
-    ) -> None:  # fmt: skip
-        self._gate = gate
-        self._agent = agent
-        self._opening = opening
-        self._host = host
-        self.id: int | None = resume
-        self._token: contextvars.Token[Run | None] | None = None
-
-    # -- opening and closing -----------------------------------------------------------------------------------
-
-    def __enter__(self) -> Run:
-        self._agent = self._gate.prove("agent", self._agent)
-        if self._host is not None:
-            self._gate.prove("host", self._host)
-        if self.id is None:
-            self.id = self._gate.wire.call("run.open", agent=self._agent, **self._opening)
-        self._token = _CURRENT.set(self)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        if self._token is not None:
-            _CURRENT.reset(self._token)
-        # What went wrong inside is what the caller must hear of, not that its actions are still under way.
-        with contextlib.nullcontext() if kind is None else contextlib.suppress(Error):
-            if self.id is not None:
-                self._gate.wire.call("run.close", agent=self._agent, run=self.id)
-
-    async def __aenter__(self) -> AsyncRun:
-        await asyncio.to_thread(self.__enter_quietly)
-        self._token = _CURRENT.set(self)
-        return AsyncRun(self)
-
-    def __enter_quietly(self) -> None:
-        self.__enter__()
-        if self._token is not None:
-            _CURRENT.reset(self._token)
-
-    async def __aexit__(self, kind: type[BaseException] | None = None, *_: object) -> None:
-        self._token = None
-        await asyncio.to_thread(self.__exit__, kind)
-
-    def hand_over(self, agent: str, **works_with: str | None) -> int:
-        """Open a run of another agent under this one, for its own process to go on with (`resume`); its number.
-
-        `works_with`: model, prompt and tool_schemas, as in `Gate.run`.
-        """
-        agents = self._gate.wire.call("ask", about="agents", key=None)
-        full = next((known for known, row in agents.items() if row["name"] == agent), agent)
-        opening: dict[str, Any] = {"agent": full, "parent": self.id, **declared(**works_with)}
-        return int(self._gate.wire.call("run.open", **opening))
-
-    def explain(self, entry: int, reason: str) -> int:
-        """Say afterwards why the agent did what was decided at `entry`; recorded as given in hindsight."""
-        return int(self._gate.wire.call("explain", agent=self._agent, action=entry, reason=reason))
-
-    # -- acting ------------------------------------------------------------------------------------------------
-
-    def decide(
-        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
-    ) -> Verdict:  # fmt: skip
-        """The verdict on an action, on record, without executing it. `ticket`: the approved one that it rests on.
-
-        An ALLOW is leave to act that nobody here can stop or see used: what it takes of limits, and its ticket, are not
-        given back, and a stop of the agent is on record as unconfirmed for it. `call` and `acting` do better.
-        """
-        given = {**(arguments or {}), **more}
-        return self._verdict(self._propose(tool, given, reason, call_id, "decide", ticket).result())
-
-    def call(
-        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
-    ) -> Any:  # fmt: skip
-        """Execute an action and return the tool's result.
-
-        Raises Denied or Escalated when it does not run, Interrupted when it was stopped, Error when the tool fails.
-        An escalated action is called again, with `ticket`, once a person has approved it (`wait`).
-        """
-        given = {**(arguments or {}), **more}
-        function = self._gate.function(tool)
-        if function is not None and self._gate.target(tool) is None:
-            with self.acting(tool, given, reason=reason, call_id=call_id, ticket=ticket) as acting:
-                acting.result = function(**given)
-            return acting.result
-        return result(self._outcome(self._propose(tool, given, reason, call_id, "execute", ticket).result()))
-
-    def permit(
-        self, tool: str, arguments: dict[str, Any] | None = None, *, audience: str, reason: str | None = None,
-        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
-    ) -> Permitted:  # fmt: skip
-        """A permit for one call of the server `audience`, which runs the tool: its `token` goes along with the call.
-
-        Raises Denied or Escalated where there is none. It is good once, for these arguments, for seconds. As with
-        `decide` nobody here sees or stops what is done with it.
-        """
-        given = {**(arguments or {}), **more}
-        return permitted(self._propose(tool, given, reason, call_id, "permit", ticket, audience).result())
-
-    def wait(self, ticket: int | str, timeout_s: float | None = None) -> Ticket:
-        """How a ticket stands once somebody has answered it or its time is over; after `timeout_s`, as it stands then.
-
-        It asks the node now and then. An action that waits for hours is better told to come back later.
-        """
-        waits = pauses(timeout_s)
-        found: Ticket
-        while (found := self._gate.ticket(ticket)).state == "open" and (pause_s := next(waits, None)) is not None:
-            time.sleep(pause_s)
-        return found
-
-    @contextmanager
-    def acting(
-        self, tool: str, arguments: dict[str, Any] | None = None, *, reason: str | None = None,
-        call_id: str | None = None, ticket: int | str | None = None, **more: Any,
-    ) -> Iterator[Acting]:  # fmt: skip
-        """Execute an allowed action in this `with` block (cooperative). Set `result` on what it gives."""
-        raw = self._propose(tool, {**(arguments or {}), **more}, reason, call_id, "begin", ticket).result()
-        with self._begun(raw) as acting:
-            yield acting
-
-    @contextmanager
-    def _begun(self, raw: dict[str, Any]) -> Iterator[Acting]:
-        """The action that the node let this process begin; its end is told, whatever it is."""
-        acting = Acting(runnable(read_verdict(raw["verdict"])))
-        action = acting.verdict.entry
-        self._gate._acting[action] = acting
-        state, why = "failed", None
-        try:
-            yield acting
-            state = "completed"
-        except BaseException as error:
-            why = f"{type(error).__name__}: {error}"[:300]
-            raise
-        finally:
-            self._gate._acting.pop(action, None)
-            self._settle(acting, acting.end(state), why)
-
-    def _settle(self, acting: Acting, state: str, why: str | None) -> None:
-        text = None if acting.result is None else json.dumps(acting.result, default=str)
-        action = acting.verdict.entry
-        try:
-            self._gate.wire.call("settle", agent=self._agent, action=action, state=state, result=text, why=why)
-        except Refused as error:
-            if not acting.interrupted or error.code != "not-open":
-                raise
-            raise acting.stopped() from None  # it took longer than its grace: its stop is on record as unconfirmed
-
-    def _propose(
-        self, tool: str, arguments: dict[str, Any], reason: str | None, call_id: str | None, how: str,
-        ticket: int | str | None, audience: str | None = None,
-    ) -> Future[Any]:  # fmt: skip
-        try:
-            text = json.dumps(arguments)
-        except (TypeError, ValueError, RecursionError) as error:
-            raise InputError(f"arguments travel as JSON: {error}", hint="Give text, numbers, lists, dicts.") from error
-        self._gate.keep(self._agent)
-        target = self._gate.target(tool) if how == "execute" else None
-        return self._gate.wire.ask(
-            "act", agent=self._agent, run=self.id, call=call_id or uuid.uuid4().hex, tool=tool,
-            arguments=text, reason=reason, how=how, target=target, ticket=None if ticket is None else int(ticket),
-            audience=audience,
-        )  # fmt: skip
-
-    @staticmethod
-    def _verdict(raw: dict[str, Any]) -> Verdict:
-        return read_verdict(raw)
-
-    @staticmethod
-    def _outcome(raw: dict[str, Any]) -> Outcome:
-        verdict = runnable(read_verdict(raw["verdict"]))
-        result = raw["result"]
-        output = base64.b64decode(result["output"])
-        return Outcome(
-            state=result["state"], result=read_output(output), entry=result["entry"], verdict=verdict,
-            exit_code=result["exit_code"], why=result["why"],
-        )  # fmt: skip
 
 
 __all__ = ["Gate", "NotFound", "Run", "connect"]

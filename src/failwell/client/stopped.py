@@ -32,6 +32,8 @@ class Acting:
         self.interrupted = False
         self.goes_on: str | None = None
         self.result: Any = None
+        #: The entry of its outcome, once that is on record.
+        self.settled = verdict.entry
         self._lock = threading.Lock()
         self._stop: Callable[[], object] | None = None
 
@@ -57,16 +59,17 @@ class Acting:
             return state
         return "running" if self.goes_on is not None else "interrupted"
 
-    def stopped(self) -> Interrupted:
-        """What its caller hears."""
-        why = self.goes_on or "asked to stop, and its task was cancelled"
+    def stopped(self, given: int = 0, how: str = "asked to stop, and its task was cancelled") -> Interrupted:
+        """What its caller hears; `given` results had left before."""
+        why = self.goes_on or how
         outcome = Outcome(
-            state="interrupted_unconfirmed", result=None, entry=self.verdict.entry, verdict=self.verdict, why=why
-        )
+            state="interrupted_unconfirmed", result=None, entry=self.verdict.entry, verdict=self.verdict, why=why,
+            given=given,
+        )  # fmt: skip
         return Interrupted(outcome)
 
 
-async def stoppable(acting: Acting, work: Coroutine[Any, Any, Any]) -> Any:
+async def stoppable(acting: Acting, work: Coroutine[Any, Any, Any], given: int = 0) -> Any:
     """What `work` gives, as a task that is cancelled when the action is to stop; Interrupted if it was."""
     before, loop = at_work(), asyncio.get_running_loop()
     task = asyncio.ensure_future(work)
@@ -79,7 +82,7 @@ async def stoppable(acting: Acting, work: Coroutine[Any, Any, Any]) -> Any:
         left = at_work() - before
         if left:
             acting.goes_on = f"cancelled, and {len(left)} threads that began since are still at work"
-        raise acting.stopped() from None
+        raise acting.stopped(given) from None
 
 
 def at_work() -> frozenset[tuple[int, int]]:

@@ -6,13 +6,37 @@ asks what became of a call has done nothing that could be denied.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from failwell.core import kinds, rows
 from failwell.core.resumed import harmless
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
+
+if TYPE_CHECKING:
+    from failwell.gate.verdicts import Proposal
+
+ANEW = "The same action is judged anew under a new call id."
+
+
+def another_call(turn: Turn, seq: int, row: rows.Action, proposal: Proposal) -> str | None:
+    """Why a call is not the one of that decision, whatever its id says; None where it is the same."""
+    if row.tool != proposal.tool:
+        return f"Call {proposal.call} was decided for another tool."
+    secret = turn.secret(seq)
+    if secret is None:
+        return f"What call {proposal.call} was decided for was erased since: nobody can say that it is the same."
+    if secret["received"] != hashlib.sha256(proposal.arguments).hexdigest():
+        return f"Call {proposal.call} was decided for other arguments."
+    return None
+
+
+def denied_by(turn: Turn, seq: int, row: rows.Action) -> tuple[str, ...]:
+    """The clauses that held an earlier call up. Their words were the contract's of that day, and are not told again."""
+    entry = None if row.verdict == "ALLOW" else turn.entry(seq)
+    return () if entry is None else tuple(clause.id for clause in entry.body.clauses)
 
 
 def run_again(turn: Turn, first: rows.Action, told: Plan[Any], judge: Callable[[], Plan[Any]]) -> Plan[Any]:

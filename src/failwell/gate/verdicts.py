@@ -24,7 +24,7 @@ from failwell.gate.judging import Judges, Ruling
 from failwell.gate.novelty import NoBaseline
 from failwell.gate.observing import observation_over
 from failwell.gate.postures import Postures
-from failwell.gate.resuming import cited, first_of, run_again
+from failwell.gate.resuming import ANEW, another_call, cited, denied_by, first_of, run_again
 from failwell.gate.tickets import NO_TICKET, Redeemed, closed, find_ticket, redeem, state_of
 from failwell.gate.withdrawn import as_it_stands
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -140,11 +140,13 @@ class Gate:
         if seq is None or turn.state.run[proposal.run or 0].agent != proposal.agent:
             return None
         row = turn.state.action.get(seq) or rows.decode_row("action", turn.stored_row("action", seq) or "")
-        if row.tool != proposal.tool or not _same_arguments(turn, seq, proposal.arguments):
-            return self._refuse(turn, proposal, "call.reused", f"Call {proposal.call} was decided for other arguments.")
+        other = another_call(turn, seq, row, proposal)
+        if other is not None:
+            return self._refuse(turn, proposal, "call.reused", other)
         verdict = Verdict(
-            entry=seq, verdict=row.verdict, clauses=(), because="This call was decided before.", hint=None,
-            agent=row.agent, tool=row.tool, epoch=0, repeated=True, state=row.state, governed=row.governed,
+            entry=seq, verdict=row.verdict, clauses=denied_by(turn, seq, row), because="This call was decided before.",
+            hint=ANEW if row.verdict == "DENY" else None, agent=row.agent, tool=row.tool, epoch=0, repeated=True,
+            state=row.state, governed=row.governed,
             irreversible=_irreversible(turn.state, (row.agent, *row.chain), row.tool),
         )  # fmt: skip
         waits = row.state == "escalated"
@@ -299,13 +301,6 @@ def _irreversible(state: State, agents: tuple[str, ...], tool: str) -> bool:
         if next((item.effect for item in items if item.tool == tool), "irreversible") == "irreversible":
             return True
     return False
-
-
-def _same_arguments(turn: Turn, seq: int, arguments: bytes) -> bool:
-    secret = turn.secret(seq)
-    if secret is None:
-        return False
-    return bool(secret["received"] == hashlib.sha256(arguments).hexdigest())
 
 
 def _decision(

@@ -77,14 +77,14 @@ class ActionAnswers:
         if decided is None or not isinstance(decided.body, kinds.Decision):
             raise NotFound(f"entry {number} is no decision")
         secret = self._secret(number)
-        outcome = None if action.ended is None else self._entry(action.ended)
-        came = {} if action.ended is None else self._secret(action.ended)
+        outcome = self._node.questions.recorded.outcome(number, action)
+        came = {} if outcome is None else self._secret(outcome.seq)
         return {
             "action": number, "at": decided.at, "agent": action.agent,
             "name": self._node.writer.book.state.agent[action.agent].name if decided.agent else None,
             "tool": action.tool, "verdict": action.verdict, "state": action.state, "contract": decided.body.contract,
             "text": secret.get("arguments"), "salt": secret.get("salt"), "arguments": decided.body.arguments,
-            "outcome": action.ended, "why": None if outcome is None else outcome.body.why,
+            "outcome": None if outcome is None else outcome.seq, "why": None if outcome is None else outcome.body.why,
             "result": came.get("result"), "unproven": self._unproven(number, action),
             "undo": None if step is None else {
                 "step": step.tool, "within_us": step.within_us, "contract": action.undo,

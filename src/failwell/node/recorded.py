@@ -53,10 +53,8 @@ class Recorded:
             return Plan((), lambda _: row)
 
         row = await self._node.writer.submit_async(job)
-        if row is None or row.state in _WITHOUT:
-            return verdict, None
-        outcome = await asyncio.to_thread(self._outcome, verdict.entry, row)
-        if outcome is None:
+        outcome = None if row is None else await asyncio.to_thread(self.outcome, verdict.entry, row)
+        if row is None or outcome is None:
             return verdict, None
         told = await asyncio.to_thread(self._tell, outcome)
         return msgspec.structs.replace(verdict, state=row.state), told
@@ -73,8 +71,10 @@ class Recorded:
         if not await self._node.questions.look(lambda state: verdict.entry in state.action):
             raise Refused("this call ended while it was asked for again", hint="Make it once more.", code="busy")
 
-    def _outcome(self, action: int, row: rows.Action) -> Entry[Any] | None:
+    def outcome(self, action: int, row: rows.Action) -> Entry[Any] | None:
         """The entry by which an action ended. It stands behind the decision, as far as the action took."""
+        if row.state in _WITHOUT:
+            return None
         seq = row.ended if row.ended is not None else self._found.get(action)
         if seq is not None:
             return self._entry(seq)

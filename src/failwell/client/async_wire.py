@@ -44,13 +44,15 @@ class AsyncWire:
                 wire = cls(link)
                 # Attack: a byte now and then; the greeting has one deadline as a whole.
                 wire.greeting = await link.greeting
-        except TimeoutError as error:
+        except BaseException as error:
             link.end(Unreachable("given up"))
+            if isinstance(error, OSError) and not isinstance(error, TimeoutError):
+                raise Unreachable(f"the node at {path} does not answer: {error}") from error
+            if not isinstance(error, TimeoutError):
+                raise
             raise Unreachable(
                 f"the node takes calls and does not answer within {timeout_s:g} s", code="silent", hint=SILENT_HINT
             ) from error
-        except OSError as error:
-            raise Unreachable(f"the node at {path} does not answer: {error}") from error
         link.pushed = wire._pushed
         return wire
 
@@ -77,6 +79,7 @@ class AsyncWire:
     async def close(self) -> None:
         """Hang up; calls still waiting fail."""
         self._link.end(Unreachable("the connection was closed"))
+        await self._link.gone.wait()
 
 
 class _Link(asyncio.Protocol):
@@ -90,6 +93,8 @@ class _Link(asyncio.Protocol):
         self.pushed: Callable[[dict[str, Any]], None] = lambda message: None
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        #: Set once the socket is closed, too.
+        self.gone = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
 
@@ -171,6 +176,7 @@ class _Link(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.end(Unreachable(f"the node is gone: {exc or 'the connection was closed'}", hint=GONE))
+        self.gone.set()
 
 
 async def prove(wire: AsyncWire, config: Path, role: str, name: str) -> proofs.Proof:

@@ -26,6 +26,8 @@ from failwell.web.shown import Shown, origin_of, origins_of, read_shown
 
 #: Proofs that are known at once; the one that was used least lately is judged anew by the node.
 MAX_PROOFS: Final = 10_000
+#: What those are counted as whom the door turns away by itself.
+NO_PROOF: Final = "no proof over HTTP"
 _COUNTED_S: Final = 1.0
 
 
@@ -170,7 +172,7 @@ class Callers:
 
     def _count(self, error: Refused) -> None:
         # Attack: reasons that strangers choose. What varies in them is cut off before it is counted.
-        self.turn_away(error.message.partition(":")[0][:60] if error.code == "busy" else _KIND)
+        self.turn_away(error.message.partition(":")[0][:60] if error.code == "busy" else NO_PROOF)
 
     def _tell_soon(self) -> None:
         if self._telling is None or self._telling.done():
@@ -186,6 +188,3 @@ class Callers:
         if self._telling is not None:
             self._telling.cancel()
         await self._links.close()
-
-
-_KIND: Final = "no proof over HTTP"

@@ -140,17 +140,18 @@ class Links:
 
     async def _prove(self, link: Link) -> None:
         greeting = link.greeting
-        key = await asyncio.to_thread(door_key.open_key, self._keys)
-        challenge = bytes.fromhex(greeting["challenge"])
-        proof = agents.prove(key, greeting["origin"], door_key.ROLE, self._name, challenge, greeting["node"])
         try:
+            key = await asyncio.to_thread(door_key.open_key, self._keys)
+            challenge = bytes.fromhex(greeting["challenge"])
+            proof = agents.prove(key, greeting["origin"], door_key.ROLE, self._name, challenge, greeting["node"])
             encoded = base64.b64encode(proof).decode()
             await link.call("hello", role=door_key.ROLE, name=self._name, proof=encoded, timeout_s=10)
-        except FailwellError as error:
+        except BaseException as error:
             await link.close()
-            raise Unreachable(
-                f"the node does not take this for its door: {error.message}", hint="Restart the door: failwell serve"
-            ) from error
+            if not isinstance(error, FailwellError):
+                raise
+            # It is not the caller's fault, whatever it is.
+            raise Unreachable(f"the node does not take this for its door: {error.message}", hint=error.hint) from error
 
     async def _make_room(self) -> None:
         """Attack: callers without end, so that the node has no descriptor left for tools, reports and orders."""

@@ -17,6 +17,7 @@ from failwell.cli.screen import FAILED, FINE, Answer, Screen, door, tell
 from failwell.core.errors import FailwellError, InputError, Unhealthy, Unreachable
 
 if TYPE_CHECKING:
+    from failwell.node.reached import HttpSettings
     from failwell.node.settings import Settings
     from failwell.node.workspace import Workspace
 
@@ -120,6 +121,10 @@ def serve(
     idle_s: Annotated[
         int, typer.Option("--idle-s", min=0, metavar="S", help="End after S quiet seconds; 0: never.")
     ] = 0,
+    http: Annotated[
+        str | None,
+        typer.Option("--http", metavar="ADDR", help="Answer HTTP there too: 127.0.0.1:7341, port 0 for any."),
+    ] = None,
     as_json: options.AsJson = False,
 ) -> Answer | None:
     """Run the node in the foreground, or end the one that runs.
@@ -129,12 +134,14 @@ def serve(
     \b
     Examples:
       failwell serve
+      failwell serve --http 127.0.0.1:7341
       failwell serve --stop
     """
     place = session.open_workspace(workspace)
     if stop:
         return _stop(place)
     from failwell.node.__main__ import run
+    from failwell.node.reached import parse_listen
     from failwell.node.workspace import lock_holder
 
     if (holder := lock_holder(place)) is not None:
@@ -154,9 +161,19 @@ def serve(
             if closed is not None:
                 print(f"IT PERMITS NOTHING: {closed.message}. {closed.hint or ''}".rstrip(), flush=True)
 
+    if http is not None:
+        parse_listen(http, allow_remote=_settings_of(place).allow_remote)
     tell("proving that tools can be stopped here ...")
-    run(place.path, idle_s=idle_s, ready=ready, served=True)
+    run(place.path, idle_s=idle_s, ready=ready, served=True, http=http)
     return None
+
+
+def _settings_of(place: Workspace) -> HttpSettings:
+    """What the file says of the HTTP door; those in force are the node's to know."""
+    from failwell.node.reached import HttpSettings
+    from failwell.node.settings import read_settings
+
+    return read_settings(place.path).http or HttpSettings()
 
 
 def _stop(place: Workspace) -> Answer:
@@ -207,7 +224,7 @@ def show_settings(workspace: options.Workspace = None, as_json: options.AsJson =
     in_force = settings.settings_from_text(force["text"])
     differences, fault = [], None
     try:
-        differences = _differences(in_force, settings.read_settings(place.path))
+        differences = setting_differences(in_force, settings.read_settings(place.path))
     except FailwellError as error:
         fault = error.message
 
@@ -261,7 +278,7 @@ def apply(
             fields=fields | {"entry": None, "applied": False},
             show=lambda screen: screen.say("Nothing to apply: failwell.toml says what is in force."),
         )
-    differences = _differences(settings.settings_from_text(force["text"]), wanted)
+    differences = setting_differences(settings.settings_from_text(force["text"]), wanted)
     about = [f"{name}: {was} becomes {now}" for name, was, now in differences]
     with session.take_hand(place, person, yes=yes, about=about) as hand:
         entry = hand.give("config.apply", orders.ConfigApply(settings=digest, previous=force["digest"]))
@@ -273,7 +290,8 @@ def apply(
     return Answer(fields=fields | {"entry": entry, "applied": True}, show=show)
 
 
-def _differences(in_force: Settings, proposed: Settings) -> list[tuple[str, str, str]]:
+def setting_differences(in_force: Settings, proposed: Settings) -> list[tuple[str, str, str]]:
+    """(setting, in force, proposed) of each that differs."""
     import msgspec
 
     was, now = dict(_flat(msgspec.to_builtins(in_force))), dict(_flat(msgspec.to_builtins(proposed)))

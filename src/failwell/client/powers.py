@@ -32,6 +32,9 @@ SUSPEND_WAIT_S = 1.0
 #: What an order that restricts does to whom it is about, in a word.
 _DONE = {"agent.suspend": "suspended", "agent.revoke": "revoked", "stop": "stopped"}
 
+#: Orders that are carried out without a node too.
+RESTRICTING = frozenset(_DONE)
+
 Confirm = Callable[[dict[str, Any]], bool]
 
 
@@ -234,23 +237,26 @@ def _restrict(
     try:
         wire = Wire(workspace.socket, timeout_s=wait_s)
     except Unreachable as error:
-        return _without_node(workspace, signed, details, error.message)
+        return leave_stop(workspace, signed, details, error.message)
     try:
         entry = wire.call("order", orders=[as_fields(signed)], timeout_s=wait_s)
     except (Refused, NotFound, InputError):
         raise  # it judged the order: given once more it would say the same
     except FailwellError as error:
         # A node that answers that it cannot is no better than one that does not answer (I8).
-        return _without_node(workspace, signed, details, error.message)
+        return leave_stop(workspace, signed, details, error.message)
     finally:
         wire.close()
     return Suspended(True, int(entry), (), None)
 
 
-def _without_node(
+def leave_stop(
     workspace: Workspace, signed: o.SignedOrder, details: o.AgentSuspend | o.AgentRevoke | o.StopScope, why: str
 ) -> Suspended:  # fmt: skip
-    """Leave the order, tell the supervisors; a workspace that takes no file must not keep them from being told."""
+    """Leave an order of `RESTRICTING` that the node did not take, for it, and tell the supervisors.
+
+    `why`: what kept the node from it. A workspace that takes no file must not keep the supervisors from being told.
+    """
     unwritten: OSError | None = None
     try:
         left_orders.leave(workspace.orders, signed)

@@ -21,15 +21,18 @@ SWITCH_S = 0.001
 
 
 def run(
-    workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None], served: bool = False
+    workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None], served: bool = False,
+    http: str | None = None,
 ) -> None:  # fmt: skip
     """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers, with why it
-    permits nothing (None where it does). `served`: an operator runs it by hand, and not a client on demand.
+    permits nothing (None where it does). `served`: an operator runs it by hand, and not a client on demand. `http`: the
+    address of its HTTP door, before what the settings say.
 
     Raises FailwellError when it cannot start.
     """
     sys.setswitchinterval(SWITCH_S)
     node = Node(Workspace(workspace), owns_process=True, served=served)
+    node.duties.web.listen = http
 
     async def main() -> None:
         loop = asyncio.get_running_loop()

@@ -1,5 +1,5 @@
 """What the node does by the clock: a set wall clock is noticed, an observation or a ticket ends, access is revoked,
-what was stopped on its way is undone, it is tested that tools can be stopped.
+what was stopped on its way is undone, it is tested that tools can be stopped, the HTTP door is kept.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
+from failwell.node.web_door import WebDoor
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -30,12 +31,14 @@ class Duties:
         self.revoker = Revoker(node)
         self.ensurer = Ensurer(node)
         self.compensator = Compensator(node)
+        self.web = WebDoor(node)
         self._over_at = self._clock_at = 0.0
 
     async def tick(self, now_s: float) -> None:
         """What is due at `now_s` of the loop's clock. Raises FailwellError where the ledger does not take it."""
         if self._node.writer.read_only is not None:
             return
+        self.web.tick()
         await self._node.tested.tick(now_s)
         await self.revoker.tick(now_s)
         await self.ensurer.tick(now_s)
@@ -55,6 +58,7 @@ class Duties:
 
     async def end(self) -> None:
         """Stop what is under way; the next start takes it up again."""
+        await self.web.end()
         await self._node.tested.end()
         await self.revoker.end()
         await self.ensurer.end()

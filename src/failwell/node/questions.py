@@ -22,6 +22,7 @@ from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.action_answers import ActionAnswers
 from failwell.node.recorded import Recorded
+from failwell.node.run_answers import told_run
 from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
 from failwell.response.account import Account, account
@@ -67,6 +68,7 @@ class Questions:
             "checkpoint": self._checkpoint,
             "running": self._running,
             "action": self.actions.told,
+            "run": lambda key: told_run(node, key),
             "undoings": self.actions.undoings,
             "permit-keys": node.permits.published,
             "containment": self._containment,
@@ -138,6 +140,7 @@ class Questions:
             "running": len(node.fence.running()),
             "settings_changed": node.settings_changed(),
             "mail": node.settings.mail is not None,
+            "http": node.duties.web.told(),
             "interrupt_bound_ms": node.settings.node.interrupt_bound_ms,
         }
 

@@ -85,6 +85,7 @@ class HttpSettings(Reached, frozen=True, kw_only=True):
     """The door for callers on other machines, and for those without our client. `listen`: ADDRESS:PORT, loopback
     unless `allow_remote`; then `certificate` and `key` (PEM files) are needed.
 
+    `addresses`: how callers reach it beside `listen`, as https://failwell.example; what they sign names one of these.
     `connections`, `in_flight` and `queued` are what it holds at once, `body_bytes` what one request may bring,
     `rate_per_s` what one caller may ask: docs/http.md.
     """
@@ -93,6 +94,7 @@ class HttpSettings(Reached, frozen=True, kw_only=True):
     allow_remote: bool = False
     certificate: str | None = None
     key: str | None = None
+    addresses: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[a-z0-9.:\[\]-]{1,255}\Z")], ...] = ()
     connections: Annotated[int, msgspec.Meta(ge=16, le=100_000)] = 2048
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
     queued: Annotated[int, msgspec.Meta(ge=0, le=100_000)] = 512

@@ -38,8 +38,10 @@ _OF_CODE = {
     "slow": HTTPStatus.REQUEST_TIMEOUT,
     "crowded": HTTPStatus.TOO_MANY_REQUESTS,
     "rate": HTTPStatus.TOO_MANY_REQUESTS,
-    "busy": HTTPStatus.SERVICE_UNAVAILABLE,
-    "late": HTTPStatus.GATEWAY_TIMEOUT,
+    "busy": HTTPStatus.CONFLICT,
+    "blocked": HTTPStatus.CONFLICT,
+    "under-way": HTTPStatus.CONFLICT,
+    "repeated": HTTPStatus.CONFLICT,
 }
 
 

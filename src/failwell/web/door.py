@@ -1,0 +1,109 @@
+"""What all requests of one web door share: its lines to the node, its callers, their rates, streams and counts.
+
+Who may read what is decided here, once: an agent what is its own, a host what is of its agents, a person everything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.types import Message, Receive, Scope
+
+from failwell.core.errors import NotFound, Refused
+from failwell.node.reached import HttpSettings
+from failwell.node.workspace import Workspace
+from failwell.web.callers import Caller, Callers
+from failwell.web.counts import Counts
+from failwell.web.node_line import NodeLine
+from failwell.web.persons import Persons
+from failwell.web.rates import Rates
+
+AGENT, HOST, PERSON = "agent", "host", "person"
+#: A stop is answered in words after this, or left in the workspace (D2).
+STOP_S = 1.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Asked:
+    """One request: who asks (None: whoever), the record that it spells, and the names and numbers in its path."""
+
+    scope: Scope
+    receive: Receive
+    raw: bytes
+    caller: Any = None
+    body: Any = None
+    query: Any = None
+    path: dict[str, str] = field(default_factory=dict)
+
+    async def gone(self) -> None:
+        """Returns once whoever asked has hung up."""
+        message: Message = await self.receive()
+        while message["type"] != "http.disconnect":
+            message = await self.receive()
+
+    async def unless_gone(self, work: Awaitable[Any], left: Callable[[], Awaitable[object]]) -> Any:
+        """What `work` gives; where the caller hangs up meanwhile `left` is done about it, and the work awaited."""
+        working, watching = asyncio.ensure_future(work), asyncio.ensure_future(self.gone())
+        try:
+            await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
+            if not working.done():
+                await left()
+            return await working
+        except asyncio.CancelledError:
+            # The door closes: nobody waits for this any more.
+            await left()
+            raise
+        finally:
+            watching.cancel()
+
+
+class Door:
+    """See the module. `streams` are the event streams that are open (`web.events`)."""
+
+    def __init__(self, workspace: Workspace, settings: HttpSettings, callers: Callers) -> None:
+        self.workspace = workspace
+        self.settings = settings
+        self.callers = callers
+        self.node = NodeLine(workspace.socket)
+        #: A stop waits behind nobody's questions.
+        self.stops = NodeLine(workspace.socket, STOP_S)
+        self.rates = Rates(settings.rate_per_s)
+        self.counts = Counts()
+        self.persons = Persons(self.stops)
+        self.streams: dict[str, Any] = {}
+
+    def fields(self) -> list[tuple[bytes, bytes]]:
+        """Header fields of every answer."""
+        return [(name.encode(), value.encode()) for name, value in self.callers.fields.items()]
+
+    async def close(self) -> None:
+        await self.callers.close()
+        await self.node.close()
+        await self.stops.close()
+
+    # -- who may read what -------------------------------------------------------------------------------------
+
+    async def sees(self, caller: Caller) -> Callable[[str], bool]:
+        """Whether `caller` may read what is of an agent."""
+        if caller.role == PERSON:
+            return lambda agent: True
+        if caller.role == AGENT:
+            return lambda agent: agent == caller.name
+        hosts = await self.node.ask("hosts")
+        own = frozenset(hosts.get(caller.name, {}).get("agents", ()))
+        return own.__contains__
+
+    async def must_see(self, caller: Caller, agent: str, what: str) -> None:
+        """Raises NotFound, in the words for what is not there: that something is somebody else's is theirs to know."""
+        if not (await self.sees(caller))(agent):
+            raise NotFound(f"there is no {what} that {caller.role} {caller.name} may read")
+
+    @staticmethod
+    def agent_of(caller: Caller) -> str:
+        """The agent that acts."""
+        if caller.role != AGENT:
+            raise Refused(f"a {caller.role} proposes no actions", hint="The agent signs with its own key.")
+        return caller.name

@@ -138,6 +138,7 @@ def test_an_answer_that_is_none_ends_its_call_as_an_error() -> None:
                 answer = await call
                 assert answer.error
                 assert answer.failed
+                assert answer.lost != (b"input_required" in raw)  # what asks first has done nothing yet, as it says
                 assert json.loads(answer.raw)["code"] == -32603
 
     attack(play)

@@ -236,6 +236,10 @@ def error(number: Number | None, raw: bytes) -> bytes:
     return b'{"jsonrpc":"2.0","id":%b,"error":%b}' % (text_of(number), raw)
 
 
+LOST: Final = {"failwell": "lost"}
+"""Under "data" in an error of a relay's: an answer was due and cannot be had, so nobody knows what was done."""
+
+
 def error_object(code: int, message: str, data: object = None) -> bytes:
     """Return an error as JSON-RPC spells it."""
     body: dict[str, object] = {"code": code, "message": message}

@@ -13,11 +13,11 @@ from typing import Final
 
 import msgspec
 
-from failwell.core.errors import FailwellError, Unreachable
+from failwell.core.errors import FailwellError
 from failwell.mcp import messages
 from failwell.mcp.messages import Malformed, Notification, Number, Reply, Request
 from failwell.mcp.revisions import HANDSHAKE, INITIALIZE
-from failwell.relay.elsewhere import Elsewhere, NotOffered, SessionGone
+from failwell.relay.elsewhere import Elsewhere, Lost, NotOffered, SessionGone
 from failwell.relay.routing import Routing
 
 LISTEN_AGAIN_S: Final = (1.0, 2.0, 5.0, 15.0, 30.0)
@@ -83,10 +83,10 @@ class Carrier:
         try:
             await self._answered(request, line, headers)
         except SessionGone as error:
-            await self._fail(request, error.message)
+            await self._fail(request, error)
             self._over(error.message)
         except FailwellError as error:
-            await self._fail(request, error.message)
+            await self._fail(request, error)
         finally:
             self._asking.pop(request.number, None)
             self._stateless.discard(request.number)
@@ -97,7 +97,7 @@ class Carrier:
             async for data in answers:
                 if await self._passed(data, request):
                     return
-        raise Unreachable("it ended its answer before there was one; what it was asked may have been done")
+        raise Lost("it ended its answer before there was one")
 
     async def _passed(self, data: bytes, request: Request) -> bool:
         """Pass on what was said to `request`; whether that was its answer."""
@@ -105,7 +105,7 @@ class Carrier:
         try:
             message = messages.read(said, max_bytes=self._max_bytes)
         except Malformed as error:
-            raise Unreachable(f"it answered with what is no message: {error.message}") from None
+            raise Lost(f"it answered with what is no message: {error.message}") from None
         if not isinstance(message, Reply):
             await self._write(said)
             return False
@@ -127,8 +127,11 @@ class Carrier:
                 if said.protocolVersion in HANDSHAKE:
                     self._server.revision = said.protocolVersion
 
-    async def _fail(self, request: Request, why: str) -> None:
-        await self._write(messages.error(request.number, messages.error_object(messages.INTERNAL_ERROR, why)))
+    async def _fail(self, request: Request, error: FailwellError) -> None:
+        lost = isinstance(error, Lost)
+        words = f"{error.message}; what it was asked to do may have been done" if lost else error.message
+        raw = messages.error_object(messages.INTERNAL_ERROR, words, messages.LOST if lost else None)
+        await self._write(messages.error(request.number, raw))
 
     def _is_cancelled_here(self, message: Notification) -> bool:
         """Where each request stands for itself, closing its connection says that nobody waits for it."""

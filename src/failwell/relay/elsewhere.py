@@ -18,6 +18,7 @@ from typing import Any, Final
 import httpx2
 
 from failwell.core.errors import InputError, Unreachable
+from failwell.mcp.messages import Malformed, Reply, read
 from failwell.mcp.plain_text import clean
 from failwell.ports.addresses import Address, is_loopback, parse_address
 from failwell.relay.events import Events
@@ -39,6 +40,12 @@ class SessionGone(Unreachable):
     """The server knows nothing any more of what was begun with it."""
 
     code = "session-gone"
+
+
+class Lost(Unreachable):
+    """It was asked, and its answer cannot be had: what it was asked to do may have been done."""
+
+    code = "lost"
 
 
 class NotOffered(Unreachable):
@@ -78,10 +85,13 @@ class Elsewhere:
             async with self._asked("POST", body, {"Content-Type": _JSON, **headers}) as response:
                 if begins:
                     self._begun(response)
-                if response.status_code >= 400 or _kind(response) == _JSON:
-                    yield await self._whole(response)
+                if response.status_code >= 400:
+                    yield await self._refusal(response)
                     return
                 if response.status_code == 202:
+                    return
+                if _kind(response) == _JSON:
+                    yield await self._whole(response, self._max_bytes)
                     return
                 async for data in self._stream(response, events):
                     yield data
@@ -155,29 +165,37 @@ class Elsewhere:
         if response.status_code == 404 and self.session is not None:
             raise SessionGone("it has ended the session")
         if response.headers.get("content-encoding", "identity") != "identity":
-            raise Unreachable("it compresses its answer, which it was not asked to")
+            raise Lost("it compresses its answer, which it was not asked to")
 
-    async def _whole(self, response: httpx2.Response) -> bytes:
-        if _kind(response) != _JSON:
-            raise Unreachable(f"it answered with HTTP status {response.status_code}")
-        most = self._max_bytes if response.status_code < 400 else _MAX_ERROR_BYTES
+    async def _refusal(self, response: httpx2.Response) -> bytes:
+        """Return the error that comes with a status of one; where none does, the status is all there is to say."""
+        if _kind(response) == _JSON:
+            raw = await self._whole(response, _MAX_ERROR_BYTES)
+            with contextlib.suppress(Malformed):
+                message = read(raw.replace(b"\n", b" "))
+                if isinstance(message, Reply) and message.error:
+                    return raw
+        kind = Lost if response.status_code >= 500 else Unreachable
+        raise kind(f"it answered with HTTP status {response.status_code}")
+
+    async def _whole(self, response: httpx2.Response, most: int) -> bytes:
         found = bytearray()
         async for chunk in response.aiter_raw():
             found += chunk
             if len(found) > most:
-                raise Unreachable(f"it answered with more than {most} bytes")
+                raise Lost(f"it answered with more than {most} bytes")
         return bytes(found)
 
     async def _stream(self, response: httpx2.Response, events: Events) -> AsyncIterator[bytes]:
         if response.status_code != 200 or _kind(response) != _EVENTS:
-            raise Unreachable(f"it answered with HTTP status {response.status_code} and neither JSON nor events")
+            raise Lost(f"it answered with HTTP status {response.status_code} and neither JSON nor events")
         try:
             async for chunk in response.aiter_raw():
                 for event in events.feed(chunk):
                     if event.kind == b"message" and event.data:
                         yield event.data
         except InputError as error:
-            raise Unreachable(f"it sent {error.message}") from None
+            raise Lost(f"it sent {error.message}") from None
         except httpx2.TransportError:
             if events.last_id is None:
                 raise
@@ -193,7 +211,7 @@ def _in_our_words() -> Iterator[None]:
     except httpx2.ConnectError as error:
         raise Unreachable(f"it cannot be connected to: {_reason(error)}") from None
     except httpx2.HTTPError as error:
-        raise Unreachable(f"the connection ended before its answer was whole ({type(error).__name__})") from None
+        raise Lost(f"the connection ended before its answer was whole ({type(error).__name__})") from None
 
 
 def _reason(error: BaseException) -> str:

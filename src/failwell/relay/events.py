@@ -15,6 +15,8 @@ from failwell.core.errors import InputError
 _LINE_END: Final = re.compile(rb"\r\n|\n|\r")
 _MAX_ID_BYTES: Final = 1024
 _MAX_RETRY_MS: Final = 5_000
+#: Attack: an event of a million lines of one letter, each of which is held as a text of its own.
+_LINE_COST: Final = 64
 
 
 class Event(NamedTuple):
@@ -69,7 +71,7 @@ class Events:
         value = value.removeprefix(b" ")
         if name == b"data":
             self._data.append(value)
-            self._size += len(value)
+            self._size += len(value) + _LINE_COST
         elif name == b"event":
             self._kind = value
         elif name == b"id" and len(value) <= _MAX_ID_BYTES and value.isascii() and value.decode().isprintable():

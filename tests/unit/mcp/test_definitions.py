@@ -25,7 +25,8 @@ def test_the_digest_is_of_the_whole_definition_and_of_nothing_about_its_spelling
     assert definition.digest == read_definition(raw(dict(reversed(TOOL.items())), indent=3)).digest
     canonical = b'{"description":"Reads.","inputSchema":{"type":"object"},"name":"read"}'
     assert definition.digest == hashlib.sha256(canonical).hexdigest()
-    for more in ({"title": "x"}, {"description": "Reads. "}, {"annotations": {}}, {"unknown": 1}):
+    others: list[dict[str, object]] = [{"title": "x"}, {"description": "Reads. "}, {"annotations": {}}, {"unknown": 1}]
+    for more in others:
         assert read_definition(raw({**TOOL, **more})).digest != definition.digest
 
 

@@ -36,13 +36,14 @@ class Answer(NamedTuple):
     """The end of one request: `raw` is its result, or with `error` the error object.
 
     `failed`: the server says of a tool that it did not succeed. `truncated`: it said more than is kept; `raw` then says
-    so in the place of what it said.
+    so in the place of what it said. `lost`: what came is no answer, or came to nobody: what was done, nobody knows.
     """
 
     raw: bytes
     error: bool
     failed: bool
     truncated: bool
+    lost: bool = False
 
 
 Ask: TypeAlias = Callable[[str, bytes], Awaitable[Answer]]
@@ -52,6 +53,17 @@ Tell: TypeAlias = Callable[[str, bytes], None]
 class _Error(msgspec.Struct):
     code: int = 0
     message: str = ""
+    data: object = None
+
+
+def says_lost(raw: bytes) -> bool:
+    """Say whether an error object is a relay's about an answer that it could not have. A server that says so of itself
+    is believed: what it did is not known then.
+    """
+    try:
+        return msgspec.json.decode(raw, type=_Error).data == messages.LOST
+    except (msgspec.MsgspecError, RecursionError):
+        return False
 
 
 async def greet(ask: Ask, tell: Tell) -> revisions.Greeting:

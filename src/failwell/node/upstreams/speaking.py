@@ -23,7 +23,7 @@ from failwell.core.errors import InputError, Unreachable
 from failwell.mcp import messages, revisions
 from failwell.mcp.plain_text import clean
 from failwell.mcp.results import asks_for_input, in_place_of_result, says_failed
-from failwell.node.upstreams.greeting import Answer, Offer, greet, list_tools
+from failwell.node.upstreams.greeting import Answer, Offer, greet, list_tools, says_lost
 from failwell.node.upstreams.pipes import Lines
 
 __all__ = ["Answer", "Offer", "Progress", "Speaker"]
@@ -220,7 +220,7 @@ class Speaker:
         self._count_unasked()
         asked = self._waiting_for(error.number)
         if asked is not None:
-            asked.future.set_result(_error(f"{self._name} answered with what is no answer: {error.message}"))
+            asked.future.set_result(_error(f"{self._name} answered with what is no answer: {error.message}", lost=True))
 
     def _waiting_for(self, number: messages.Number | None) -> _Asked | None:
         asked = self._asked.get(number) if isinstance(number, int) else None
@@ -232,13 +232,13 @@ class Speaker:
         if len(reply.raw) > self._cap_bytes:
             return self._too_long(asked)
         if reply.error:
-            return Answer(reply.raw, error=True, failed=True, truncated=False)
+            return Answer(reply.raw, error=True, failed=True, truncated=False, lost=says_lost(reply.raw))
         try:
             if asks_for_input(reply.raw):
                 return _error(f"{self._name} asks for input before it answers, which it is not given here")
             failed = asked.method == "tools/call" and says_failed(reply.raw)
         except InputError as error:
-            return _error(f"{self._name} answered with what is no result: {error.message}")
+            return _error(f"{self._name} answered with what is no result: {error.message}", lost=True)
         return Answer(reply.raw, error=False, failed=failed, truncated=False)
 
     def _too_long(self, asked: _Asked) -> Answer:
@@ -332,9 +332,9 @@ class Speaker:
         return Unreachable(f"tool server {self._name} is gone: {self._why_gone or 'it was not begun'}")
 
 
-def _error(message: str, *, truncated: bool = False) -> Answer:
+def _error(message: str, *, truncated: bool = False, lost: bool = False) -> Answer:
     raw = messages.error_object(messages.INTERNAL_ERROR, message)
-    return Answer(raw, error=True, failed=True, truncated=truncated)
+    return Answer(raw, error=True, failed=True, truncated=truncated, lost=lost)
 
 
 def _seen(future: asyncio.Future[Answer]) -> None:

@@ -93,7 +93,7 @@ def _register_agent(
     if detect_only:
         about.append("NOTHING it does is governed: it is detect-only, and what it asks of the gate is denied")
     with session.take_hand(place, person, yes=yes, about=about) as hand:
-        key = _made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
+        key = made_once(identities.load_agent_key, identities.create_agent_key, place.origin(), name.full)
         public = base64.b64encode(key.public).decode()
         entry = hand.give("agent.register", orders.AgentRegister(
             agent=name.full, key=public, owner=owner, detect_only=detect_only, groups=groups
@@ -142,7 +142,7 @@ def _register_host(place: Any, host: str, listed: str, person: str | None, *, ye
     with session.reach_node(place) as wire:
         full = tuple(find_agent(wire, name)[0] for name in wanted)
     with session.take_hand(place, person, yes=yes, about=about) as hand:
-        key = _made_once(identities.load_host_key, identities.create_host_key, place.origin(), host)
+        key = made_once(identities.load_host_key, identities.create_host_key, place.origin(), host)
         public = base64.b64encode(key.public).decode()
         entry = hand.give("host.register", orders.HostRegister(host=host, key=public, agents=full))
     line = f"{host} is registered as a host (entry {entry}) for {', '.join(wanted)}."
@@ -150,7 +150,7 @@ def _register_host(place: Any, host: str, listed: str, person: str | None, *, ye
     return Answer(fields=fields, show=lambda screen: screen.say(line))
 
 
-def _made_once(load: Any, create: Any, origin: str, name: str) -> SigningKey:
+def made_once(load: Any, create: Any, origin: str, name: str) -> SigningKey:
     """The key of an earlier attempt that came to nothing, else a new one."""
     config = session.config_directory()
     try:

@@ -29,6 +29,8 @@ MAX_ENTRIES = 1_000_000
 #: `//` and `/* */` outside texts: the clients take them in their JSON. What is left open reaches to the end.
 #: Attack: a file of nothing but openings, each of which is looked for its end.
 _REMARKS = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))|//[^\n]*|/\*.*?(?:\*/|\Z)', re.DOTALL)
+#: A comma before the bracket that closes, which they take too.
+_TRAILING = re.compile(r'("[^"\\]*(?:\\.[^"\\]*)*(?:"|\Z))|,\s*([\]}])', re.DOTALL)
 
 Read = Callable[[Path, str], Iterable[Sighting]]
 
@@ -119,7 +121,7 @@ def _reader(path: Path) -> Read | None:
 
 def _mcp(path: Path, text: str) -> Iterable[Sighting]:
     """An MCP client: who calls the servers that are declared there is an agent, whatever it is called."""
-    declared = _json(text)
+    declared = read_json(text)
     servers: dict[str, Any] = declared.get("mcpServers") or declared.get("servers") or {}
     client = {".cursor": "cursor", ".vscode": "vscode"}.get(path.parent.name)
     if client is None:
@@ -138,7 +140,7 @@ def _claude_agent(path: Path, text: str) -> Iterable[Sighting]:
 
 
 def _claude_settings(path: Path, text: str) -> Iterable[Sighting]:
-    hooks = _json(text).get("hooks")
+    hooks = read_json(text).get("hooks")
     what = "Claude Code, without hooks" if not hooks else f"Claude Code with hooks: {', '.join(map(cut, hooks))}"
     yield _seen("claude-code", path, what)
 
@@ -150,7 +152,7 @@ def _crew(path: Path, text: str) -> Iterable[Sighting]:
 
 
 def _langgraph(path: Path, text: str) -> Iterable[Sighting]:
-    for name, graph in dict(_json(text)["graphs"]).items():
+    for name, graph in dict(read_json(text)["graphs"]).items():
         yield _seen(name, path, f"LangGraph graph {cut(graph if isinstance(graph, str) else '')}".rstrip())
 
 
@@ -161,12 +163,12 @@ def _config_list(path: Path, text: str) -> Iterable[Sighting]:
     yield _seen(None, path, f"AutoGen agents with the models {', '.join(map(cut, models[:20]))}")
 
 
-def _json(text: str) -> dict[str, Any]:
-    """A JSON object, with the remarks that clients allow in it."""
+def read_json(text: str) -> dict[str, Any]:
+    """A JSON object, with the remarks and last commas that clients allow in it; InputError for anything else."""
     try:
         return msgspec.json.decode(text.encode(), type=dict[str, Any])
     except msgspec.MsgspecError:
-        plain = _REMARKS.sub(lambda match: match[1] or "", text)
+        plain = _TRAILING.sub(lambda match: match[1] or match[2], _REMARKS.sub(lambda match: match[1] or "", text))
     try:
         return msgspec.json.decode(plain.encode(), type=dict[str, Any])
     except msgspec.MsgspecError as error:

@@ -14,7 +14,10 @@ from typing import Any, Literal, NamedTuple
 
 from failwell.core.unseen import is_unseen, visible
 
-What = Literal["hidden", "look-alike", "instruction", "schema", "claim"]
+What = Literal["hidden", "look-alike", "same-name", "instruction", "schema", "claim"]
+
+#: Whoever reads a definition with one of these may see another than the model does: not to be accepted unread.
+MISLEADING: frozenset[What] = frozenset({"hidden", "look-alike"})
 
 #: Longer than this, a description is where something can be put that nobody reads.
 LONG_DESCRIPTION = 4_000
@@ -73,10 +76,10 @@ def _definition(server: str, definition: Mapping[str, Any]) -> Iterator[Remark]:
         return Remark(server, visible(name, 128), what, where, why, visible(quote, _QUOTED))
 
     for where, text in _texts(definition):
-        if hidden := sorted({letter for letter in text if is_unseen(letter)}):
-            at = next(index for index, letter in enumerate(text) if is_unseen(letter))
-            why = f"has {sum(map(is_unseen, text))} letters that nobody sees ({', '.join(map(_name, hidden[:3]))})"
-            yield remark("hidden", where, why, text[max(0, at - 30) : at + 60])
+        if places := _unseen(text):
+            named = ", ".join(_name(letter) for letter in sorted({text[at] for at in places})[:3])
+            why = f"has {len(places)} letters that nobody sees ({named})"
+            yield remark("hidden", where, why, text[max(0, places[0] - 30) : places[0] + 60])
         # As the model reads it: letters that are not seen may stand in the middle of a word.
         plain = " ".join("".join(letter for letter in text if not is_unseen(letter)).split())
         spoken = next((match for pattern in _INSTRUCTIONS if (match := pattern.search(plain))), None)
@@ -111,6 +114,22 @@ def _texts(value: Any) -> Iterator[tuple[str, str]]:
                 waiting.append((place, below))
         elif isinstance(each, list | tuple):
             waiting += [(f"{where}[{number}]", below) for number, below in enumerate(each)]
+
+
+def _unseen(text: str) -> list[int]:
+    """Where letters stand that nobody sees. What makes one picture of several signs is seen: the picture."""
+    if text.isascii() and text.isprintable():
+        return []
+    found = []
+    for at, letter in enumerate(text):
+        if is_unseen(letter):
+            before, after = text[at - 1 : at], text[at + 1 : at + 2]
+            chosen = letter == "\ufe0f" and unicodedata.category(before or " ") in ("So", "Sm", "Sk")
+            joins = before == "\ufe0f" or unicodedata.category(before or " ") == "So"
+            joined = letter == "\u200d" and joins and unicodedata.category(after or " ") == "So"
+            if not (chosen or joined):
+                found.append(at)
+    return found
 
 
 def _oddities(schema: Any) -> Iterator[tuple[str, str]]:
@@ -162,10 +181,11 @@ def _look_alikes(listed: Mapping[str, Iterable[Mapping[str, Any]]]) -> Iterator[
                         server, visible(name, 128), "look-alike", "name", "is offered twice by the same server"
                     )
                 continue
-            how = "has the same name as" if before[1] == name else "looks like"
-            yield Remark(
-                server, visible(name, 128), "look-alike", "name", f"{how} {before[0]}.{visible(before[1], 128)}"
-            )
+            other = f"{before[0]}.{visible(before[1], 128)}"
+            if before[1] == name:
+                yield Remark(server, visible(name, 128), "same-name", "name", f"has the same name as {other}")
+            else:
+                yield Remark(server, visible(name, 128), "look-alike", "name", f"looks like {other}")
 
 
 def _skeleton(name: str) -> str:

@@ -20,7 +20,7 @@ def _found(*definitions: dict[str, Any], **others: Any) -> list[Remark]:
 def test_plain_tools_are_left_alone() -> None:
     assert not _found(
         _tool(annotations={"readOnlyHint": True}), _tool("write_file", "Writes text to a file.\n\tOverwrites it."),
-        _tool("search", "許可フォルダ内のファイルを検索します。 Grüße, naïve café, 👍"),
+        _tool("search", "許可フォルダ内のファイルを検索します。 Grüße, naïve café, 👍 ⚠️ 👩‍💻"),
     )  # fmt: skip
 
 
@@ -69,7 +69,7 @@ def test_names_that_look_like_anothers_are_found(name: str) -> None:
 
 def test_one_name_of_two_servers_and_one_twice_of_one_are_found() -> None:
     remarks = _found(_tool(), _tool(description="Another"), other=[_tool()])
-    assert [each.why for each in remarks if each.what == "look-alike"] == [
+    assert [each.why for each in remarks if each.what in ("look-alike", "same-name")] == [
         "is offered twice by the same server", "has the same name as files.read_file",
     ]  # fmt: skip
 

@@ -48,8 +48,10 @@ def ask(wire: Wire) -> Told:
 
 def held(tool: str, force: Settings) -> bool:
     """Whether the node holds something that the tool does not work without."""
-    declared = force.tools.get(tool)
-    return declared is not None and bool(declared.secrets or declared.permit)
+    declared, server = force.tools.get(tool), force.upstreams.get(tool.partition(".")[0])
+    if declared is None:
+        return server is not None and bool(server.secrets)
+    return bool(declared.secrets or declared.permit)
 
 
 def standing(agent: str, tool: Tool, told: Told) -> Standing:
@@ -112,7 +114,9 @@ def secret_lines(told: Told) -> Iterator[Line]:
 
 
 def _users(secret: str, force: Settings) -> list[str]:
-    return sorted(tool for tool, declared in force.tools.items() if secret in declared.secrets.values())
+    tools = [tool for tool, declared in force.tools.items() if secret in declared.secrets.values()]
+    servers = [f"{name}.*" for name, server in force.upstreams.items() if secret in server.secrets.values()]
+    return sorted([*tools, *servers])
 
 
 def tool_lines(agent: str, name: str, contract: Contract, told: Told) -> Iterator[Line]:

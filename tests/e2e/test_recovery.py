@@ -75,7 +75,7 @@ def test_after_a_kill_of_the_node_a_harmless_call_runs_once_more_and_any_other_i
     assert first["seq"] in [seq for _, seq, _ in second["refs"]], "its own record, which says what it runs again"
     third = caller.write("c1", call="harmless")
     assert (third["verdict"]["entry"], third["verdict"]["state"]) == (second["seq"], "completed")
-    assert third["result"] is None
+    assert third["result"] == {**again["result"], "erased": None}, "what came of it, and nothing ran"
     assert len(house.began()) == 2
     ended = [(body["decision"], body["by"]) for body in (each["body"] for each in house.entries("outcome"))]
     assert ended == [(first["seq"], "recovery"), (second["seq"], "supervisor")]
@@ -85,7 +85,8 @@ def test_after_a_kill_of_the_node_a_harmless_call_runs_once_more_and_any_other_i
     house.node(crashing=True)
     caller = going_on(house, run)
     told = caller.write("c2", call="harmful", tool="note.send")
-    assert (told["verdict"]["repeated"], told["result"]) == (True, None)
+    assert told["verdict"]["repeated"]
+    assert told["verdict"]["state"] == told["result"]["state"]
     assert told["verdict"]["state"] in ("interrupted_confirmed", "unknown")
     assert len(house.began()) == 3
     house.hold_true()
@@ -105,7 +106,8 @@ def test_a_suspended_agents_harmless_call_never_runs_again(house: House) -> None
     house.hang_up()
     house.node(crashing=True)
     told = going_on(house, caller.run or 0).write("c1", call="harmless")
-    assert (told["verdict"]["repeated"], told["result"]) == (True, None)
+    assert (told["verdict"]["repeated"], told["verdict"]["verdict"]) == (True, "DENY")
+    assert told["result"]["state"] == "interrupted_confirmed"
     assert len(house.began()) == 1
     house.hold_true()
 

@@ -17,6 +17,7 @@ from failwell.core import kinds, rows
 from failwell.core.contract import Decided, Judgment, Looked, Question, Situation
 from failwell.core.contract.model import Severity
 from failwell.core.machines import worse
+from failwell.gate.advice import advice
 from failwell.gate.fitting import TOO_MUCH
 from failwell.ledger.jobs import Turn
 from failwell.ports.novelty import Novel, Novelty
@@ -103,7 +104,8 @@ class Ruling:
         if self.verdict == "ALLOW":
             return None
         said = [link.judgment.hint for link in reversed(self._links) if link.judgment.hint]
-        return " ".join(said) or None
+        more = advice(clause.id for clause in self.clauses if clause.then == "deny")
+        return " ".join([*said, *([more] if more else [])]) or None
 
     def uses(self, turn: Turn) -> tuple[kinds.Use2, ...]:
         """How far every limit of every contract is used, as it stands in the decision; new key values are minted."""

@@ -11,6 +11,7 @@ import msgspec
 
 from failwell.core import rows, stops
 from failwell.core.state import State
+from failwell.gate.advice import advice
 
 if TYPE_CHECKING:
     from failwell.gate.verdicts import Verdict
@@ -34,4 +35,6 @@ def as_it_stands(state: State, row: rows.Action, verdict: Verdict) -> Verdict:
         return verdict
     clause, why = barred
     because = f"This call was decided before, and is {row.state.replace('_', ' ')}. {why}"
-    return msgspec.structs.replace(verdict, verdict="DENY", clauses=(clause,), because=because, governed=True)
+    return msgspec.structs.replace(
+        verdict, verdict="DENY", clauses=(clause,), because=because, governed=True, hint=advice([clause])
+    )

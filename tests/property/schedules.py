@@ -43,6 +43,7 @@ from failwell.node.preparing import Prepared
 from failwell.node.recovery import recover
 from failwell.node.scopes import Scopes
 from failwell.node.service import Node
+from failwell.node.uncontained import Uncontained
 from failwell.ports.executor import Ended, Launch, Process, SelfTest, State
 from failwell.ports.storage import StorageFailed
 from failwell.response import orders as response
@@ -247,12 +248,12 @@ class VirtualNode(Node):
         self.fence = Fence(lambda: False)
         self.clock: Any = world.house.clock
         # What observes the same entries and neither starts nor stops anything is left out.
-        self.proving = self.duties = self.outbox = self.heads = _Quiet()  # type: ignore[assignment]
-        self._uncontained: dict[str, kinds.Signal] = {}
+        self.proving = self.sessions = self.duties = self.outbox = self.heads = _Quiet()  # type: ignore[assignment]
+        self.uncontained = Uncontained()
         book = world.house.book
         seals: Any = _NoSeals()
         self.writer: Any = SteppedWriter(
-            book, seals, before=self._before, after=self._after, dropped=self._contain_dropped, paused=True
+            book, seals, before=self._before, after=self._after, dropped=self._dropped, paused=True
         )
         for agent, row in book.state.agent.items():
             self.fence.set(agent, row.authority, row.epoch)
@@ -268,9 +269,7 @@ class VirtualNode(Node):
             pass
 
     def housekeep(self) -> None:
-        uncontained, self._uncontained = self._uncontained, {}
-        for agent, signal in uncontained.items():
-            self._contain(agent, signal)
+        self.uncontained.tick(self.writer)
         self.given_orders.tick()
         self.runner.ends.tick()
 

@@ -134,7 +134,8 @@ def start_tool(
 ) -> Started:
     """Start the tool in a session of its own, in the cgroup whose directory is given if any.
 
-    `stdio` becomes its standard input and output, and is closed here. Raises OSError or ValueError when nothing was started.
+    `stdio` becomes its standard input and output, and is closed here. Raises OSError or ValueError when nothing was
+    started.
     """
     bounds = read_limits(limits)
     pipes = _Pipes(stdio)

@@ -119,7 +119,7 @@ class ToolRunner:
             self._fence.take(action)
             return self._blocked(future, action, error.message)
         self._fence.attach(running, lambda: self._stop(action, ending))
-        self._note_start(started(action, prepared.executor, process.pid, process.start_ticks, prepared.command))
+        self._note_start(started(action, prepared.executor, process.pid, process.start_ticks, _command(prepared)))
         return future
 
     def _launch(
@@ -131,6 +131,7 @@ class ToolRunner:
             env=inherited({**prepared.env, **prepared.secrets, **told}), stdin=arguments,
             deadline_us=prepared.deadline_us, output_cap_bytes=prepared.output_cap_bytes(self.output_cap_bytes),
             limits=prepared.limits, marker=f"{self._marker_prefix}{verdict.entry}", scopes=_named(permit),
+            heard=prepared.heard, session=prepared.session, progress=prepared.progress,
         )  # fmt: skip
 
     def _note_start(self, job: Job[None]) -> None:
@@ -299,6 +300,11 @@ class ToolRunner:
 def _named(permit: Permit) -> tuple[str, ...]:
     """What a stop without the node finds an action by: its scopes, and the agents that handed it over (D2)."""
     return (*(scope for scope, _ in permit.scopes), *(f"agent:{agent}" for agent, _ in permit.chain))
+
+
+def _command(prepared: Prepared) -> tuple[str, ...] | None:
+    """What was run for it: of what a tool server was asked for, nothing."""
+    return None if prepared.session is not None else prepared.command
 
 
 def _settlement(end: Ended) -> Settlement:

@@ -25,6 +25,7 @@ from failwell.node.redacting import MAX_BYTES, MIN_BYTES, NOTHING, Redaction, pe
 
 if TYPE_CHECKING:
     from failwell.node.kept import SecretSettings
+    from failwell.node.reached import UpstreamSettings
     from failwell.node.service import Node
     from failwell.node.settings import ToolSettings
 
@@ -55,11 +56,16 @@ class Broker:
         self._node = node
         self._served = served
 
-    async def hold(self, agent: str, tool: ToolSettings | None) -> Held:
-        """What `tool` is started with for `agent`; Unhealthy, with what to do and no value, where that is not had."""
+    async def hold(
+        self, agent: str, tool: ToolSettings | UpstreamSettings | None, command: tuple[str, ...] | None = None
+    ) -> Held:  # fmt: skip
+        """What `tool` is started with for `agent`; Unhealthy, with what to do and no value, where that is not had.
+
+        `command` is what runs for it, where the settings do not say that themselves.
+        """
         if tool is None or not tool.secrets:
             return Held()
-        await asyncio.to_thread(_check_program, tool.command)
+        await asyncio.to_thread(_check_program, command or tool.command)
         names = sorted(set(tool.secrets.values()))
         values = dict(zip(names, [await self._read(agent, name) for name in names], strict=True))
         try:

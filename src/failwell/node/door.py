@@ -33,10 +33,10 @@ from failwell.node.actions import CALLER_GONE
 from failwell.node.assembly import EVALUATOR
 from failwell.node.certifying import KEY_GONE
 from failwell.node.endings.cooperating import SAID
-from failwell.node.guarding import sealed
 from failwell.node.identities import Identities
 from failwell.node.informed import decide_informed
 from failwell.node.leaving import give_leave
+from failwell.node.passing import passing_on
 from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
 
@@ -71,9 +71,9 @@ class Connection(asyncio.Protocol):
         self.peer_pid = 0
         self.executing: set[int] = set()
         self._supervised: set[int] = set()
-        self._gone = False
+        self.gone = False
         self._peer: Caller | str | None = None
-        self._unread = False
+        self.unread = False
         self._more: asyncio.Handle | None = None
 
     # -- frames ------------------------------------------------------------------------------------------------
@@ -131,24 +131,25 @@ class Connection(asyncio.Protocol):
         self._read_on()
 
     def _read_on(self) -> None:
-        if self._more is None and not self._unread:
+        if self._more is None and not self.unread:
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:
         """The caller does not read its answers: it is not asked for more questions until it does."""
-        self._unread = True
+        self.unread = True
         self._transport.pause_reading()
 
     def resume_writing(self) -> None:
-        self._unread = False
+        self.unread = False
         self._read_on()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._gone = True
+        self.gone = True
         if isinstance(self._peer, Caller):
             self._peer.connected = False
         if self._more is not None:
             self._more.cancel()
+        self._node.sessions.lost(self)
         for action in tuple(self.executing):
             self._node.runner.lost(action, "the process that executed it is gone")
         self._node.runner.abandon(tuple(self._supervised))
@@ -222,6 +223,8 @@ class Connection(asyncio.Protocol):
                 answer = self._explain(request)
             case asked.Probed():
                 answer = self._probed(request)
+            case asked.OpenUpstreams() | asked.ListUpstreams() | asked.CloseUpstreams() | asked.Cancel():
+                answer = node.forwarding.answer(self, request)
             case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
             case _:
@@ -279,7 +282,10 @@ class Connection(asyncio.Protocol):
         if request.agent not in self.agents and (self.agents or self.host):
             return self._deny_unknown(proposal)
         self.need(request.agent)
-        decided = decide_informed(self._node, proposal)
+        if request.how == "forward":
+            decided: Awaitable[Verdict] = self._node.forwarding.decide(self, request, proposal)
+        else:
+            decided = decide_informed(self._node, proposal)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
         self._node.under_way[request.run] += 1
         return self._execute(request, proposal, decided)
@@ -290,19 +296,6 @@ class Connection(asyncio.Protocol):
             self._node.fence.take(verdict.entry)
             await asyncio.wrap_future(self._node.runner.block(verdict.entry, KEY_GONE))
             raise Refused(KEY_GONE, code="unauthenticated")
-
-    async def _told_again(self, verdict: Verdict) -> Verdict:
-        """An earlier verdict as it leaves once more: what cannot be undone sealed, and with what came of it meanwhile.
-
-        Attack: ask twice. The first question waits for the seal, the second carries the leave off without one, or with
-        one that comes just after the first was refused.
-        """
-        if not verdict.may_start or verdict.state != "open" or not verdict.irreversible:
-            return verdict
-        await sealed(self._node.writer.seals, verdict.entry)
-        if await self._node.questions.look(lambda state: verdict.entry in state.action):
-            return verdict
-        raise Refused("this call ended while it was asked for again", hint="Ask again what came of it.", code="busy")
 
     async def _deny_unknown(self, proposal: Proposal) -> dict[str, Any]:
         """Who proved somebody and speaks for an agent that nobody knows is denied on record, not merely counted."""
@@ -338,11 +331,13 @@ class Connection(asyncio.Protocol):
 
     async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
         if not verdict.may_start or verdict.repeated:
-            return {"verdict": await self._told_again(verdict), "result": None}
+            told, outcome = await self._node.questions.recorded.told(verdict)
+            return {"verdict": told, "result": outcome}
         try:
             await self._node.wait_for_orders()
-            prepared = await self._node.preparer.prepare(verdict, request.how, request.target)
-            if self._gone:
+            prepared = await self._node.preparer.prepare(verdict, request.how, request.target, request.session)
+            prepared = self._node.forwarding.follow(self, request, prepared)
+            if self.gone:
                 raise Refused(CALLER_GONE)
         except FailwellError as error:
             # Nothing was started: the record says so, and the limits that it reserved are given back.
@@ -358,6 +353,7 @@ class Connection(asyncio.Protocol):
             self.executing.add(verdict.entry)
             return {"verdict": verdict, "result": None}
         self._supervised.add(verdict.entry)
+        prepared = passing_on(self, request, prepared)
         try:
             result = await self._node.execute(verdict, permit, proposal.arguments, prepared)
         finally:

@@ -224,20 +224,34 @@ class Fence:
             if known is None and any(permit.action in each for each in (self._running, self._ending, self._told)):
                 # It may run: whatever else is wrong with this start, nobody may say that it was never started.
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
-            for agent, epoch in ((permit.agent, permit.epoch), *permit.chain):
-                if agent in self._closed or self._epochs.get(agent) != epoch:
-                    raise Refused(f"{agent} was stopped before this action started", code="fenced")
-                if agent in self._keyless:
-                    raise Refused(f"the key of {agent} is not in force any more", code="fenced")
-                before, why = self._void.get(agent, (0, ""))
-                if permit.action < before:
-                    raise Refused(f"{why} before this action started", code="fenced")
-            for scope, epoch in permit.scopes:
-                if scope in self._shut or self._scopes.get(scope, 0) != epoch:
-                    raise Refused(f"{words(scope)} was stopped before this action started", code="fenced")
+            self._stands(((permit.agent, permit.epoch), *permit.chain), permit.scopes, permit.action)
             if known is None or not secrets.compare_digest(known.secret, permit.secret):
                 raise Refused(f"action {permit.action} holds no unused permit", code=NO_PERMIT)
             yield
+
+    def stands(
+        self, agents: Iterable[tuple[str, int]], scopes: Iterable[tuple[str, int]], since: int
+    ) -> None:  # fmt: skip
+        """Refused where anybody or anything of it was stopped since that entry, or an order is not read yet: of what
+        an agent has run for it that is no action.
+        """
+        if self.unread():
+            raise Refused("an order was left in the workspace and is being read: nothing starts before it", code="busy")
+        with self._lock:
+            self._stands(agents, scopes, since)
+
+    def _stands(self, agents: Iterable[tuple[str, int]], scopes: Iterable[tuple[str, int]], since: int) -> None:
+        for agent, epoch in agents:
+            if agent in self._closed or self._epochs.get(agent) != epoch:
+                raise Refused(f"{agent} was stopped before this action started", code="fenced")
+            if agent in self._keyless:
+                raise Refused(f"the key of {agent} is not in force any more", code="fenced")
+            before, why = self._void.get(agent, (0, ""))
+            if since < before:
+                raise Refused(f"{why} before this action started", code="fenced")
+        for scope, epoch in scopes:
+            if scope in self._shut or self._scopes.get(scope, 0) != epoch:
+                raise Refused(f"{words(scope)} was stopped before this action started", code="fenced")
 
     def attach(self, running: Running, stop: Callable[[], None]) -> None:
         """Tell how to stop an action that now really runs; if an interrupt was ordered meanwhile it is delivered."""

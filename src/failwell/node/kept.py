@@ -79,3 +79,15 @@ def check_headers(place: str, server: UpstreamSettings, kept: dict[str, SecretSe
             )
         if not _HEADER.fullmatch(header):
             raise InputError(f"{place} secrets: {header} is no header that can hold a secret", hint="Authorization")
+
+
+def check_forwarded(tool: str, runs: ToolSettings) -> None:
+    """InputError where something is said of one tool of a tool server that holds for the whole of its process."""
+    given = [name for name in ("command", "secrets", "limits", "transaction", "permit", "output_cap_bytes")
+             if getattr(runs, name)]  # fmt: skip
+    if given:
+        server = tool.partition(".")[0]
+        raise InputError(
+            f'[tools."{tool}"]: {", ".join(given)} cannot be said of a tool server\'s tool',
+            hint=f"Say it in [upstreams.{server}]. Here stand fence, confirm and what these two are given.",
+        )

@@ -6,6 +6,7 @@ contract promises of it and this way of running cannot give is refused before, n
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,9 @@ class Prepared:
     """One action ready to be started: `executor` is its class, `settings` what an operator declared for its tool.
 
     `secrets` are the values that its environment holds and that nobody else may see, by variable; `redaction` takes
-    them out of whatever comes back.
+    them out of whatever comes back. `heard` is given its output on its way (`node.passing`).
+    `session`: nothing is run for it, a tool server of that session is asked (`node.upstreams`); `progress` is told how
+    far that is.
     """
 
     executor: str
@@ -46,6 +49,9 @@ class Prepared:
     settings: ToolSettings | None = None
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     redaction: Redaction = NOTHING
+    heard: Callable[[bytes], None] | None = field(default=None, repr=False)
+    session: str | None = None
+    progress: Callable[[float, float | None, str | None], None] | None = field(default=None, repr=False)
 
     @property
     def limits(self) -> dict[str, int]:
@@ -65,13 +71,19 @@ class Preparer:
     def __init__(self, node: Node) -> None:
         self._node = node
 
-    async def prepare(self, verdict: Verdict, how: str, target: Target | None) -> Prepared:
+    async def prepare(
+        self, verdict: Verdict, how: str, target: Target | None, session: str | None = None
+    ) -> Prepared:  # fmt: skip
         """What is to run for an allowed action. A tool that the settings declare runs as declared there."""
         # What a contract promises of an OBSERVED agent's tools is not enforced.
         look = self._node.questions.look
         tools = await look(lambda state: _declared(state, verdict)) if verdict.governed else ()
         declared = self._node.settings.tools.get(verdict.tool)
-        executor = executor_class(how, declared, tools)
+        upstream = self._node.settings.upstreams.get(verdict.tool.partition(".")[0])
+        if upstream is not None and how in ("begin", "execute"):
+            # Attack: what the agent runs by itself, on record under the name of what a person accepted.
+            raise Refused(f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else")
+        executor = executor_class(how, declared, tools, elsewhere=upstream is not None and upstream.url is not None)
         for tool in tools:
             if tool.executor is not None and tool.executor not in KEEPS[executor]:
                 raise Refused(
@@ -84,6 +96,9 @@ class Preparer:
         deadline_us = min((tool.deadline_us for tool in tools if tool.deadline_us is not None), default=None)
         if verdict.irreversible:
             await sealed(self._node.writer.seals, verdict.entry)
+        if how == "forward":
+            ready = Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
+            return self._node.forwarding.prepare(verdict, session, ready)
         if how in ("begin", "permit"):
             return Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
         if declared is not None and not (declared.runs_function and target is not None):
@@ -101,13 +116,16 @@ class Preparer:
         )  # fmt: skip
 
 
-def executor_class(how: str, settings: ToolSettings | None, tools: tuple[contracts.Tool, ...]) -> str:
+def executor_class(
+    how: str, settings: ToolSettings | None, tools: tuple[contracts.Tool, ...], *, elsewhere: bool = False
+) -> str:  # fmt: skip
     """How an action run this way can be stopped, honestly.
 
-    `how`: begin (the caller runs it), permit (a server elsewhere does) or execute (under a supervisor). What a contract
-    calls unstoppable goes on elsewhere, whatever is killed here.
+    `how`: begin (the caller runs it), permit (a server elsewhere does), execute (under a supervisor) or forward (a tool
+    server does: under a supervisor, or `elsewhere`). What a contract calls unstoppable goes on elsewhere, whatever is
+    killed here.
     """
-    if any(tool.executor == "unstoppable" for tool in tools):
+    if elsewhere or any(tool.executor == "unstoppable" for tool in tools):
         return "unstoppable"
     if how == "begin":
         return "cooperative"

@@ -43,6 +43,15 @@ class Turned(Request, frozen=True, kw_only=True, tag="turned"):
     counts: tuple[tuple[str, int], ...]
 
 
+class Secure(Request, frozen=True, kw_only=True, tag="secure"):
+    """A door asks whom its callers' certificates may be from, and with `key` (base64) for a certificate of its own,
+    for these hosts.
+    """
+
+    hosts: tuple[str, ...] = ()
+    key: str | None = None
+
+
 class Certify(Request, frozen=True, kw_only=True, tag="certify"):
     """Ask for a short-lived certificate over `key` (base64), for an agent that this connection has proved to be."""
 
@@ -180,7 +189,10 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     key: Any = None
 
 
-AnyRequest = Hello | Turned | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
+AnyRequest = (
+    Hello | Turned | Secure | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
+    | OpenUpstreams | ListUpstreams | CloseUpstreams | Cancel
+)  # fmt: skip
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 ENCODER = msgspec.json.Encoder()
 

@@ -57,9 +57,12 @@ from failwell.node.refusals import RefusalCounter
 from failwell.node.scopes import Scopes
 from failwell.node.sources import Sources
 from failwell.node.tested import Tested, marker_of
+from failwell.node.uncontained import Uncontained
+from failwell.node.upstreams.executor import SessionsExecutor
+from failwell.node.upstreams.forwarding import Forwarding
+from failwell.node.upstreams.sessions import Sessions
 from failwell.node.workspace import Lock, Workspace
 from failwell.notify.smtp import SmtpNotifier
-from failwell.response.unfinished import contain_again
 
 TICK_S = 0.2
 #: How often a start looks again whether `orders/` was read, before it is refused.
@@ -115,7 +118,7 @@ class Node:
         self.refusals = RefusalCounter(self.clock.wall_us)
         self.heads = Heads(book)
         self.writer = sealed_writer(
-            book, guard, before=self._before, after=self._after, dropped=self._contain_dropped,
+            book, guard, before=self._before, after=self._after, dropped=self._dropped,
             urgent=self._drain_orders, paused=True,
         )  # fmt: skip
         self._left.append(self.writer.close)
@@ -127,7 +130,10 @@ class Node:
             self.workspace.runtime, self.workspace.orders, spare=_nobody if self._owns_process else None,
             warm=self.settings.node.warm_supervisors, unread=self.mailbox.unread,
         )  # fmt: skip
+        self.calls = SessionsExecutor(self.executor)
         self.runner = self._tool_runner()
+        self.sessions = Sessions(self, self.calls)
+        self.forwarding = Forwarding(self)
         self.sources = Sources(self.executor, self.marker_prefix, self.workspace.orders)
         self.sources.take_settings(self.settings.sources)
         self.permits = Permits(self)
@@ -141,7 +147,7 @@ class Node:
         self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
-        self._uncontained: dict[str, kinds.Signal] = {}
+        self.uncontained = Uncontained()
         self.connections: set[Connection] = set()
         self._peers: dict[str, set[int]] = {}
         self._busy_at = 0.0
@@ -153,7 +159,7 @@ class Node:
 
     def _tool_runner(self) -> ToolRunner:
         runner = ToolRunner(
-            self.writer, self.fence, self.executor, self.marker_prefix, self.settings.node.output_cap_bytes,
+            self.writer, self.fence, self.calls, self.marker_prefix, self.settings.node.output_cap_bytes,
             self.workspace.path, self.clock,
         )  # fmt: skip
         runner.tools = lambda: self.settings.tools
@@ -213,6 +219,7 @@ class Node:
             self.runner.freeze(body.actions)
         self.scopes.before(entry)
         self.proving.before(entry)
+        self.sessions.before(entry)
         self.measuring.before(entry)
 
     def _after(self, entries: list[Entry[Any]]) -> None:
@@ -234,24 +241,15 @@ class Node:
                 self.scopes.after(entry)
                 self.proving.after(entry)
         self.measuring.after(entries)
+        self.sessions.after(entries)
         self.heads.follow(entries, self.writer)
 
-    def _contain_dropped(self, entries: list[Entry[Any]]) -> None:
-        """The store failed under a containment: its fence is up and its tools stand still, so it is made durable."""
-        for entry in entries:
-            if isinstance(entry.body, kinds.Signal) and entry.body.applied and entry.agent is not None:
-                self._contain(entry.agent, entry.body)
+    def _dropped(self, entries: list[Entry[Any]]) -> None:
+        """The store took none of them."""
+        self.uncontained.dropped(entries, self.writer)
         self.proving.dropped(entries)
+        self.sessions.dropped()
         self.measuring.dropped()
-
-    def _contain(self, agent: str, signal: kinds.Signal) -> None:
-        future = self.writer.submit(contain_again(agent, signal), CONTAINMENT)
-
-        def done(ended: Any) -> None:
-            if ended.exception() is not None:
-                self._uncontained[agent] = signal  # tried again with every tick
-
-        future.add_done_callback(done)
 
     def _take_settings(self, taken: settings.Settings) -> None:
         """New settings are in force from their entry on: for the next tool, page and reading of a log."""
@@ -259,6 +257,7 @@ class Node:
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
         self.outbox.notifier = self._notifier()
         self.sources.take_settings(taken.sources)
+        self.sessions.take_settings()
         self.executor.keep_warm(taken.node.warm_supervisors)
 
     def _drain_orders(self) -> None:
@@ -353,11 +352,10 @@ class Node:
             drafts = self.refusals.take()
             if drafts:
                 await self.writer.submit_async(lambda turn: Plan(drafts, _nothing))
-            uncontained, self._uncontained = self._uncontained, {}
-            for agent, signal in uncontained.items():
-                self._contain(agent, signal)
+            self.uncontained.tick(self.writer)
             self.given_orders.tick()
             self.runner.ends.tick()
+            self.sessions.tick(self.loop.time())
             await self.wait_for_orders()
             await self.duties.tick(self.loop.time())
             await reader.read()
@@ -378,7 +376,7 @@ class Node:
         for running in self.fence.running():
             self.fence.close(running.agent, 0)
         self.runner.close()
-        self.executor.close()
+        self.calls.close()
         self.runner.endings.close()
         self.preserver.close()
         self.outbox.close()

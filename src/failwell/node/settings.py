@@ -17,7 +17,7 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
-from failwell.node.kept import SecretSettings, check_headers, check_held
+from failwell.node.kept import SecretSettings, check_forwarded, check_headers, check_held
 from failwell.node.reached import HttpSettings, ToolLimits, UpstreamSettings
 from failwell.node.trust import Trust
 from failwell.ports.addresses import parse_address
@@ -268,7 +268,9 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
             held(f"[upstreams.{upstream}]", server, found.secrets)
         for tool, runs in found.tools.items():
             check_held(f'[tools."{tool}"]', runs, found.secrets)
-            if not runs.command and runs.permit is None and not runs.runs_function:
+            if tool.partition(".")[0] in found.upstreams:
+                check_forwarded(tool, runs)
+            elif not runs.command and runs.permit is None and not runs.runs_function:
                 raise InputError(
                     f'[tools."{tool}"]: nothing runs for it: no command, no permit for a server, no transaction for a'
                     " function",

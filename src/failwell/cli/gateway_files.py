@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from failwell.mcp.definitions import Definition
     from failwell.node.workspace import Workspace
 
+#: Variables that say where keys, guards and sockets are.
+_PLACES = ("FAILWELL_CONFIG", "FAILWELL_STATE", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "XDG_RUNTIME_DIR")
 MAX_ACCEPTED_BYTES = 8 * 1024 * 1024
 
 
@@ -115,9 +117,7 @@ def client_configuration(
     """The new configuration. `servers`: the client's name of each -> ours; its tools keep their names by that."""
     program, *before = own_program()
     # The client may start it in another environment than this one, in which the agent's key was made.
-    own = {
-        name: environ[name] for name in ("FAILWELL_CONFIG", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR") if environ.get(name)
-    }
+    own = {name: environ[name] for name in _PLACES if environ.get(name)}
     entries = {
         client: {
             **({"type": "stdio"} if section == "servers" else {}),

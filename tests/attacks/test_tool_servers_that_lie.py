@@ -405,7 +405,9 @@ def test_a_cancellation_names_the_call_and_ends_nothing_by_itself() -> None:
     attack(play)
 
 
-def test_a_stateless_server_is_told_with_each_request_who_asks_and_is_listened_to() -> None:
+def test_a_stateless_server_is_told_with_each_request_who_asks_and_is_listened_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     async def play() -> None:
         async with connected(begin=False) as (ours, theirs):
 
@@ -422,6 +424,12 @@ def test_a_stateless_server_is_told_with_each_request_who_asks_and_is_listened_t
             assert offer.protocol == "2026-07-28"
             listening = await theirs.hear("subscriptions/listen")
             assert listening["params"]["notifications"] == {"toolsListChanged": True}
+            # What it did not tell while nobody listened is looked for, and it is listened to again.
+            monkeypatch.setattr(speaking, "LISTEN_AGAIN_S", 0.01)
+            theirs.answer(listening, {})
+            listening = await theirs.hear("subscriptions/listen")
+            assert ours.changed == 1
+            theirs.say({"jsonrpc": "2.0", "id": listening["id"], "error": {"code": -32601, "message": "no more"}})
             call = ours.call()
             request = await theirs.hear("tools/call")
             assert request["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] == "2026-07-28"

@@ -38,6 +38,7 @@ UNASKED_A_SECOND: Final = 200
 REST_S: Final = 0.1
 CHANGED_S: Final = 1.0
 """A server that says its list changed is listed again at most this often."""
+LISTEN_AGAIN_S: Final = 5.0
 PROGRESS_S: Final = 0.05
 MAX_PROGRESS_CHARACTERS: Final = 300
 MAX_WHY_CHARACTERS: Final = 200
@@ -97,6 +98,7 @@ class Speaker:
         self._unasked = float(UNASKED_BURST)
         self._unasked_at = 0.0
         self._telling: asyncio.TimerHandle | None = None
+        self._listening: asyncio.TimerHandle | None = None
         self._told_at = float("-inf")
 
     # ------------------------------------------------------------------------------------ beginning, listing
@@ -127,9 +129,23 @@ class Speaker:
         self._greeting = await greet(self._plainly, self._tell)
         offer = await self._listed()
         if self._greeting.tools_change and self._greeting.revision in revisions.STATELESS:
-            # Since 2026-07-28 a server tells only whom it is asked to tell. What it answers in the end says nothing.
-            self._ask(None, "subscriptions/listen", b'{"notifications":{"toolsListChanged":true}}')
+            self._listen()
         return offer
+
+    def _listen(self) -> None:
+        """Ask to be told of changes. Since 2026-07-28 a server tells only whom it answers just then, with this."""
+        self._listening = None
+        listening = self._ask(None, "subscriptions/listen", b'{"notifications":{"toolsListChanged":true}}')
+        listening.add_done_callback(self._listened)
+
+    def _listened(self, listening: asyncio.Future[Answer]) -> None:
+        """It tells nothing any more. What it would have told meanwhile is in its list."""
+        if self._why_gone is not None or listening.exception() is not None:
+            return
+        answer = listening.result()
+        if answer.lost or not answer.error:  # any other error is a refusal, and would be one again
+            self._listening = asyncio.get_running_loop().call_later(LISTEN_AGAIN_S, self._listen)
+            self._got_changed()
 
     async def _listed(self) -> Offer:
         greeting = self._greeting
@@ -228,7 +244,8 @@ class Speaker:
 
     def _answer(self, asked: _Asked, reply: messages.Reply) -> Answer:
         if asked.number is None:
-            return Answer(reply.raw, reply.error, reply.error, truncated=False)
+            lost = reply.error and says_lost(reply.raw)
+            return Answer(reply.raw, reply.error, reply.error, truncated=False, lost=lost)
         if len(reply.raw) > self._cap_bytes:
             return self._too_long(asked)
         if reply.error:
@@ -317,8 +334,9 @@ class Speaker:
         if self._why_gone is not None:
             return
         self._why_gone = why
-        if self._telling is not None:
-            self._telling.cancel()
+        for timer in (self._telling, self._listening):
+            if timer is not None:
+                timer.cancel()
         if self._lines is None:
             for descriptor in self._descriptors:
                 os.close(descriptor)

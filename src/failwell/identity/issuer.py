@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import datetime
 import hashlib
+import ipaddress
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -84,6 +86,38 @@ class Issuer:
         )
         signed = builder.sign(self.key.private, None)
         return made._replace(certificate=signed.public_bytes(serialization.Encoding.DER))
+
+    def issue_server(self, hosts: Sequence[str], public: bytes, serial: bytes, now_us: int, days: int) -> bytes:
+        """A certificate (DER) for a server of these host names and addresses. It is no agent's: it has no name of one.
+
+        Raises InputError for a malformed part and where the authority's own certificate ends before.
+        """
+        if len(serial) != SERIAL_BYTES or not hosts:
+            raise InputError(f"a server has a name, and a serial is made of {SERIAL_BYTES} random bytes")
+        keys.check_public(public)
+        parent = x509.load_der_x509_certificate(self.certificate)
+        until = instant(now_us - now_us % _SECOND_US) + datetime.timedelta(days=days)
+        if until > parent.not_valid_after_utc:
+            raise InputError("the workspace's authority ends before this certificate would")
+        subject_key = Ed25519PublicKey.from_public_bytes(public)
+        builder = (
+            x509.CertificateBuilder()
+            .issuer_name(parent.subject)
+            .subject_name(_named("http"))
+            .public_key(subject_key)
+            .serial_number(_number(serial))
+            .not_valid_before(instant(now_us - now_us % _SECOND_US - BACK_US))
+            .not_valid_after(until)
+            .add_extension(x509.SubjectAlternativeName([_host(each) for each in hosts]), critical=False)
+            .add_extension(x509.SubjectKeyIdentifier.from_public_key(subject_key), critical=False)
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs_certificates=False), critical=True)
+            .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+            .add_extension(
+                x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.private.public_key()), critical=False
+            )
+        )
+        return builder.sign(self.key.private, None).public_bytes(serialization.Encoding.DER)
 
 
 def trust_domain(origin: str) -> str:
@@ -166,6 +200,17 @@ def serial_text(number: int) -> str:
 def _number(serial: bytes) -> int:
     # RFC 5280 4.1.2.2: positive. The top bits are set so, and not left to chance.
     return int.from_bytes(bytes([serial[0] & 0x7F | 0x40]) + serial[1:], "big")
+
+
+def _host(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        pass
+    try:
+        return x509.DNSName(name)
+    except ValueError as error:
+        raise InputError(f"{name!r} is no host's name") from error
 
 
 def _named(name: str) -> x509.Name:

@@ -8,6 +8,7 @@ read from files when they are asked for: nothing is fetched.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import datetime
 from collections.abc import Sequence
 from pathlib import Path
@@ -85,6 +86,18 @@ async def check_token(
         jti = () if claims.jti is None else (f"{name}\0{claims.jti}",)
         return claims, (claims.digest, *jti)
     raise refused or Refused("no provider of tokens is trusted for this agent", hint="[trust.NAME] in failwell.toml")
+
+
+async def read_bundles(trust: dict[str, Trust], workspace: Path) -> list[str]:
+    """The authorities of all trusted domains (PEM); one that cannot be read vouches for nobody, here as elsewhere."""
+    found = []
+    for each in trust.values():
+        if isinstance(each, SvidTrust):
+            with contextlib.suppress(InputError, UnicodeDecodeError):
+                data = await asyncio.to_thread(_read, workspace / each.bundle)
+                _authorities(data)
+                found.append(data.decode("ascii"))
+    return found
 
 
 def start_us(wall_us: int) -> int:

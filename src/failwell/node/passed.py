@@ -11,13 +11,15 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import secrets
 from typing import TYPE_CHECKING, Any
 
-from failwell.core.errors import NotFound, Refused
-from failwell.identity import agents, door_key, http_signatures, own_tokens, svids
+from failwell.core.errors import InputError, NotFound, Refused
+from failwell.identity import agents, door_key, http_signatures, issuer, own_tokens, svids
 from failwell.identity.http_signatures import Signed
+from failwell.node import foreign
 from failwell.node.identities import NEVER_US, Held, Known, told
-from failwell.node.requests import AnyRequest, Hello, Turned
+from failwell.node.requests import AnyRequest, Hello, Secure, Turned
 
 if TYPE_CHECKING:
     from failwell.node.door import Connection
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 #: How old a signed request may be that a door passes on: its own window, and the time that it takes here.
 WINDOW_S = 75
+#: How long a server's certificate holds; a door asks for another one when half of it is over.
+SERVER_DAYS = 30
 #: Reasons of one message of a door, and how long they are.
 MAX_REASONS, MAX_REASON = 20, 100
 
@@ -175,6 +179,29 @@ class Passed:
             raise Refused("only a door turns callers away", code="unauthenticated")
         for reason, count in request.counts[:MAX_REASONS]:
             self._node.refusals.count(f"door:{connection.door}", reason[:MAX_REASON], max(count, 0))
+
+    async def secure(self, connection: Connection, request: Secure) -> dict[str, Any]:
+        """What a door needs for TLS: whom its callers' certificates may be from, and its own certificate, if asked.
+
+        It is made out to the names that the operator gave the door, and stands for no agent.
+        """
+        if connection.door is None:
+            raise Refused("only a door is given a server's certificate", code="unauthenticated")
+        node = self._node
+        authority = await self._proving.issuer()
+        made = None
+        if request.key is not None:
+            try:
+                public = base64.b64decode(request.key, validate=True)
+            except ValueError as error:
+                raise InputError("the key is 32 bytes in base64") from error
+            serial = secrets.token_bytes(issuer.SERIAL_BYTES)
+            made = authority.issue_server(request.hosts, public, serial, node.clock.wall_us(), SERVER_DAYS)
+        trusted = await foreign.read_bundles(node.settings.trust, node.workspace.path)
+        return {
+            "authority": issuer.pem(authority.certificate), "trusted": trusted,
+            "certificate": None if made is None else issuer.pem(made),
+        }  # fmt: skip
 
 
 def _proof(request: Hello) -> bytes:

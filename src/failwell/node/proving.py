@@ -31,7 +31,7 @@ from failwell.node import foreign
 from failwell.node.certifying import KEY_GONE, issuer_draft, make_out
 from failwell.node.identities import NEVER_US, Held, Known, told
 from failwell.node.passed import Passed
-from failwell.node.requests import Certify, Hello, Turned
+from failwell.node.requests import Certify, Hello, Secure, Turned
 from failwell.node.trust import Trust
 
 if TYPE_CHECKING:
@@ -105,12 +105,14 @@ class Proving:
 
     # -- proofs ------------------------------------------------------------------------------------------------
 
-    def answer(self, connection: Connection, request: Hello | Turned | Certify) -> Awaitable[Any]:
+    def answer(self, connection: Connection, request: Hello | Turned | Secure | Certify) -> Awaitable[Any]:
         """What concerns who is at the door."""
         if isinstance(request, Hello):
             return self.hello(connection, request)
         if isinstance(request, Turned):
             return self.passed.turned(connection, request)
+        if isinstance(request, Secure):
+            return self.passed.secure(connection, request)
         return self.certify(connection, request)
 
     async def hello(self, connection: Connection, request: Hello) -> dict[str, Any]:
@@ -288,16 +290,20 @@ class Proving:
         except (binascii.Error, ValueError) as error:
             raise InputError("the key is 32 bytes in base64") from error
         minutes = self._node.settings.identity.certificate_minutes
+        issuer = await self.issuer()
+        job = make_out(agent, public, issuer, minutes, lambda: agent in connection.agents)
+        answer: dict[str, Any] = await self._node.writer.submit_async(job)
+        return answer
+
+    async def issuer(self) -> Issuer:
+        """The authority in force, made and put on record where there is none."""
         async with self._making:
             if self._issuer is None:
                 made = await asyncio.to_thread(self._make)
                 draft = issuer_draft(made, "the first certificate was asked for")
                 await self._node.writer.submit_async(lambda turn: Plan((draft,), lambda _: None))
                 self._issuer = made
-            issuer = self._issuer
-        job = make_out(agent, public, issuer, minutes, lambda: agent in connection.agents)
-        answer: dict[str, Any] = await self._node.writer.submit_async(job)
-        return answer
+            return self._issuer
 
     def _make(self) -> Issuer:
         node = self._node

@@ -83,7 +83,8 @@ class UpstreamSettings(Reached, frozen=True, kw_only=True):
 
 class HttpSettings(Reached, frozen=True, kw_only=True):
     """The door for callers on other machines, and for those without our client. `listen`: ADDRESS:PORT, loopback
-    unless `allow_remote`; then `certificate` and `key` (PEM files) are needed.
+    unless `allow_remote`; then `certificate` and `key` (PEM files) are needed, or `tls`: the workspace's own authority
+    makes a certificate out, for `listen` and `addresses`; callers are given `authority.pem` to trust.
 
     `addresses`: how callers reach it beside `listen`, as https://failwell.example; what they sign names one of these.
     `connections`, `in_flight` and `queued` are what it holds at once, `body_bytes` what one request may bring,
@@ -94,6 +95,7 @@ class HttpSettings(Reached, frozen=True, kw_only=True):
     allow_remote: bool = False
     certificate: str | None = None
     key: str | None = None
+    tls: bool = False
     addresses: tuple[Annotated[str, msgspec.Meta(pattern=r"^https?://[a-z0-9.:\[\]-]{1,255}\Z")], ...] = ()
     connections: Annotated[int, msgspec.Meta(ge=16, le=100_000)] = 2048
     in_flight: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 64
@@ -106,11 +108,13 @@ class HttpSettings(Reached, frozen=True, kw_only=True):
         parse_listen(self.listen, allow_remote=self.allow_remote)
         if (self.certificate is None) != (self.key is None):
             raise InputError("[http]: certificate and key go together")
+        if self.tls and self.certificate is not None:
+            raise InputError("[http]: tls is for a door without a certificate of its own")
         # Attack: what agents send and are answered is read on its way.
-        if self.allow_remote and self.certificate is None:
+        if self.allow_remote and self.certificate is None and not self.tls:
             raise InputError(
                 "[http]: callers on other machines are answered over TLS only",
-                hint="Set certificate and key (PEM files), or listen on loopback behind a proxy that has them.",
+                hint="Set certificate and key (PEM files), or tls = true; or listen on loopback behind a proxy.",
             )
 
 

@@ -23,6 +23,7 @@ from failwell.web.connection import Limits
 from failwell.web.door import Door
 from failwell.web.node_line import NodeLine
 from failwell.web.serving import Tls, serve
+from failwell.web.tls import Secured
 
 
 async def run(workspace: Workspace, listen: str | None) -> None:
@@ -30,9 +31,10 @@ async def run(workspace: Workspace, listen: str | None) -> None:
     http = await _settings(workspace, listen)
     until = asyncio.Event()
     await _end_with_node(until)
-    tls = _tls(workspace, http)
+    secured = await Secured.open(workspace, http)
     callers = Callers(workspace.socket, workspace.keys, http.addresses)
     door = Door(workspace, http, callers)
+    tls = None if secured is None else Tls(secured.context)
     scheme = "http" if tls is None else "https"
 
     def ready(address: str) -> None:
@@ -42,14 +44,19 @@ async def run(workspace: Workspace, listen: str | None) -> None:
         sys.stdout.write(f"{scheme}://{address}\n")
         sys.stdout.flush()
 
-    learning = asyncio.ensure_future(door.persons.learn())
+    tasks = [asyncio.ensure_future(door.persons.learn())]
+    if secured is not None:
+        tasks.append(asyncio.ensure_future(secured.keep()))
     try:
         await serve(
             make_app(door), http.listen, tls, _limits(http), ready, lane=lane, until=until,
             allow_remote=http.allow_remote,
         )  # fmt: skip
     finally:
-        learning.cancel()
+        for task in tasks:
+            task.cancel()
+        if secured is not None:
+            await secured.close()
         await door.close()
 
 
@@ -78,14 +85,6 @@ async def _end_with_node(until: asyncio.Event) -> None:
             until.set()
 
     await loop.connect_read_pipe(Ending, sys.stdin)
-
-
-def _tls(workspace: Workspace, http: HttpSettings) -> Tls | None:
-    if http.certificate is None or http.key is None:
-        return None
-    from failwell.web.tls import server_context
-
-    return Tls(server_context(workspace.path / http.certificate, workspace.path / http.key))
 
 
 def _limits(http: HttpSettings) -> Limits:

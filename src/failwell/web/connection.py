@@ -266,4 +266,5 @@ def _chain(found: ssl.SSLObject | None) -> tuple[bytes, ...]:
     # The public way to it (SSLObject.get_unverified_chain) came with Python 3.13; before, it is one step further in.
     inner: Any = getattr(found, "_sslobj", found)
     shown = inner.get_unverified_chain() or ()
-    return tuple(each if isinstance(each, bytes) else each.public_bytes(_DER) for each in shown)
+    # A caller that shows none is None in a list of its own.
+    return tuple(each if isinstance(each, bytes) else each.public_bytes(_DER) for each in shown if each is not None)

@@ -23,6 +23,8 @@ from failwell.web.problems import MEDIA_TYPE, Problem, encode, headers_of, probl
 
 #: Bytes that the framing of a chunked body may take besides as many as the body has.
 _FRAMING_BYTES = 65_536
+#: How long a caller that is hung up on may still send what nobody reads.
+LINGER_S = 2.0
 #: The scope's extensions of this door (see `Connection`).
 TLS, DOOR = "failwell.tls", "failwell.door"
 #: The encoding that certificates are asked for in (`_ssl.ENCODING_DER`).
@@ -80,7 +82,7 @@ class Connection(HttpToolsProtocol):
         self._raw = self._chunk = self._size = 0
         self._in_head = False
         self._in_body = False
-        self._refused = False
+        self._refused = self._upgraded = False
         self._shown: dict[str, Any] = {}
 
     # -- the connection ----------------------------------------------------------------------------------------
@@ -94,7 +96,7 @@ class Connection(HttpToolsProtocol):
         peer = None if found is None else found.getpeercert(binary_form=True)
         self._shown = {
             TLS: {"peer": peer, "chain": _chain(found)},
-            DOOR: {"gone": transport.is_closing, "ending": self._ending},
+            DOOR: {"gone": lambda: self._refused or transport.is_closing(), "ending": self._ending},
         }
         self._await(self._limits.header_s, "no request came")
 
@@ -125,7 +127,7 @@ class Connection(HttpToolsProtocol):
     # -- what comes --------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
-        if self._refused or self.transport.is_closing():
+        if self._refused or self._upgraded or self.transport.is_closing():
             return  # what was refused is not read on
         if self.idle and self._deadline is None:
             # Attack: an empty line now and then keeps a connection open that asks nothing.
@@ -138,7 +140,7 @@ class Connection(HttpToolsProtocol):
         except httptools.HttpParserUpgrade:
             # Nothing but HTTP/1.1 is spoken: the request is answered as what it is, and no other is read after it.
             self.cycle.keep_alive = False
-            self._refused = True
+            self._upgraded = True
             self._arrived()
         except httptools.HttpParserError as error:
             cause = error.__context__
@@ -173,7 +175,7 @@ class Connection(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"content-length" and int(value) > limits.body_bytes:
                 raise _large_body(limits)
-        self._in_head, self._in_body, self._raw = False, True, 0
+        self._in_head, self._in_body, self._raw = False, True, self._chunk
         self._await(limits.body_s, "the body did not come")
         super().on_headers_complete()
 
@@ -213,8 +215,20 @@ class Connection(HttpToolsProtocol):
         # What asks second is told nothing: it would be taken for the answer of what was asked first.
         if not (self._asked and (self.cycle.response_started or not self._in_body)):
             self.transport.write(_text(problem_of(error)))
-        self.transport.close()
+        if self._asked:
+            self.cycle.disconnected = True  # whoever works on it hears that nobody waits for it
+            self.cycle.message_event.set()
+        self._hang_up()
+
+    def _hang_up(self) -> None:
+        """Close, but read on for a moment: where more has come than was read, a close takes back what was written."""
         self._leave()
+        if not self.transport.can_write_eof() or self.transport.is_closing():
+            self.transport.close()
+            return
+        self.transport.write_eof()
+        self.transport.resume_reading()  # what comes is dropped
+        self.loop.call_later(min(self._limits.unread_s, LINGER_S), self.end)
 
     def send_400_response(self, msg: str) -> None:
         self.refuse(_malformed(msg))

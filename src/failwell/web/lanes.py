@@ -12,7 +12,6 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from enum import Enum
-from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -113,7 +112,7 @@ class Bounded:
                 self._held_bytes += len(part)
                 body += part
                 if self._held_bytes > self._most_bytes:
-                    await self._turn_away(send, "too much is being sent to this door at once")
+                    await self._turn_away(send, "too much is being sent to this door at once", close=True)
                     return
             await self._whole(scope, bytes(body), receive, send)
         finally:
@@ -148,9 +147,10 @@ class Bounded:
             hint = "It is in the door's log; what the record holds of it: failwell ledger tail"
             await tell(send, FailwellError(f"a fault of this door: {type(error).__name__}", hint=hint))
 
-    async def _turn_away(self, send: Send, why: str) -> None:
+    async def _turn_away(self, send: Send, why: str, *, close: bool = False) -> None:
         self.turned_away += 1
-        await tell(send, Unhealthy(why, code="crowded", hint="Nothing was done. Ask again after Retry-After."))
+        error = Unhealthy(why, code="crowded", hint="Nothing was done. Ask again after Retry-After.")
+        await tell(send, error, close=close)
 
 
 def _whole(body: bytes, receive: Receive) -> Receive:
@@ -167,11 +167,13 @@ def _whole(body: bytes, receive: Receive) -> Receive:
     return take
 
 
-async def tell(send: Send, error: FailwellError, **about: Any) -> None:
-    """Answer with a problem document."""
-    problem = problem_of(error, **about)
+async def tell(send: Send, error: FailwellError, *, close: bool = False) -> None:
+    """Answer with a problem document; `close`: what is still being sent is not read."""
+    problem = problem_of(error)
     body = encode(problem)
     told = {"content-type": MEDIA_TYPE, "content-length": str(len(body)), **headers_of(problem)}
+    if close:
+        told["connection"] = "close"
     headers = [(name.encode(), value.encode()) for name, value in told.items()]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -95,9 +95,10 @@ class Explain(Shape, frozen=True, kw_only=True):
 
 
 class SignedOrder(Shape, frozen=True, kw_only=True):
-    """An order's canonical text, and its signature in base64."""
+    """An order's canonical text, the name of the key that signed it, and the signature in base64."""
 
     order: Annotated[str, msgspec.Meta(max_length=32_768)]
+    key: Annotated[str, msgspec.Meta(max_length=64)]
     signature: Annotated[str, msgspec.Meta(max_length=128)]
 
 

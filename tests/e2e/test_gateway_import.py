@@ -117,6 +117,12 @@ def text(result: Any) -> str:
     return "\n".join(each.text for each in result.content)
 
 
+def refused(result: Any) -> dict[str, Any]:
+    assert result.is_error
+    found: dict[str, Any] = result.meta["failwell/refused"]
+    return found
+
+
 @pytest.fixture(scope="module")
 def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
     with open_shell(tmp_path_factory.mktemp("desk")) as shell:
@@ -211,11 +217,11 @@ async def paths_stay_below(desk: Desk, files: Client) -> None:
     )  # fmt: skip
     for path in tricks:
         answer = await files.call_tool("read_file", {"path": path})
-        assert answer.meta["failwell/refused"]["verdict"] == "DENY", path
+        assert refused(answer)["verdict"] == "DENY", path
         assert "Nobody's business" not in text(answer)
     for arguments in ({"path": [str(outside)]}, {"path": str(note), "mode": "w"}, {"PATH": str(note)}, {}):
         answer = await files.call_tool("read_file", arguments)
-        assert answer.meta["failwell/refused"]["verdict"] == "DENY", arguments
+        assert refused(answer)["verdict"] == "DENY", arguments
     # A link within leads out: no contract sees that, the server does, and its own refusal is passed on.
     answer = await files.call_tool("read_file", {"path": f"{desk.below}/way-out/private.txt"})
     assert answer.is_error
@@ -228,13 +234,13 @@ async def results_pass(desk: Desk, git: Client, fetch: Client, page: str) -> Non
     assert "pattern" in schema["properties"]["repo_path"]
     assert "First" in text(await git.call_tool("git_log", {"repo_path": str(desk.repository), "max_count": 1}))
     elsewhere = await git.call_tool("git_log", {"repo_path": str(desk.shell.root)})
-    assert elsewhere.meta["failwell/refused"]["clauses"] == ["own-repository"]
+    assert refused(elsewhere)["clauses"] == ["own-repository"]
     failed = await git.call_tool("git_show", {"repo_path": str(desk.repository), "revision": "no-such-revision"})
     assert failed.is_error
     whole = text(await fetch.call_tool("fetch", {"url": page, "max_length": 999_999, "raw": True}))
     assert whole.count("All of this was on a page of our own.") == 6_000
     other = await fetch.call_tool("fetch", {"url": "file:///etc/passwd"})
-    assert other.meta["failwell/refused"]["verdict"] == "DENY"
+    assert refused(other)["verdict"] == "DENY"
     missing = await fetch.call_tool("fetch", {"url": page + "-that-is-not-there"})
     assert missing.is_error
 

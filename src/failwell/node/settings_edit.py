@@ -54,10 +54,7 @@ def with_pins(text: str, upstream: str, pins: Mapping[str, str]) -> str:
     was = server.get("tools", {})
     if was == dict(pins):
         return text
-    if pins:
-        server["tools"] = dict(pins)
-    else:
-        server.pop("tools", None)
+    server["tools"] = dict(pins)
     block = _table(("upstreams", upstream, "tools"), dict(pins))
     header = next(
         (each for each in _HEADER.finditer(text) if _names(each.group(), ("upstreams", upstream, "tools"))), None

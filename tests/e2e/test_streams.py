@@ -49,6 +49,11 @@ def gate(house: House) -> Iterator[failwell.Gate]:
         yield gate
 
 
+def start(thread: threading.Thread) -> bool:
+    thread.start()
+    return True
+
+
 def each(results: Iterator[Any], do: Callable[[Any], object]) -> None:
     for result in results:
         do(result)
@@ -350,11 +355,9 @@ def test_a_generator_of_this_process_is_asked_to_stop_between_results(house: Hou
         house.suspend("bot-05")
         suspended.set()
 
+    suspending = threading.Thread(target=suspend)
     with gate.run(agent="bot-05") as run, pytest.raises(failwell.Interrupted) as stopped:
-        each(
-            run.stream("desk.ask", customer="c1"),
-            lambda number: number == 1 and threading.Thread(target=suspend).start(),
-        )
+        each(run.stream("desk.ask", customer="c1"), lambda number: start(suspending) if number == 1 else None)
     assert (cleaned, stopped.value.outcome.given > 1) == ([True], True)
     assert suspended.wait(10)
     body = outcome_of(house, stopped.value.outcome.verdict.entry)

@@ -146,7 +146,7 @@ class Wire:
                 else:
                     self._settle(message)
         except (OSError, EOFError, ValueError) as error:
-            self._lost = Unreachable(f"the node is gone: {error}", hint=GONE)
+            self._lost = self._lost or Unreachable(f"the node is gone: {error}", hint=GONE)
         for future in list(self._waiting.values()):
             if not future.done():
                 future.set_exception(self._lost)
@@ -163,6 +163,7 @@ class Wire:
 
     def close(self) -> None:
         """Hang up; requests still waiting fail."""
+        self._lost = self._lost or Unreachable("this connection was closed here", hint="failwell.connect() opens one.")
         with contextlib.suppress(OSError):  # the node hung up first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=1)

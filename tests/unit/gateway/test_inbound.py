@@ -91,7 +91,7 @@ def test_eras_are_told_apart_by_the_header() -> None:
 @pytest.mark.parametrize(
     ("raw", "number"),
     [(b"", PARSE_ERROR), (b"{", PARSE_ERROR), (b"[" * 5000, INVALID_REQUEST), (b'[{"jsonrpc":"2.0"}]', INVALID_REQUEST),
-     (b" \n[]", INVALID_REQUEST), (b'{"id":1,"method":"ping"}', INVALID_REQUEST), 
+     (b" \n[]", INVALID_REQUEST), (b'{"id":1,"method":"ping"}', INVALID_REQUEST),
      (b'{"jsonrpc":"2.0","id":{},"method":"ping"}', INVALID_REQUEST), (b"\xff", PARSE_ERROR)],
 )  # fmt: skip
 def test_what_is_not_one_message_is_refused(raw: bytes, number: int) -> None:

@@ -19,6 +19,9 @@ from failwell.core.errors import FailwellError, Unreachable
 from failwell.gateway.node_backend import NodeBackend, NodeLine
 from failwell.gateway.reopening import Connected
 
+#: Pauses between tries to close a run whose last calls are ending.
+CLOSING_S = (0.02, 0.05, 0.1, 0.2, 0.4, 0.8)
+
 
 class Work(msgspec.Struct, frozen=True, kw_only=True):
     """What an agent's client is served for. `run`: an open one; else one is opened, by `host` where that is named."""
@@ -57,8 +60,19 @@ class Connecting:
         """Close the run, where it is ours, and hang up."""
         if self._wire is not None and self._work.run is None and self.run is not None:
             with contextlib.suppress(FailwellError):  # what still runs keeps it open; it is on record as it is
-                await self._wire.call("run.close", agent=self._agent, run=self.run, timeout_s=2)
+                await self._close_run(self._wire, self.run)
         await self._hang_up()
+
+    async def _close_run(self, wire: AsyncWire, run: int) -> None:
+        """What was stopped with the session is written down first."""
+        for pause_s in CLOSING_S:
+            try:
+                await wire.call("run.close", agent=self._agent, run=run, timeout_s=2)
+                return
+            except FailwellError as error:
+                if error.code != "busy":
+                    raise
+            await asyncio.sleep(pause_s)
 
     async def _reach(self) -> AsyncWire:
         try:

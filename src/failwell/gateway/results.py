@@ -88,13 +88,15 @@ def refused(verdict: Verdict) -> Refusal:
     escalated = verdict.verdict == "ESCALATE"
     by = f" by {', '.join(verdict.clauses)}" if verdict.clauses else ""
     problem = f"Escalated{by}: a person decides first" if escalated else f"Denied{by}"
-    hint = _hint(verdict)
+    because, hint = verdict.because, _hint(verdict)
+    if hint.startswith(because):
+        because, hint = hint, ""  # it says the same and more
     return Refusal(
         number=messages.ESCALATED if escalated else messages.DENIED,
-        text=f"{problem}. {verdict.because} [entry {verdict.entry}]\nIt did not run. {hint}",
+        text=f"{problem}. {because} [entry {verdict.entry}]\nIt did not run. {hint}".rstrip(),
         details={
             "code": "escalated" if escalated else "denied", "verdict": verdict.verdict, "clauses": verdict.clauses,
-            "because": verdict.because, "entry": verdict.entry, "ticket": verdict.ticket, "hint": hint,
+            "because": verdict.because, "entry": verdict.entry, "ticket": verdict.ticket, "hint": hint or because,
         },
     )  # fmt: skip
 

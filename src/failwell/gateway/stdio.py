@@ -8,7 +8,6 @@ process, so that nothing that is printed gets between the messages.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import signal
 from collections.abc import Callable
@@ -221,9 +220,10 @@ class _Out(asyncio.Protocol):
             self._plain.close()
         if self._transport is not None:
             self._transport.close()
-            with contextlib.suppress(TimeoutError):
+            try:
                 await asyncio.wait_for(self._over.wait(), GRACE_S)
-            self._transport.abort()
+            except TimeoutError:
+                self._transport.abort()
 
 
 def _taken(descriptor: int, how: int) -> int:

@@ -86,6 +86,9 @@ def misbehave(number: int, arguments: dict[str, object]) -> None:
     elif how == "hang up":
         os.close(1)
         time.sleep(60)
+    elif how == "garble":
+        say({"id": number, "result": ["done?"]})
+        return
     elif how == "stranger":
         say({"id": 424242, "result": {"content": []}})
     say({"id": number, "result": {"content": [{"type": "text", "text": "done"}]}})

@@ -186,7 +186,7 @@ class SessionsExecutor:
                 return
             if call.why is not None:
                 # Attack: a server that answers once it is told to stop, and goes on. Its end says what that is worth.
-                call.answer = answer
+                call.answer = None if answer.lost else answer
                 return
             self._forget(call)
         call.server.used_s = call.server.loop.time()
@@ -276,6 +276,9 @@ def as_request(launch: Launch) -> tuple[str, bytes]:
 
 
 def _answer_end(call: Call, answer: Answer) -> Ended:
+    if answer.lost:
+        words = "its tool server gave no answer that can be read; whether it did what it was asked is not known"
+        return _end(call, "unknown", words, "an answer was due and came to nobody")
     code = 2 if answer.error else 1 if answer.failed else 0
     return Ended(
         action=call.launch.action, state="failed" if code else "completed", exit_code=code, signal=None,

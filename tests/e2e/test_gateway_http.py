@@ -107,7 +107,7 @@ def test_the_answer_of_a_call_whose_connection_broke_is_fetched_and_the_call_is_
     client.open()
     before = len(logged(door.house, "other", "called"))
     connection, response = client.begin(
-        "POST", client.message("tools/call", {"name": "wait", "arguments": {"millis": 1200}})
+        "POST", client.message("tools/call", {"name": "wait", "arguments": {"millis": 1100}})
     )
     first = response.readline().decode()
     assert response.getheader("content-type") == "text/event-stream"
@@ -274,8 +274,8 @@ def test_sessions_side_by_side_each_get_their_own_answers(door: GatewayProcess) 
         assert (await asking.delete(door.url, headers=fields)).status_code == 204
 
     async def all_of_them() -> None:
-        async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=12)) as asking:
-            await asyncio.gather(*(one(asking, number) for number in range(12)))
+        async with httpx2.AsyncClient(timeout=60, limits=httpx2.Limits(max_connections=8)) as asking:
+            await asyncio.gather(*(one(asking, number) for number in range(8)))
 
     tokens = {agent: token(door.house, agent) for agent in AGENTS}
     asyncio.run(all_of_them())

@@ -196,8 +196,10 @@ class Sessions:
         try:
             agent.begin()
             await agent.offering()
-        except BaseException:
+        except BaseException as error:
             await self._end(session)
+            if isinstance(error, FailwellError) and error.code == "run.unknown":
+                raise Refused(error.message, hint="A host opens it with its own credential.") from error
             raise
         self._named[session.name] = session
         return session

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import options, session
+from failwell.cli import gateway_http, options, session
 from failwell.cli.screen import door, tell
 from failwell.core.errors import InputError, NotFound
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from failwell.node.workspace import Workspace
 
 #: Modules with sub-commands of `gateway`; each has `register(app)`.
-PARTS: tuple[str, ...] = ()
+PARTS: tuple[str, ...] = (
+    "failwell.cli.gateway_import", "failwell.cli.gateway_pins", "failwell.cli.gateway_token",
+)  # fmt: skip
 
 
 def register(app: typer.Typer) -> None:
@@ -53,20 +55,54 @@ def gateway(
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="The registered host that opens the run with its own key.")
     ] = None,
-    workspace: options.Workspace = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS:PORT", show_default=False,
+            help="Serve any number of agents over HTTP (port 0: any that is free). Each shows who it is by itself.",
+        ),
+    ] = None,
+    trust_headers: Annotated[
+        bool,
+        typer.Option("--trust-headers", help="With --http and --host: believe Failwell-Principal and -Request."),
+    ] = False,
+    name: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME[:PORT]", show_default=False, help="With --http: how callers name it, where not by "
+                     "its address; once for each."),
+    ] = None,
+    allow_remote: Annotated[
+        bool, typer.Option("--allow-remote", help="With --http: let other machines in, over TLS.")
+    ] = False,
+    certificate: Annotated[
+        str | None, typer.Option(metavar="FILE", help="With --http: the certificate of this door (PEM).")
+    ] = None,
+    key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> None:  # fmt: skip
-    """Stand between an agent's client and its tool servers, over standard input and output.
+    """Stand between agents' clients and their tool servers, over standard input and output or over HTTP.
 
-    The client starts this as it would start a tool server. Every call is judged by the agent's contract, recorded, and
-    forwarded to a server that the node holds; a refused one says why and what to do.
+    A client starts this as it would start a tool server, or is given the address. Every call is judged by the agent's
+    contract, recorded, and forwarded to a server that the node holds; a refused one says why and what to do.
 
     \b
-    Examples, as a client's configuration has them:
+    Examples:
       {"command": "failwell", "args": ["gateway", "--agent", "desk", "--server", "files", "--workspace", "/srv/shop"]}
       failwell gateway --contract desk --run 17
+      failwell gateway --http 127.0.0.1:7342         # clients: http://127.0.0.1:7342/mcp, failwell gateway token
     """
     if context.invoked_subcommand is not None:
         return
+    if http is not None:
+        gateway_http.serve(
+            listen=http, servers=tuple(server or ()), host=host, trust_headers=trust_headers, names=tuple(name or ()),
+            allow_remote=allow_remote, certificate=certificate, key=key, workspace=workspace, as_json=as_json,
+            for_one={"--agent": agent, "--contract": contract, "--run": run, "--principal": principal,
+                     "--request": request},
+        )  # fmt: skip
+        return
+    if trust_headers or name or allow_remote or certificate or key:
+        raise InputError("--trust-headers, --name, --allow-remote, --certificate and --key go with --http ADDRESS:PORT")
     _serve(
         agent=agent, contract=contract, servers=tuple(server or ()), run=run, principal=principal, request=request,
         host=host, workspace=workspace,

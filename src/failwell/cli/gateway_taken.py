@@ -87,8 +87,8 @@ def _process(server: ClientServer, name: str, path: str | None) -> Taken:
     kept, values, named = _kept(name, hidden)
     notes = []
     if os.path.basename(program) in _FETCHES:
-        notes.append(f"{os.path.basename(program)} fetches what it runs: pin its version in the arguments, since a "
-                     "definition says nothing of the program behind it")  # fmt: skip
+        # A pin is of a definition, and says nothing of the program behind it.
+        notes.append(f"{os.path.basename(program)} fetches what it runs: name an exact version")
     declared = UpstreamSettings(
         command=(os.path.abspath(at), *arguments), cwd=server.cwd, env=plain, secrets=named
     )  # fmt: skip

@@ -170,7 +170,7 @@ class _Drafter:
         lines = [""]
         for name, each in properties.items():
             if not _ARGUMENT_NAME.fullmatch(name):
-                why = f"its argument {name} has a name that contracts cannot spell (a-z, 0-9, _ and -)"
+                why = f"contracts cannot spell its argument {name} (a-z, 0-9, _ and -)"
                 if name in required:
                     self.left_out.append(LeftOut(tool, f"{why}, and it is required"))
                     return None

@@ -112,7 +112,7 @@ def test_a_name_that_contracts_cannot_spell_is_left_out_and_said() -> None:
         "files.re\u0430d",
         "files.edit",
     ]
-    assert "# left out: files.need: its argument pageId" in made.text
+    assert "# left out: files.need: contracts cannot spell its argument pageId" in made.text
 
 
 @pytest.mark.parametrize("said", ["\u202eevil", "a\n  - tool: x\n", "a\r- tool: y", "\ufeff\x85\x00", "x" * 99_999])

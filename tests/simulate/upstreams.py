@@ -123,10 +123,10 @@ class Client(Caller):
     def call(self, tool: str, arguments: Any, **more: Any) -> dict[str, Any]:
         return self.act(arguments, tool=tool, how="forward", **{"session": self.session, "target": None, **more})
 
-    def waiting(self, house: House, name: str = "box", **arguments: Any) -> Future[Any]:
+    def waiting(self, house: House, name: str = "box", *, how: str = "", **more: Any) -> Future[Any]:
         """A long call that has reached its server."""
         before = len(logged(house, name, "called"))
-        sent = self.send(f"{name}.wait", {"millis": 60_000, **arguments})
+        sent = self.send(f"{name}.wait", {"millis": 60_000, "how": how}, **more)
         await_true(lambda: len(logged(house, name, "called")) > before or sent.done())
         return sent
 

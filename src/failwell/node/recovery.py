@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from failwell.core import kinds
 from failwell.core.records import Draft
@@ -20,6 +20,7 @@ from failwell.gate.outcomes import Settlement, draft_outcome, settle
 from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.ledger.writer import Writer
 from failwell.node.endings.statement import CutShort
+from failwell.node.upstreams.left import asked_of, report_on_call, take_reports
 from failwell.ports.executor import Ended
 from failwell.response.containment import CONFIRMED, ended_by_order
 
@@ -34,11 +35,12 @@ def recover(writer: Writer, reports: Path, left: Found, worth: Worth | None = No
 
     `worth`: what the ends are worth by the class of each (`node.endings`); by itself an end is what its processes were.
     """
-    found: tuple[tuple[int, bool], ...] = writer.submit(_open_actions).result()
+    found: tuple[_Open, ...] = writer.submit(_open_actions).result()
+    servers = take_reports(reports)
     if not left.nothing:
-        writer.submit(_swept(left, {action for action, _ in found}), CONTAINMENT).result()
-    cut = [_cut_short(action, ordered, _report(reports, action), left) for action, ordered in found]
-    for (action, ordered), (end, executor) in zip(found, (worth or _as_they_are)(cut), strict=True):
+        writer.submit(_swept(left, {item.action for item in found}), CONTAINMENT).result()
+    cut = [_cut_short(item, _report(reports, item, servers), left) for item in found]
+    for (action, ordered, _), (end, executor) in zip(found, (worth or _as_they_are)(cut), strict=True):
         settlement = Settlement(decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
         if ordered or end.state.startswith("interrupted"):
             method = f"{executor}: recovery"
@@ -50,8 +52,16 @@ def recover(writer: Writer, reports: Path, left: Found, worth: Worth | None = No
     return len(found)
 
 
-def _cut_short(action: int, ordered: bool, report: dict[str, object] | None, left: Found) -> CutShort:
-    return CutShort(_end(action, report, left.left_of(action)), ordered, report is not None)
+class _Open(NamedTuple):
+    """An action without an outcome: whether an incident or a stop waits for its end, and what process it was."""
+
+    action: int
+    ordered: bool
+    pid: int | None
+
+
+def _cut_short(item: _Open, report: dict[str, object] | None, left: Found) -> CutShort:
+    return CutShort(_end(item.action, report, left.left_of(item.action)), item.ordered, report is not None)
 
 
 def _as_they_are(cut: Sequence[CutShort]) -> list[tuple[Ended, str]]:
@@ -70,19 +80,23 @@ def _swept(left: Found, open_actions: set[int]) -> Job[None]:
     return lambda turn: Plan((Draft(body=body, actor="node"),), lambda _: None)
 
 
-def _report(reports: Path, action: int) -> dict[str, object] | None:
-    """A supervisor's report; one that cannot be read says nothing."""
+def _report(reports: Path, item: _Open, servers: dict[int, dict[str, object]]) -> dict[str, object] | None:
+    """A supervisor's report, its own or that of the tool server it asked; one that cannot be read says nothing."""
     try:
-        return read_json(report_path(str(reports), action))
+        report = read_json(report_path(str(reports), item.action))
     except (OSError, ValueError):
         return None
+    asked = None if item.pid is None else servers.get(item.pid)
+    return report_on_call(item.action, asked) if report is None and asked is not None else report
 
 
-def _open_actions(turn: Turn) -> Plan[tuple[tuple[int, bool], ...]]:
-    """(decision, whether an incident or a stop waits for its end) of every action without an outcome."""
+def _open_actions(turn: Turn) -> Plan[tuple[_Open, ...]]:
+    """Every action without an outcome."""
     waiting = {action for row in turn.state.incident.values() for action in row.waiting}
     waiting |= {action for row in turn.state.stop.values() for action in row.waiting}
-    found = tuple((seq, seq in waiting) for seq, row in turn.state.action.items() if row.state == "open")
+    found = tuple(
+        _Open(seq, seq in waiting, asked_of(turn, seq)) for seq, row in turn.state.action.items() if row.state == "open"
+    )
     return Plan((), lambda _: found)
 
 

@@ -22,6 +22,7 @@ from failwell.core.errors import InputError
 from failwell.gate.verdicts import Asked, Unanswered
 from failwell.node.settings import SourceSettings
 from failwell.node.surroundings import inherited
+from failwell.node.upstreams.left import is_server
 from failwell.ports.executor import Executor
 from failwell.ports.sources import MAX_ANSWER_BYTES, Asking, Reply, Source
 from failwell.sources.command import CommandSource
@@ -54,7 +55,9 @@ class Sources:
         self._all = asyncio.Semaphore(SLOTS)
         self._of: dict[str, asyncio.Semaphore] = collections.defaultdict(lambda: asyncio.Semaphore(SLOTS_OF_ONE))
         for left in reports.glob("swept--*.json"):  # of a node that died: a lookup that was cut off decides nothing
-            left.unlink(missing_ok=True)
+            with contextlib.suppress(ValueError):
+                if not is_server(int(left.stem.removeprefix("swept-"))):
+                    left.unlink(missing_ok=True)
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,9 +18,10 @@ from failwell.core.errors import FailwellError, NotFound, Refused, Unhealthy
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.node.broker import Held
+from failwell.node.upstreams.executor import LAST_WORDS_S
 from failwell.node.upstreams.offering import digest_of, digests_of, listed
 from failwell.node.upstreams.reaching import command_of, environment_of
-from failwell.node.upstreams.server import Server, Who
+from failwell.node.upstreams.server import FIRST, Server, Who
 from failwell.node.upstreams.speaking import Speaker
 from failwell.ports.executor import Ended, Launch
 
@@ -30,8 +31,6 @@ if TYPE_CHECKING:
     from failwell.node.upstreams.executor import SessionsExecutor
     from failwell.node.upstreams.speaking import Offer
 
-#: Servers are numbered from here down: an action is named by its entry, and others count down from above.
-FIRST: Final = -3_000_000_000
 #: How long it is waited for the end of a server that did not begin.
 END_S: Final = 5.0
 Changed = Callable[[Server], None]
@@ -126,7 +125,6 @@ class Opener:
             body, secret = await asyncio.to_thread(listed, server, offer)
             draft = Draft(body=body, actor="node", agent=server.who.agent, run=server.who.run, secret=secret)
             await self._node.writer.submit_async(lambda turn: Plan((draft,), lambda _: None))
-        server.stale = False
         return new
 
     async def _held(self, server: Server) -> Held:
@@ -163,7 +161,7 @@ class Opener:
             began.cancel()
         error = began.exception() if began.done() and not began.cancelled() else None
         self._executor.doom(server, _said(error) if error is not None else f"it said nothing in {within_s:g} s")
-        self._executor.kill_after(0.0 if error is None else END_S / 10, server)
+        self._executor.kill_after(0.0 if error is None else LAST_WORDS_S, server)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(server.ended), END_S)
         raise Unhealthy(f"{server.name} did not start: {_why(server)}", hint=f"Look at [upstreams.{server.name}].")
@@ -176,12 +174,11 @@ def _said(error: BaseException) -> str:
 def _why(server: Server) -> str:
     """What it came to, with its last word where it ended by itself."""
     end: Ended | None = server.over
-    if end is None or end.state.startswith("interrupted") or end.why is not None:
-        return server.redaction.text(str((end and end.state == "blocked" and end.why) or server.doomed or "it ended"))
+    if end is None:
+        return server.redaction.text(server.doomed or "it does not end")
+    said = end.why if end.state in ("blocked", "failed") and end.why is not None else server.doomed or "it ended"
     words = server.redaction.ended(end).errors.decode("utf-8", "replace").strip().splitlines()
-    return f"it ended with {end.exit_code if end.exit_code is not None else end.signal}" + (
-        f": {words[-1][:300]}" if words else ""
-    )
+    return server.redaction.text(said) + (f": {words[-1][:300]}" if words else "")
 
 
 def _pipes() -> tuple[int, int, int, int]:

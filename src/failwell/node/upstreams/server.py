@@ -25,6 +25,8 @@ METHODS: Final = frozenset(
     {"resources/list", "resources/templates/list", "resources/read", "prompts/list", "prompts/get"}
 )  # fmt: skip
 CALL: Final = "tools/call"
+#: Servers are numbered from here down: an action is named by its entry, and others count down from above.
+FIRST: Final = -3_000_000_000
 #: Why a server ended that nobody asked anything for long: the next call starts it again.
 IDLE: Final = "nobody asked it anything for long"
 
@@ -85,8 +87,9 @@ class Server:
     #: What it said last of the tools that it offers, and how often that was something else.
     told: str | None = None
     changes: int = 0
-    #: It said that what it offers changed, and nobody has looked since.
+    #: It said that what it offers changed, and that is not known yet; and that it said so once more meanwhile.
     stale: bool = False
+    again: bool = False
     listing: asyncio.Task[None] | None = None
     used_s: float = 0.0
     #: Its end, on the loop.

@@ -209,7 +209,7 @@ class Sessions:
 
     def _changed(self, server: Server) -> None:
         """It says that its tools changed: none is called before it was looked at them."""
-        server.stale = True
+        server.stale = server.again = True
         if server.listing is None or server.listing.done():
             server.listing = asyncio.ensure_future(self._list_again(server))
 
@@ -218,17 +218,17 @@ class Sessions:
         assert server.speaker is not None
         within_s = server.declared.start_ms / 1000
         try:
-            while server.stale and server.stands:
+            while server.again and server.stands:
                 await asyncio.sleep(PAUSE_S if server.changes else 0)
                 server.changes += 1
                 if server.changes > MAX_CHANGES:
                     raise Refused("it changed what it offers too often")
-                server.stale = False
-                offer = await server.speaker.offer(within_s)
-                if not server.stale and await self._opener.take(server, offer):
+                server.again = False
+                new = await self._opener.take(server, await server.speaker.offer(within_s))
+                server.stale = server.again
+                if new:
                     self._push_listed(server)
         except Exception as error:  # noqa: BLE001  INVARIANT: of whom nobody knows what it offers nothing is asked
-            server.stale = True
             said = error.message if isinstance(error, FailwellError) else type(error).__name__
             self._executor.doom(server, f"it does not say what it offers: {said}")
             self._executor.kill(server)
@@ -242,7 +242,8 @@ class Sessions:
         """In the executor's thread: its end, on record and told."""
         with self._lock:
             self._servers.discard(server)
-        why = server.doomed or end.why
+        # How it went by itself says more than that its word ended.
+        why = end.why if end.state in ("failed", "blocked") and end.why else server.doomed or end.why
         body = kinds.UpstreamEnded(
             upstream=server.name, session=server.session, state=_state(server, end),
             why=None if why is None else server.redaction.text(why)[:500], processes=end.swept,
@@ -280,6 +281,8 @@ class Sessions:
     def before(self, entry: Entry[Any]) -> None:
         """What restricts takes effect before it is durable: what is within it stands still, and is asked nothing."""
         for server, why in self._struck(entry):
+            if isinstance(entry.body, kinds.AuthorityChanged):
+                server.doomed = None  # it says more than the order that came with it
             self._executor.doom(server, why)
             self._executor.still(server)
 

@@ -77,6 +77,7 @@ ifeq ($(strip $(ONLY)),)
 	@$(BIN)/python -m tests.simulate.transacting --kills 4000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.property.schedules --schedules 10000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.faults.stops --worlds 100 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
+	@$(BIN)/python -m tests.property.http_described --examples 400 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)
 	@$(BIN)/python -m tests.fuzz $(if $(SEED),--seed "$(SEED)") || test $$? = 2  # 2: no atheris for this machine
 endif

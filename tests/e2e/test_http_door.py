@@ -154,7 +154,8 @@ def test_arguments_that_two_readers_read_differently_are_denied_on_record(house:
 @pytest.mark.parametrize(
     "body",
     [
-        b'{"reason":"a","reason":"b"}', b"{", b"[]", b"", b'{"reason":"\\ud800"}', b'{"reason":"\xff"}', b'{"reason":NaN}',
+        b'{"reason":"a","reason":"b"}', b"{", b"[]", b"", b'{"reason":"\\ud800"}', b'{"reason":"\xff"}',
+        b'{"reason":NaN}',
         b'{"reason":' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"reason":"a"} x', b'\xef\xbb\xbf{"reason":"a"}',
     ],
 )  # fmt: skip

@@ -36,7 +36,7 @@ class HttpCaller:
         self._place = host.strip("[]"), int(port)
         self._who = role, name
         self._key = key
-        self._door = ""
+        self.door = ""
         self.reader: asyncio.StreamReader
         self.writer: asyncio.StreamWriter | None = None
 
@@ -44,13 +44,13 @@ class HttpCaller:
         """The header fields that sign it."""
         if self._key is None:
             return {}
-        nonce = f"{self._door}.{secrets.token_hex(16)}" if self._door else secrets.token_hex(16)
+        nonce = f"{self.door}.{secrets.token_hex(16)}" if self.door else secrets.token_hex(16)
         stamp = Stamp(int(time.time()), nonce)
         return http_signatures.sign(self._key, *self._who, method, self.address + path, body, stamp)
 
     async def learn(self) -> HttpCaller:
         """Hear the door's name, which signatures made right after its start bear."""
-        self._door = (await self.ask("GET", "/v1/health", signed=False)).headers["failwell-door"]
+        self.door = (await self.ask("GET", "/v1/health", signed=False)).headers["failwell-door"]
         return self
 
     async def ask(

@@ -27,7 +27,7 @@ from failwell.web.routes import JSON, OPERATIONS, Operation
 _ENCODER = msgspec.json.Encoder()
 _EVENTS, _OPENAPI = "/v1/events", "/v1/openapi.json"
 _LASTING = frozenset(each.path for each in OPERATIONS if each.lane is Lane.LASTING)
-_STOPS = frozenset(each.path for each in OPERATIONS if each.lane is Lane.STOP)
+_OWN = {each.path: each.lane for each in OPERATIONS if each.lane in (Lane.STOP, Lane.ASIDE)}
 
 
 def lane(scope: Scope) -> Lane:
@@ -35,7 +35,7 @@ def lane(scope: Scope) -> Lane:
     path = scope["path"]
     if path in _LASTING or (path.startswith("/v1/tickets/") and b"wait_s" in scope["query_string"]):
         return Lane.LASTING
-    return Lane.STOP if path in _STOPS else Lane.PROMPT
+    return _OWN.get(path, Lane.PROMPT)
 
 
 def make_app(door: Door) -> ASGIApp:
@@ -111,7 +111,7 @@ class _Resource(_Answers):
 
     async def _know(self, operation: Operation, asked: Asked) -> None:
         """Find out who asks, where that matters."""
-        if operation.lane is Lane.STOP:
+        if operation.path in _OWN:
             return  # one word, and what is signed itself: for whoever asks, however they call this door
         if not operation.who and not (operation.optional and not reading.from_here(asked)):
             self._door.callers.check_host(asked.scope)

@@ -24,6 +24,8 @@ from failwell.web.rates import Rates
 AGENT, HOST, PERSON = "agent", "host", "person"
 #: A stop is answered in words after this, or left in the workspace (D2).
 STOP_S = 1.0
+#: Orders of whoever is not known that are looked at by the node at once.
+STRANGERS = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -73,6 +75,8 @@ class Door:
         self.rates = Rates(settings.rate_per_s)
         self.counts = Counts()
         self.persons = Persons(self.stops)
+        #: Places for orders whose signature is not known to hold: strangers wait for one another, and persons for none.
+        self.strangers = asyncio.Semaphore(STRANGERS)
         self.streams: dict[str, Any] = {}
 
     def fields(self) -> list[tuple[bytes, bytes]]:

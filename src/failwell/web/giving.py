@@ -7,11 +7,12 @@ holds with a key that the node has told before: a stranger's order stops nobody 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 
 import msgspec
 
 from failwell.client.powers import RESTRICTING, leave_stop
-from failwell.core.errors import FailwellError, InputError, NotFound, Refused
+from failwell.core.errors import FailwellError, InputError, NotFound, Refused, Unhealthy
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.web import shapes
 from failwell.web.door import Asked, Door
@@ -23,8 +24,13 @@ async def give(door: Door, asked: Asked) -> shapes.Given | shapes.Left:
     signed = [SignedOrder(**each) for each in fields["orders"]]
     restricts = parse_order(signed[-1].order).order in RESTRICTING
     line = door.stops if restricts else door.node
+    known = door.persons.know(signed[-1])
+    if not known and door.strangers.locked():
+        # Attack: forged orders without end, so that the one that counts finds no place.
+        raise Unhealthy("more orders of nobody that is known here come than are looked at", code="crowded")
     try:
-        return shapes.Given(answer=await line.call("order", **fields))
+        async with contextlib.nullcontext() if known else door.strangers:
+            return shapes.Given(answer=await line.call("order", **fields))
     except (Refused, NotFound, InputError):
         raise  # it was judged: given once more it would be judged the same
     except FailwellError as error:

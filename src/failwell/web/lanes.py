@@ -1,8 +1,8 @@
 """How much is worked on at once: each request goes by a lane, waits there in turn and for a time, or is turned away.
 
-Three lanes, so that no crowd keeps a stop from getting through: what is answered at once (bounded, with a queue), what
-takes long by its nature (tools that run, streams: bounded, without a queue), and what restricts. A request has come
-whole before it takes up anybody's place, so that slow senders hold nothing but their own connection.
+Lanes, so that no crowd keeps a stop from getting through: what is answered at once (bounded, with a queue), what takes
+long by its nature (tools that run, streams: bounded, without a queue), what restricts, and what anybody may ask. A
+request has come whole before it takes up anybody's place: slow senders hold nothing but their own connection.
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from failwell.web.connection import DOOR, Limits
 from failwell.web.problems import MEDIA_TYPE, encode, headers_of, problem_of
 
 _LOG = logging.getLogger("failwell.web")
-#: Places of the lane by which stops and the question for health come: no crowd of others takes them.
-STOPS = 32
+#: Places of the lanes by which orders come, and the question for health: no crowd of others takes them.
+STOPS, ASIDE = 32, 8
 
 
 class Lane(Enum):
     PROMPT = "prompt"
     LASTING = "lasting"
     STOP = "stop"
+    ASIDE = "aside"
 
 
 LaneOf = Callable[[Scope], Lane]
@@ -96,6 +97,7 @@ class Bounded:
             Lane.PROMPT: _Places(limits.in_flight, limits.queued, limits.queue_s),
             Lane.LASTING: _Places(limits.lasting, 0, 0),
             Lane.STOP: _Places(STOPS, limits.queued, limits.queue_s),
+            Lane.ASIDE: _Places(ASIDE, limits.queued, limits.queue_s),
         }
         self.turned_away = 0
 

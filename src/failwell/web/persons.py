@@ -40,3 +40,11 @@ class Persons:
         if key is None:
             raise Refused("whoever signed this is not known here", hint="Give it again once the node answers.")
         return verify_order(signed, base64.b64decode(key))
+
+    def know(self, signed: SignedOrder) -> bool:
+        """Whether it holds with a key that is known."""
+        try:
+            self.signed(signed)
+        except FailwellError:
+            return False
+        return True

@@ -31,7 +31,7 @@ async def about(door: Door, asked: Asked) -> shapes.About:
 async def health(door: Door, asked: Asked) -> shapes.Health:
     """Whether actions can be permitted; one word, for whoever asks."""
     try:
-        status = await door.stops.ask("status")
+        status = await door.node.ask("status")
     except FailwellError:
         return shapes.Health(health="failed")
     return shapes.Health(health="ok" if status["health"] == "ok" else "failed")

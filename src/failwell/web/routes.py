@@ -86,7 +86,7 @@ async def _streamed(door: Door, asked: Asked) -> None:
 OPERATIONS = (
     _get("/v1", "about", "What answers here.", reading.about, shapes.About, who=NOBODY),
     _get("/v1/health", "health", "Whether actions can be permitted; one word.", reading.health, shapes.Health,
-         who=NOBODY, lane=Lane.STOP),
+         who=NOBODY, lane=Lane.ASIDE),
     _get("/v1/metrics", "metrics", "What can be counted (OpenMetrics): for persons, or anybody on this machine.",
          reading.metrics, str, who=NOBODY, optional=True, media_type=METRICS),
     _get("/v1/state", "state", "The workspace as it stands.", reading.state, shapes.State, who=PERSONS),

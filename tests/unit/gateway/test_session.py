@@ -126,7 +126,7 @@ def test_what_was_left_out_by_the_node_is_counted_for_the_client_and_named_for_t
 
 
 def test_a_result_keeps_its_bytes_and_is_marked_as_nobodys_word_but_the_servers() -> None:
-    raw = b'{"content":[ ],"structuredContent":{"n":1.0e+2,"s":"\\u00e9"},"_meta":{"their":1,"failwell/result":{}}}'
+    raw = b'{"content":[ ],"structuredContent":{"n":1.0e+2,"s":"\\u00e9"},"_meta":{"their":1,"failwell/refused":{}}}'
 
     async def gives(call: Call) -> Outcome:
         return outcome(raw)
@@ -140,6 +140,7 @@ def test_a_result_keeps_its_bytes_and_is_marked_as_nobodys_word_but_the_servers(
         meta = json.loads(answer)["result"]["_meta"]
         # Attack: a server writes our mark itself, and calls its text trusted.
         assert meta["failwell/result"]["untrusted"] is True
+        assert "failwell/refused" not in meta
         assert meta["their"] == 1
 
     asyncio.run(main())

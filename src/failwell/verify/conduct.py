@@ -30,6 +30,7 @@ from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.preserved import StatesPreserved
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
+from failwell.verify.served import Served
 from failwell.verify.stops import decision_fault
 from failwell.verify.tested import ClassesShown
 from failwell.verify.tickets import Words
@@ -75,7 +76,7 @@ class Conduct:
         self._measured = Measured()
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
-            Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(),
+            Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

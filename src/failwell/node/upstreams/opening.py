@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from failwell.core import stops
+from failwell.core import kinds, stops
 from failwell.core.errors import FailwellError, NotFound, Refused, Unhealthy
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -123,8 +123,7 @@ class Opener:
         server.offer, server.digests, server.told = offer, digests_of(offer), told
         if new:
             body, secret = await asyncio.to_thread(listed, server, offer)
-            draft = Draft(body=body, actor="node", agent=server.who.agent, run=server.who.run, secret=secret)
-            await self._node.writer.submit_async(lambda turn: Plan((draft,), lambda _: None))
+            await self._node.writer.submit_async(_listing(server, body, secret))
         return new
 
     async def _held(self, server: Server) -> Held:
@@ -165,6 +164,20 @@ class Opener:
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(asyncio.shield(server.ended), END_S)
         raise Unhealthy(f"{server.name} did not start: {_why(server)}", hint=f"Look at [upstreams.{server.name}].")
+
+
+def _listing(server: Server, body: kinds.UpstreamListed, secret: dict[str, Any]) -> Job[None]:
+    """The job that records an offer; Refused where whose it is was stopped, or its run closed, meanwhile."""
+    found = server.who
+
+    def job(turn: Turn) -> Plan[None]:
+        row, run = turn.state.agent[found.agent], turn.state.run.get(found.run)
+        if server.doomed is not None or run is None or row.authority in ("SUSPENDED", "RETIRED"):
+            raise Refused(f"the session of {server.name} is over: {server.doomed or 'its run was closed'}")
+        draft = Draft(body=body, actor="node", agent=found.agent, run=found.run, secret=secret)
+        return Plan((draft,), lambda _: None)
+
+    return job
 
 
 def _said(error: BaseException) -> str:

@@ -322,9 +322,9 @@ class Sessions:
     def _strikes(self, body: Any, agent: str) -> str:
         """Why an entry about an agent stops what it has; nothing where it does not."""
         if isinstance(body, kinds.AuthorityChanged) and body.now in ("SUSPENDED", "RETIRED"):
-            return f"{agent} was {body.now.lower()}"
+            return f"{agent} was {body.now.lower()} by {body.by}: {body.why}"
         if isinstance(body, kinds.InterruptOrdered):
-            return f"{agent} was ordered to stop what runs"
+            return f"{agent} was ordered to stop what runs: {body.why}"
         if isinstance(body, kinds.AgentKey):
             return f"the key of {agent} was replaced or revoked"
         if (scope := stops.joined(body)) is not None:

@@ -36,8 +36,6 @@ UNASKED_BURST: Final = 1000
 UNASKED_A_SECOND: Final = 200
 """So many messages that nobody asked for are read at once, and then so many each second; the next ones wait."""
 REST_S: Final = 0.1
-CHANGED_S: Final = 1.0
-"""A server that says its list changed is listed again at most this often."""
 LISTEN_AGAIN_S: Final = 5.0
 PROGRESS_S: Final = 0.05
 MAX_PROGRESS_CHARACTERS: Final = 300
@@ -97,9 +95,9 @@ class Speaker:
         self._why_gone: str | None = None
         self._unasked = float(UNASKED_BURST)
         self._unasked_at = 0.0
-        self._telling: asyncio.TimerHandle | None = None
+        self._has_begun = False
+        self._changed_meanwhile = False
         self._listening: asyncio.TimerHandle | None = None
-        self._told_at = float("-inf")
 
     # ------------------------------------------------------------------------------------ beginning, listing
 
@@ -130,6 +128,9 @@ class Speaker:
         offer = await self._listed()
         if self._greeting.tools_change and self._greeting.revision in revisions.STATELESS:
             self._listen()
+        self._has_begun = True
+        if self._changed_meanwhile:  # what was read may be an older list by now; who asked for it hears so next
+            asyncio.get_running_loop().call_soon(self._changed)
         return offer
 
     def _listen(self) -> None:
@@ -303,14 +304,11 @@ class Speaker:
         asked.progress(Progress(said.progress, said.total, message))
 
     def _got_changed(self) -> None:
-        if self._telling is None:
-            loop = asyncio.get_running_loop()
-            self._telling = loop.call_at(max(loop.time(), self._told_at + CHANGED_S), self._tell_changed)
-
-    def _tell_changed(self) -> None:
-        self._telling = None
-        self._told_at = asyncio.get_running_loop().time()
-        self._changed()
+        """INVARIANT: told before anything that the server says after it: no call goes by a list that was withdrawn."""
+        if self._has_begun:
+            self._changed()
+        else:
+            self._changed_meanwhile = True
 
     def _count_unasked(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -334,9 +332,8 @@ class Speaker:
         if self._why_gone is not None:
             return
         self._why_gone = why
-        for timer in (self._telling, self._listening):
-            if timer is not None:
-                timer.cancel()
+        if self._listening is not None:
+            self._listening.cancel()
         if self._lines is None:
             for descriptor in self._descriptors:
                 os.close(descriptor)

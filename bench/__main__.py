@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, decisions, evaluation, orders, probe, reopen, stopping, verifying
+from bench import appends, decisions, evaluation, gateway, http, orders, probe, reopen, stopping, verifying
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "evaluation": ("1,000 clauses over 100 tools: p50 of judging <= 1.3 x 100 over 100", evaluation.by_clauses),
@@ -33,6 +33,12 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "start-warm": ("the same where supervisors stand by: p50 <= 3 ms", stopping.started_warm),
     "stop": ("order -> last process gone, by pidfds and on record: p99 < 50 ms", stopping.stopped),
     "stop-peers": ("the same family stopped by us and by the peers' kill switches", stopping.beside_peers),
+    "gateway": (
+        "a call through the gateway, over the same proxy without a gate: <= 2.5 ms + 2 fdatasync",
+        gateway.one_session,
+    ),
+    "gateway-sessions": ("200 sessions at once: >= half the calls a second of that proxy", gateway.many_sessions),
+    "http": ("HTTP decide over the same server's echo: p50 <= 1 ms + 1 fdatasync", http.decided),
     "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
 }
 

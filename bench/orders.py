@@ -71,7 +71,7 @@ def order_behind_queue(rounds: int = 9) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def prepare(root: Path, rounds: int) -> tuple[Workspace, list[str], Any]:
+def prepare(root: Path, rounds: int, text: str = CONTRACT) -> tuple[Workspace, list[str], Any]:
     """A workspace with an owner, an approver, and `rounds` + 1 agents under contract; the last one is the busy one."""
     config = Path(os.environ["FAILWELL_CONFIG"])
     owner = PersonKey.create(config, "bench-owner", "bench").unlock("bench")
@@ -85,7 +85,7 @@ def prepare(root: Path, rounds: int) -> tuple[Workspace, list[str], Any]:
     second.verify_contact("bench-owner", None)
     names = []
     for number in range(rounds + 1):
-        contract = contracts.load(CONTRACT.format(number=number), name="bench")
+        contract = contracts.load(text.format(number=number), name="bench")
         key = agents.create_agent_key(config, workspace.origin(), contract.agent)
         registered = orders.AgentRegister(
             agent=contract.agent, key=base64.b64encode(key.public).decode(), owner="bench-owner"

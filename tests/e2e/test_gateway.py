@@ -82,8 +82,10 @@ def shop() -> Iterator[House]:
 
 
 def command(house: House, agent: str, *servers: str, more: tuple[str, ...] = ()) -> list[str]:
+    """How a client starts it. Who names no server names the contract, which has the agent's name here."""
     named = [word for server in servers for word in ("--server", server)]
-    return ["-m", "failwell", "gateway", "--workspace", str(house.workspace.path), "--agent", agent, *named, *more]
+    whose = "--agent" if servers else "--contract"
+    return ["-m", "failwell", "gateway", "--workspace", str(house.workspace.path), whose, agent, *named, *more]
 
 
 def environment(house: House) -> dict[str, str]:
@@ -246,7 +248,9 @@ def test_a_long_tool_that_is_stopped_mid_call_ends_with_its_grandchildren_and_th
             await asyncio.to_thread(shop.suspend, AGENTS[5])
             told = await waiting
             assert refused(told)["state"] == "interrupted_confirmed"
-            assert AGENTS[5] in text(told)
+            # Who did it, and why: in the words of the order.
+            assert f"{AGENTS[5]} was " in text(told)
+            assert "suspended by bert: it misbehaves" in text(told)
             assert shop.alive() == []
             assert refused(await desk.call_tool("echo", {"text": "more"}))["verdict"] == "DENY"
 

@@ -95,12 +95,13 @@ class AsyncRun:
 
 async def heard(run: Run, call: Call, asked: Future[Any]) -> dict[str, Any]:
     """See `Run.hear`."""
+    answered = asyncio.wrap_future(asked)
     try:
-        answer: dict[str, Any] = await asyncio.shield(asyncio.wrap_future(asked))
+        answer: dict[str, Any] = await asyncio.shield(answered)
     except Unreachable as error:
         raise run.unsettled(call, error) from error
     except asyncio.CancelledError:
-        asked.add_done_callback(lambda done: done.exception())  # nobody waits for it any more
+        answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it any more
         run.cancel(call, "the task that waited for it was cancelled")
         raise
     return answer

@@ -116,7 +116,9 @@ class Run:
         `works_with`: model, prompt and tool_schemas, as in `Gate.run`.
         """
         agents = self.gate.wire.call("ask", about="agents", key=None)
-        full = next((known for known, row in agents.items() if row["name"] == agent), agent)
+        # Who may not see the other one's row names it within its own place.
+        beside = agent if "/" in agent else f"{self._agent.rpartition('/')[0]}/{agent}"
+        full = next((known for known, row in agents.items() if row["name"] == agent), beside)
         opening: dict[str, Any] = {"agent": full, "parent": self.id, **declared(**works_with)}
         return int(self.gate.wire.call("run.open", **opening))
 

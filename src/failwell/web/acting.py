@@ -116,7 +116,9 @@ async def execute(door: Door, asked: Asked) -> shapes.Executed:
             await caller.wire.call("cancel", agent=caller.name, run=body.run, call=body.call, why=GONE)
 
     told = await asked.unless_gone(caller.wire.call("act", **fields), left)
-    verdict = _started(told["verdict"])
+    # What had started before its agent was stopped has come to an end all the same, which is what is asked for.
+    ended = told["verdict"]["repeated"] and told["result"] is not None
+    verdict = _verdict(told["verdict"]) if ended else _started(told["verdict"])
     if told["result"] is None:
         raise _conflict(verdict, f"call {body.call} {_STATES.get(verdict.state, f'is {verdict.state}')}", "under-way")
     outcome = outcome_of(told["result"])

@@ -94,14 +94,15 @@ def strike(executor: SupervisedExecutor, signals: list[int], then: str | None) -
     original = channel.Channel.send
     channel.START_BOUND_US = 300_000
 
-    def send(struck: channel.Channel, data: bytes) -> bool:  # in its place, and called as it is
+    def send(struck: channel.Channel, data: bytes, handles: tuple[int, ...] = ()) -> bool:
+        """In its place, and called as it is."""
         if not struck.warm:
-            return original(struck, data)
+            return original(struck, data, handles)
         channel.Channel.send = original  # type: ignore[method-assign]
         os.kill(struck.process.pid, signal.SIGSTOP)
         while (stat := read_stat(struck.process.pid)) is not None and stat.state != "T":
             time.sleep(0.001)
-        sent = original(struck, data)
+        sent = original(struck, data, handles)
         if then == "freeze":
             executor.freeze([struck.launch.action])
         for number in signals:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from failwell.core import kinds
-from failwell.core.records import Draft
+from failwell.core.records import Body, Draft
 from failwell.verify.served import Served
 from tests.unit.gate.house import AGENT, OTHER, House, open_house
 
@@ -33,7 +33,7 @@ class Held:
         self.run: int | None = house.run()
         self.hold(kinds.Config(text=TEXT, digest="00" * 32), agent=None, run=None)
 
-    def hold(self, body: kinds.Body, **more: Any) -> str:
+    def hold(self, body: Body, **more: Any) -> str:
         fields = {"actor": "node", "agent": AGENT, "run": self.run, **more}
         (seq,) = self.house.write(Draft(body=body, **fields))
         return self.rule.fault(self.house.entries(seq)[0], self.house.state) or ""

@@ -78,7 +78,8 @@ async def served(limits: Limits = QUICK, lane: LaneOf = prompt) -> AsyncIterator
     serving = asyncio.ensure_future(
         serve(behind, "127.0.0.1:0", None, limits, ready.set_result, lane=lane, until=until)
     )
-    await asyncio.wait({ready, serving}, return_when=asyncio.FIRST_COMPLETED)
+    both: set[asyncio.Future[Any]] = {ready, serving}
+    await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     try:
         yield Place(int((await ready).rpartition(":")[2]), behind)
     finally:

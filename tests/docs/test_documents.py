@@ -13,7 +13,8 @@ from tests.docs import documents
 ROOT = documents.ROOT
 RUN = [
     "README.md", "docs/tutorial.md", "docs/contract.md", "docs/contract-commands.md", "docs/custody.md",
-    "docs/stopping.md", "docs/python.md", "docs/gateway.md",
+    "docs/stopping.md", "docs/python.md", "docs/gateway.md", "docs/http.md",
+    "docs/upstreams.md",
 ]  # fmt: skip
 READ = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 README_LINES = 150

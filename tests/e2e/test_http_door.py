@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from failwell.cli import doctor_http
 from failwell.client import powers
 from failwell.core import orders as o
 from failwell.identity.persons import sign_order
@@ -305,6 +306,9 @@ def test_a_door_that_falls_over_is_there_again_and_ends_with_its_node() -> None:
             assert house.ask("status")["http"]["restarts"] == 1
             assert "it ended with -9" in node.said()
             assert first in node.said()
+            (part, state, found), *_ = doctor_http.lines(house.ask("status"))
+            assert (part, state) == ("http", "ok")
+            assert f"answers at {address(house)}" in found
             stopped_while_the_node_is_silent(house, node.pid)
             pid = house.ask("status")["http"]["pid"]
             house.end(node)

@@ -16,6 +16,7 @@ import typer
 from failwell.cli import (
     agent_owner,
     custody,
+    doctor_http,
     doctor_stopping,
     doctor_undoing,
     observing,
@@ -197,6 +198,7 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
         yield _health(seen.status)
         yield from (Check(*line) for line in doctor_stopping.lines(seen.status))
         yield from (Check(*line) for line in doctor_undoing.lines(seen.status))
+        yield from (Check(*line) for line in doctor_http.lines(seen.status))
         yield _seal(seen)
         yield _channels(seen)
     yield Check(

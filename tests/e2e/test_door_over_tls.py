@@ -14,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from failwell.identity import keys
+import failwell
+from failwell.client import powers, proofs
+from failwell.core.errors import NotFound, Unreachable
+from failwell.identity import keys, names
 from failwell.identity.credential import credential_text
 from failwell.web.tls import AUTHORITY_FILE
 from tests.simulate.fixtures import model, stage
@@ -113,8 +116,6 @@ def test_a_strangers_certificate_ends_the_handshake(web: Web, tmp_path: Path) ->
 
 
 def test_a_revoked_agents_certificate_proves_nobody_though_it_has_not_lapsed(web: Web) -> None:
-    from failwell.client import powers
-
     house = web.house
     caller, key = house.caller("bot-30"), keys.generate()
     public = base64.b64encode(key.public).decode()
@@ -135,3 +136,19 @@ def test_many_callers_at_once_are_each_known_for_who_they_are(web: Web, held: Pa
     for thread in threads:
         thread.join()
     assert found == [200] * 8
+
+
+def test_the_client_trusts_the_authoritys_file_and_signs_with_the_certificate_that_lies_there(web: Web) -> None:
+    house = web.house
+    with house.gate() as gate:
+        full = gate.prove("agent", "bot-31")
+        path = names.agent_credential_path(house.config, house.workspace.origin(), full)
+        proofs.certify(gate.wire, full, path, replace=True)
+    names.agent_key_path(house.config, house.workspace.origin(), full).unlink()
+    with failwell.connect(web.address, ca_file=web.authority) as gate, gate.run("bot-31") as run:
+        assert run.decide("note.write", customer="c", millis=0).allowed
+        with pytest.raises(NotFound):
+            gate.prove("agent", "nobody")
+    with pytest.raises(Unreachable) as untrusted:
+        failwell.connect(web.address)
+    assert "authority.pem" in str(untrusted.value.hint)

@@ -21,7 +21,7 @@ from failwell.client.run import Run, current
 from failwell.client.stopped import Acting
 from failwell.client.streams import Feed
 from failwell.client.tools import F, Tool, govern
-from failwell.client.wire import Wire, reach
+from failwell.client.wire import Asking, reach
 from failwell.core.errors import NotFound
 from failwell.execute.function import import_path, make_command
 from failwell.identity import names
@@ -31,12 +31,19 @@ from failwell.node.workspace import find_workspace
 _PLACES = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "FAILWELL_CONFIG", "FAILWELL_STATE")
 
 
-def connect(workspace: str | os.PathLike[str] | None = None) -> Gate:
-    """Connect to the node of a workspace, starting one if none answers.
+def connect(
+    workspace: str | os.PathLike[str] | None = None, *, ca_file: str | os.PathLike[str] | None = None
+) -> Gate:  # fmt: skip
+    """Connect to the node of a workspace, starting one if none answers; or to the HTTP door of one elsewhere.
 
-    `workspace`: its directory; by default $FAILWELL_WORKSPACE, else the nearest from here upwards. Raises NotFound
-    without a workspace, Unreachable when no node can be started.
+    `workspace`: its directory; by default $FAILWELL_WORKSPACE, else the nearest from here upwards; or a door's address,
+    https://NAME:PORT, where `ca_file` (PEM) says whom to trust. Raises NotFound without a workspace, Unreachable when
+    no node can be started, or no door answers.
     """
+    if isinstance(workspace, str) and workspace.startswith(("http://", "https://")):
+        from failwell.client.remote import connect_remote
+
+        return connect_remote(workspace, ca_file)
     found = find_workspace(None if workspace is None else os.fspath(workspace), os.environ, Path.cwd())
     return Gate(reach(found.socket, found.path), names.config_directory(os.environ, Path.home()), found.path)
 
@@ -44,8 +51,8 @@ def connect(workspace: str | os.PathLike[str] | None = None) -> Gate:
 class Gate:
     """A connection to the node. Thread-safe; close it with `close` or a `with` block."""
 
-    def __init__(self, wire: Wire, config: Path, workspace: Path | None = None) -> None:
-        self.wire = wire
+    def __init__(self, wire: Asking, config: Path, workspace: Path | None = None) -> None:
+        self.wire: Asking = wire
         self._workspace = workspace
         self._config = config
         self._proved: dict[str, proofs.Proof] = {}

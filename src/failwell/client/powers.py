@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from failwell.client.wire import Wire
+from failwell.client.wire import Line, Wire
 from failwell.core import contract as contracts
 from failwell.core import orders as o
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
@@ -38,7 +38,8 @@ RESTRICTING = frozenset(_DONE)
 Confirm = Callable[[dict[str, Any]], bool]
 
 
-def _agree(shown: dict[str, Any]) -> bool:
+def agree(shown: dict[str, Any]) -> bool:
+    """Sign without showing."""
     return True
 
 
@@ -52,7 +53,7 @@ class Named(Protocol):
 class Hand:
     """A person's hand on a workspace: `signer` is the unlocked key, `confirm` shows the sight and says yes or no."""
 
-    def __init__(self, wire: Wire, signer: Signer, confirm: Confirm = _agree) -> None:
+    def __init__(self, wire: Line, signer: Signer, confirm: Confirm = agree) -> None:
         self._wire = wire
         self._signer = signer
         self._confirm = confirm

@@ -13,7 +13,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from failwell.client.wire import Line, hello
+from failwell.client.wire import Greeted, Line, hello
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused
 from failwell.identity import agents, keys, names
 
@@ -48,14 +48,14 @@ def prove(wire: Line, config: Path, role: str, name: str) -> Proof:
 
     Raises NotFound where nothing does, Refused where nothing of it holds.
     """
-    path = None if role == "host" else _credential_path(wire, config, name)
+    path = None if role == "host" else credential_path(wire, config, name)
     if path is None:
-        return Proof(hello(wire, role, name, _key(wire, config, role, name)))
+        return Proof(hello(wire, role, name, key_of(wire, config, role, name)))
     try:
         return _by_certificate(wire, path, name)
     except (Refused, InputError):
         try:
-            key = _key(wire, config, role, name)
+            key = key_of(wire, config, role, name)
         except NotFound:
             key = None
         if key is None:
@@ -116,13 +116,13 @@ def _hello(wire: Line, name: str, held: Credential) -> str:
     return str(answer["proved"])
 
 
-def _credential_path(wire: Line, config: Path, name: str) -> Path | None:
+def credential_path(wire: Greeted, config: Path, name: str) -> Path | None:
     """The certificate's file of an agent, also one made before the record went on under another name."""
     paths = (names.agent_credential_path(config, origin, name) for origin in wire.greeting["origins"])
     return next((path for path in paths if path.exists()), None)
 
 
-def _key(wire: Line, config: Path, role: str, name: str) -> keys.SigningKey:
+def key_of(wire: Greeted, config: Path, role: str, name: str) -> keys.SigningKey:
     """The key of an identity, also one that was made before the record was continued under another name."""
     load = agents.load_host_key if role == "host" else agents.load_agent_key
     origins = wire.greeting["origins"]

@@ -59,13 +59,31 @@ _ERRORS: dict[str, type[FailwellError]] = {
 _started: list[subprocess.Popen[bytes]] = []
 
 
-class Line(Protocol):
-    """What a proof of identity needs of a connection."""
+class Greeted(Protocol):
+    """A connection that knows whom it speaks with."""
 
     greeting: dict[str, Any]
 
+
+class Line(Greeted, Protocol):
+    """What a proof of identity needs of a connection."""
+
     def call(self, do: str, *, timeout_s: float | None = None, **fields: Any) -> Any:
         """Ask and wait."""
+        ...
+
+
+class Asking(Line, Protocol):
+    """What a gate needs of a connection: `Wire`, or `client.http_wire`'s."""
+
+    on_push: Callable[[dict[str, Any]], None]
+
+    def ask(self, do: str, **fields: Any) -> Future[Any]:
+        """Send one request; the future gives the answer or raises its error."""
+        ...
+
+    def close(self) -> None:
+        """Hang up; requests still waiting fail."""
         ...
 
 

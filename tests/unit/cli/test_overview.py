@@ -9,6 +9,7 @@ from typing import Any
 
 import typer
 
+from failwell.cli import gateway
 from failwell.cli.main import LATER, app
 
 HEAVY = ("cryptography", "msgspec", "cedarpy", "apsw", "rich", "ruamel", "asyncio")
@@ -37,8 +38,18 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
         "agent observe", "agent govern", "agent inventory", "ledger enforcement",
         "stop list", "stop show", "stop propose", "stop lift", "stop report", "permit keys",
-        "action show", "action compensate",
+        "action show", "action compensate", "gateway",
     }  # fmt: skip
+
+
+def test_the_parts_of_the_gateway_show_an_example_and_offer_json() -> None:
+    one = typer.Typer()
+    gateway.register(one)
+    parts = dict(commands(typer.main.get_command(one)))
+    assert {path[-1] for path in parts} == {"import", "pin", "show", "token"}
+    for path, command in parts.items():
+        assert f"failwell gateway {path[-1]}" in (command.help or ""), path
+        assert any("--json" in parameter.opts for parameter in command.params), path
 
 
 def test_every_command_shows_an_example_of_itself_and_offers_json() -> None:

@@ -18,6 +18,7 @@ from failwell.node.upstreams.speaking import Answer, Progress, Speaker
 CAP = 1_000
 TOOL = {"name": "read", "description": "", "inputSchema": {"type": "object"}}
 ABLE = {"tools": {"listChanged": True}, "resources": {}}
+CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
 FINE = {"content": [{"type": "text", "text": "fine"}]}
 CALL = b'{"name":"read","arguments":{}}'
 
@@ -336,24 +337,41 @@ def test_a_server_that_does_not_begin_is_not_begun(said: dict[str, Any] | None) 
     attack(play)
 
 
-def test_a_list_that_changes_a_thousand_times_is_told_a_few_times(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(speaking, "CHANGED_S", 0.2)
-
+def test_a_change_is_told_before_what_the_server_says_after_it() -> None:
+    # Attack: one answer that makes the agent call a tool again, which is another one by then.
     async def play() -> None:
         async with connected() as (ours, theirs):
-            for _ in range(5):
-                theirs.say(*[{"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}] * 100)
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(0.3)
-            assert 1 <= ours.changed <= 4
-            told = ours.changed
-            theirs.say({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
-            await asyncio.sleep(0.3)
-            assert ours.changed == told + 1
+            call = asyncio.ensure_future(ours.call())
+            request = await theirs.hear("tools/call")
+            seen: list[int] = []
+            call.add_done_callback(lambda _: seen.append(ours.changed))
+            theirs.say(CHANGED)
+            theirs.answer(request)
+            await call
+            await asyncio.sleep(0)
+            assert seen == [1]
 
             listing = asyncio.create_task(ours.speaker.offer(5))
             theirs.answer(await theirs.hear("tools/list"), {"tools": [{**TOOL, "description": "Now another."}]})
             assert "another" in (await listing).definitions[0].raw.decode()
+
+    attack(play)
+
+
+def test_a_change_while_the_list_is_read_is_told_once_it_was_read() -> None:
+    async def play() -> None:
+        async with connected(begin=False) as (ours, theirs):
+
+            async def hasty() -> None:
+                theirs.say(CHANGED)
+                await theirs.begin()
+
+            saying = asyncio.create_task(hasty())
+            await ours.speaker.begin(5)
+            assert ours.changed == 0  # there is nobody yet who could look again
+            await saying
+            await asyncio.sleep(0.01)
+            assert ours.changed == 1
 
     attack(play)
 

@@ -23,10 +23,18 @@ if TYPE_CHECKING:
     from failwell.node.kept import SecretSettings
     from failwell.node.reached import UpstreamSettings
 
-_NAMED_SO = re.compile(
-    r"KEY|TOKEN|SECRET|PASS|PWD|CREDENTIAL|AUTH|COOKIE|DSN|BEARER|PRIVATE|SESSION|CONNECTION_?STRING|(?:^|_)(?:PAT|PIN)(?:$|_)",
-    re.IGNORECASE,
-)
+#: Words, in the name of a variable, flag or header, of what is a secret; a name may end in one of the long ones too.
+_NAMED_SO = frozenset(
+    {"key", "keys", "token", "tokens", "secret", "secrets", "password", "passwd", "passphrase", "pass", "pwd",
+     "credential", "credentials", "auth", "authorization", "cookie", "dsn", "bearer", "pat", "pin", "jwt"}
+)  # fmt: skip
+_ENDS_SO = ("token", "secret", "password", "passwd", "apikey", "accesskey", "secretkey")
+#: What is set where a secret could be, and is none.
+_PLAIN = frozenset(
+    {"true", "false", "yes", "no", "on", "off", "none", "null", "auto", "basic", "bearer", "oauth", "oauth2", "enabled",
+     "disabled"}
+)  # fmt: skip
+_WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 #: What well-known services begin their secrets with; and tokens that say themselves what they are.
 _LOOKS_SO = re.compile(
     r"(?:sk|pk|rk|ghp|gho|ghs|ghu|glpat|xox[abeprs]|npm|pypi|hf|lin|ntn|secret|key|sq0|shpat|dop)[-_][A-Za-z0-9_-]{8,}"
@@ -125,9 +133,11 @@ def _check_plain(parts: Iterable[str]) -> None:
 
 def looks_secret(name: str, value: str) -> bool:
     """Whether what a variable, flag or header holds may be a secret, by its name or by itself."""
-    if not value or value.lower() in ("true", "false", "0", "1"):
+    if not value or value.lower() in _PLAIN:
         return False
-    if _NAMED_SO.search(name) and not value.isdigit() and not os.path.isabs(value):
+    words = [word.lower() for word in _WORDS.findall(name)]
+    named = any(word in _NAMED_SO or word.endswith(_ENDS_SO) for word in words)
+    if named and not value.isdigit() and not os.path.isabs(value):
         return True
     return bool(_LOOKS_SO.match(value) or _WITH_PASSWORD.search(value) or _RANDOM.fullmatch(value))
 

@@ -66,6 +66,25 @@ def test_plain_values_stay_where_they_are(value: str) -> None:
     assert not looks_secret("SETTING", value)
 
 
-@pytest.mark.parametrize("name", ["GITHUB_TOKEN", "apiKey", "DB_PASSWORD", "DSN", "X-Auth", "GITLAB_PAT"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "GITHUB_TOKEN",
+        "apiKey",
+        "DB_PASSWORD",
+        "DSN",
+        "X-Auth",
+        "GITLAB_PAT",
+        "MYAPIKEY",
+        "OPENAI_API_KEY",
+        "--access-token",
+        "AWS_SECRET_ACCESS_KEY",
+    ],
+)
 def test_what_is_named_like_a_secret_is_taken_for_one(name: str) -> None:
     assert looks_secret(name, "anything")
+
+
+@pytest.mark.parametrize("name", ["GIT_AUTHOR_NAME", "MONKEY_PATCH", "BYPASS", "KEYBOARD", "TOKENIZER", "--pathspec"])
+def test_what_is_only_spelled_like_a_secret_stays(name: str) -> None:
+    assert not looks_secret(name, "Anna")

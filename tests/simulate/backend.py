@@ -51,6 +51,7 @@ class HouseBackend:
         self.tickets: dict[int, str] = {}
         self.decided: dict[str, Verdict] = {}
         self.fails: FailwellError | None = None
+        self.failed: tuple[LeftOut, ...] = ()
         self.closed = False
         self.listener: Listener | None = None
         self._entries = itertools.count(100)
@@ -62,7 +63,7 @@ class HouseBackend:
     async def list(self) -> Offered:
         if self.fails is not None:
             raise self.fails
-        return Offered(session="one", upstreams=tuple(self.servers), failed=())
+        return Offered(session="one", upstreams=tuple(self.servers), failed=self.failed)
 
     async def call(self, call: Call) -> Called:
         await asyncio.sleep(0)

@@ -74,7 +74,8 @@ class Offering:
     def split(self, name: str) -> tuple[str | None, str]:
         """(server, its own name) of a name that the client uses; no server where none is meant."""
         if self.single:
-            return next(iter(self.servers), None), name
+            # Also while it is not there: what is asked of it is judged as what it is.
+            return next(iter([*self.servers, *(each.name for each in self.offered.failed)]), None), name
         for server in self.servers:
             if name.startswith(server + BETWEEN):
                 return server, name[len(server) + len(BETWEEN) :]

@@ -366,6 +366,8 @@ class AgentSession:
 
     def _adopt(self, offering: Offering) -> Offering:
         self._offering = offering
+        if not offering.servers and not offering.left_out:
+            self._note("no tool server: the contract names no tool of any in [upstreams]")
         for each in offering.left_out:
             if (each.name, each.why) not in self._noted:
                 self._noted.add((each.name, each.why))

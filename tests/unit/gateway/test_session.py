@@ -122,6 +122,18 @@ def test_what_was_left_out_by_the_node_is_counted_for_the_client_and_named_for_t
     asyncio.run(main())
 
 
+def test_a_call_of_a_server_that_is_not_there_is_judged_under_its_name() -> None:
+    async def main() -> None:
+        backend = of()
+        backend.servers, backend.failed = (), (LeftOut(name="files", why="it ended with 7"),)
+        house = await House(backend).begin()
+        assert house.notes == ["not offered: files: it ended with 7"]
+        await house.call("read")
+        assert backend.calls[0].tool == "files.read"
+
+    asyncio.run(main())
+
+
 # ---- results and refusals ------------------------------------------------------------------------------------
 
 

@@ -234,7 +234,7 @@ def test_what_was_not_sent_is_not_told_as_under_way(house: House) -> None:
         run = gate.run(agent="refund-bot")
         run.__enter__()
         node.kill()
-        await_true(lambda: not gate.wire._thread.is_alive())
+        await_true(lambda: not gate.wire._thread.is_alive())  # type: ignore[attr-defined]
         with pytest.raises(failwell.Error, match="gone") as gone:
             run.call("note.write", SLOW)
     assert not isinstance(gone.value, failwell.Unsettled)

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 from failwell.core.errors import InputError, NotFound
 
 if TYPE_CHECKING:
-    from failwell.client.wire import Wire
+    from failwell.client.wire import Line
     from failwell.core.contract import Contract
 
 
-def find_agent(wire: Wire, name: str) -> tuple[str, dict[str, Any]]:
+def find_agent(wire: Line, name: str) -> tuple[str, dict[str, Any]]:
     """Full id and row of the agent with this id or short name; NotFound otherwise."""
     rows: dict[str, dict[str, Any]] = wire.call("ask", about="agents")
     for full, row in rows.items():
@@ -44,7 +44,7 @@ def ends(row: dict[str, Any]) -> str | None:
     return format_at(row["observed_until_us"]) if row["authority"] == "OBSERVED" else None
 
 
-def contract_in_force(wire: Wire, agent: str) -> Contract | None:
+def contract_in_force(wire: Line, agent: str) -> Contract | None:
     """The contract that is adopted for an agent, None while there is none."""
     from failwell.core.contract import from_canonical
 

@@ -15,8 +15,10 @@ from failwell.client.answers import (
     Verdict,
 )
 from failwell.client.awaited import AsyncRun
+from failwell.client.connecting import connect
 from failwell.client.declared import digest_of
-from failwell.client.gate import Gate, Run, connect
+from failwell.client.gate import Gate
+from failwell.client.run import Run
 from failwell.client.stopped import Acting
 from failwell.client.streams import AsyncStream, Stream
 from failwell.core.errors import FailwellError as Error

@@ -1,4 +1,4 @@
-"""The Python door: `connect`, a decorator for tools, a context manager for runs. Nothing else to learn.
+"""The gate: a decorator for tools, a context manager for runs (`client.connecting` has the third word to learn).
 
 A decorated function that a fresh process can import runs there, under a supervisor that can stop it. Any other one
 (a closure, a notebook cell) stays in this process: it is `cooperative`, its stop cannot be confirmed, and the record
@@ -21,31 +21,11 @@ from failwell.client.run import Run, current
 from failwell.client.stopped import Acting
 from failwell.client.streams import Feed
 from failwell.client.tools import F, Tool, govern
-from failwell.client.wire import Asking, reach
-from failwell.core.errors import NotFound
+from failwell.client.wire import Asking
 from failwell.execute.function import import_path, make_command
-from failwell.identity import names
-from failwell.node.workspace import find_workspace
 
 #: What says where this user's node, keys and guards lie.
 _PLACES = ("XDG_RUNTIME_DIR", "XDG_CONFIG_HOME", "XDG_STATE_HOME", "FAILWELL_CONFIG", "FAILWELL_STATE")
-
-
-def connect(
-    workspace: str | os.PathLike[str] | None = None, *, ca_file: str | os.PathLike[str] | None = None
-) -> Gate:  # fmt: skip
-    """Connect to the node of a workspace, starting one if none answers; or to the HTTP door of one elsewhere.
-
-    `workspace`: its directory; by default $FAILWELL_WORKSPACE, else the nearest from here upwards; or a door's address,
-    https://NAME:PORT, where `ca_file` (PEM) says whom to trust. Raises NotFound without a workspace, Unreachable when
-    no node can be started, or no door answers.
-    """
-    if isinstance(workspace, str) and workspace.startswith(("http://", "https://")):
-        from failwell.client.remote import connect_remote
-
-        return connect_remote(workspace, ca_file)
-    found = find_workspace(None if workspace is None else os.fspath(workspace), os.environ, Path.cwd())
-    return Gate(reach(found.socket, found.path), names.config_directory(os.environ, Path.home()), found.path)
 
 
 class Gate:
@@ -167,6 +147,3 @@ class Gate:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-__all__ = ["Gate", "NotFound", "Run", "connect"]

@@ -36,6 +36,8 @@ class HttpWire:
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
         about = _answered(lines.send("GET", "/v1", again=True))
+        if not isinstance(about, dict) or not isinstance(about.get("origin"), str):
+            raise Unreachable(f"what answers at {lines.address} is no door", hint="https://NAME:PORT of failwell serve")
         self.greeting: dict[str, Any] = {**about, "origins": tuple(about.get("origins") or (about["origin"],))}
         self.on_push: Callable[[dict[str, Any]], None] = lambda message: None
         self._signers: dict[str, Signer] = {}
@@ -77,7 +79,10 @@ class HttpWire:
         }.get(do)  # fmt: skip
         if handle is None:
             raise InputError(f"{do} cannot be asked over HTTP", hint="Ask it where the node is.")
-        return handle(fields)
+        try:
+            return handle(fields)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            raise Unreachable(f"the door says what is no answer: {error!r}", hint="Is it one of failwell's?") from error
 
     def close(self) -> None:
         for events in tuple(self._events.values()):
@@ -324,8 +329,11 @@ class _Workers:
 def _settle(future: Future[Any], work: Callable[[], Any]) -> None:
     try:
         future.set_result(work())
-    except BaseException as error:  # noqa: BLE001  whatever it is, whoever waits is told
+    except FailwellError as error:
         future.set_exception(error)
+    finally:
+        if not future.done():  # a fault of ours: nobody is to wait for ever
+            future.cancel()
 
 
 def _answered(answer: Answer) -> Any:

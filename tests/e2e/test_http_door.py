@@ -19,22 +19,26 @@ from failwell.cli import doctor_http
 from failwell.client import powers
 from failwell.core import orders as o
 from failwell.identity.persons import sign_order
-from tests.simulate.house import SETTINGS, TOOL, House, await_true, scene
+from tests.simulate.fixtures import model
+from tests.simulate.house import SETTINGS, TOOL, House, apply, await_true, scene
 from tests.simulate.http_caller import HttpCaller, Told
 
 BOT = "refund-bot"
 
 
-def settings(root: Path) -> str:
-    command = json.dumps([sys.executable, "-I", "-S", str(TOOL), str(root / "witness.log")])
-    return f'{SETTINGS}\n[http]\nlisten = "127.0.0.1:0"\n\n[tools."note.write"]\ncommand = {command}\n'
+def opened(root: Path) -> House:
+    """A house whose running node has an HTTP door."""
+    house = model().copy(root)
+    house.node()
+    command = json.dumps([sys.executable, "-I", "-S", str(TOOL), str(house.witness)])
+    apply(house, f'{SETTINGS}\n[http]\nlisten = "127.0.0.1:0"\n\n[tools."note.write"]\ncommand = {command}\n')
+    return house
 
 
 @pytest.fixture(scope="module")
 def house() -> Iterator[House]:
     with scene() as root:
-        made = House.build(root / "h", settings=settings(root / "h"))
-        made.node()
+        made = opened(root / "h")
         yield made
         made.tear_down()
 
@@ -285,6 +289,30 @@ def test_an_action_that_the_caller_executes_is_asked_to_stop_over_its_stream(hou
     at(house, work, "other-bot")
 
 
+def test_forged_orders_without_end_keep_no_person_from_stopping(house: House) -> None:
+    async def give(order: dict[str, Any]) -> Told:
+        nobody = HttpCaller(address(house))
+        try:
+            return await nobody.ask("POST", "/v1/orders", order)
+        finally:
+            nobody.close()
+
+    async def whole() -> None:
+        forged = [suspend(house, "bot-02") for _ in range(60)]
+        for each, real in zip(forged, (suspend(house, "bot-03") for _ in forged), strict=True):
+            each["orders"][0]["signature"] = real["orders"][0]["signature"]
+        flood = [asyncio.ensure_future(give(each)) for each in forged]
+        told = await give(suspend(house, "bot-01"))
+        assert told.status == 200, told.body
+        answers = await asyncio.gather(*flood)
+        assert {each.status for each in answers} <= {403, 429}
+        assert sum(each.status == 429 for each in answers) > 0
+        assert house.ask("agents")[house.full("bot-02")]["authority"] == "ACTIVE"
+        assert house.ask("agents")[house.full("bot-01")]["authority"] == "SUSPENDED"
+
+    asyncio.run(whole())
+
+
 def suspend(house: House, name: str, person: str = "bert") -> dict[str, Any]:
     """A signed order to suspend, as it travels."""
     details = o.AgentSuspend(agent=house.full(name), reason="it misbehaves")
@@ -296,8 +324,8 @@ def suspend(house: House, name: str, person: str = "bert") -> dict[str, Any]:
 
 def test_a_door_that_falls_over_is_there_again_and_ends_with_its_node() -> None:
     with scene() as root:
-        house = House.build(root / "h", settings=settings(root / "h"))
-        node = house.node()
+        house = opened(root / "h")
+        node = house.nodes[0]
         try:
             first = address(house)
             pid = house.ask("status")["http"]["pid"]

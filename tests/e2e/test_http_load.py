@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from tests.e2e.test_http_door import agent, suspend
-from tests.simulate.house import SETTINGS, House, await_true, scene
+from tests.simulate.fixtures import model
+from tests.simulate.house import SETTINGS, House, apply, await_true, scene
 from tests.simulate.http_caller import HttpCaller
 
 CALLERS = 1000
@@ -95,10 +96,9 @@ def test_a_thousand_callers_are_each_answered_once_and_a_stop_overtakes_them(
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
     try:
         with scene() as root:
-            house = House.build(
-                root / "h", settings=SETTINGS + HTTP, names=("refund-bot", "other-bot", "bot-00"), at_most=100_000
-            )
+            house = model().copy(root / "h")
             house.node()
+            apply(house, SETTINGS + HTTP)
             try:
                 loaded(house, random.Random(seed), capsys)
             finally:

@@ -8,7 +8,7 @@ import os
 import signal
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ import pytest
 
 import failwell
 from failwell.client.run import CURRENT
+from failwell.client.wire import Wire
 from failwell.execute.function import ORIGINAL
 from tests.simulate import streamers
 from tests.simulate.fixtures import house, model, stage
@@ -58,6 +59,16 @@ def write(customer: str, millis: int = 0) -> dict[str, str]:
 
 def burn(customer: str, millis: int = 0) -> None:
     raise RuntimeError("the printer is on fire")
+
+
+def asking(gate: failwell.Gate) -> Callable[[str], dict[str, str]]:
+    """A tool that stays in this process."""
+
+    @gate.tool("desk.ask")
+    def asked(customer: str) -> dict[str, str]:
+        return {"wrote": customer}
+
+    return asked
 
 
 def decided(house: House, call: str) -> int:
@@ -234,7 +245,9 @@ def test_what_was_not_sent_is_not_told_as_under_way(house: House) -> None:
         run = gate.run(agent="refund-bot")
         run.__enter__()
         node.kill()
-        await_true(lambda: not gate.wire._thread.is_alive())  # type: ignore[attr-defined]
+        wire = gate.wire
+        assert isinstance(wire, Wire)
+        await_true(lambda: not wire._thread.is_alive())
         with pytest.raises(failwell.Error, match="gone") as gone:
             run.call("note.write", SLOW)
     assert not isinstance(gone.value, failwell.Unsettled)
@@ -361,28 +374,28 @@ def test_a_function_whose_arguments_have_no_names_is_refused_when_it_is_register
 
 
 def test_runs_nest_and_each_call_belongs_to_the_innermost(shared: House, gate: failwell.Gate) -> None:
-    written = gate.tool("note.write")(write)
+    written = asking(gate)
     with gate.run(agent="bot-06") as outer:
-        written("c1", 0)
+        written("c1")
         with gate.run(agent="bot-07") as inner:
-            written("c2", 0)
-        written("c3", 0)
+            written("c2")
+        written("c3")
     mine = [entry for entry in shared.entries("decision") if entry["run"] in (outer.id, inner.id)]
     assert [entry["run"] for entry in mine] == [outer.id, inner.id, outer.id]
     with pytest.raises(failwell.Error, match="called outside a run"):
-        written("c4", 0)
+        written("c4")
 
 
 def test_threads_and_tasks_call_in_the_run_that_they_are_given(gate: failwell.Gate) -> None:
-    written = gate.tool("note.write")(write)
+    written = asking(gate)
     said: list[Any] = []
 
     def in_thread(run: failwell.Run) -> None:
         try:
-            written("c1", 0)
+            written("c1")
         except failwell.Error as error:
             said.append(error.hint)
-        said.append(run.call("note.write", customer="c1", millis=0))
+        said.append(run.call("desk.ask", customer="c1"))
 
     with gate.run(agent="refund-bot") as run:
         threads = [threading.Thread(target=in_thread, args=(run,)) for _ in range(2)]
@@ -396,7 +409,7 @@ def test_threads_and_tasks_call_in_the_run_that_they_are_given(gate: failwell.Ga
     async def one(agent: str) -> Any:
         async with gate.run(agent=agent) as own:
             await asyncio.sleep(0.01)
-            return await asyncio.to_thread(written, "c1", 0), own.id
+            return await asyncio.to_thread(written, "c1"), own.id
 
     async def both() -> Any:
         return await asyncio.gather(one("refund-bot"), one("other-bot"))

@@ -114,23 +114,29 @@ def _hint(verdict: Verdict) -> str:
     return "The same call will be denied again: go on without it, or tell who you work for what is missing."
 
 
+#: By how an action ended without a result: what a program calls it, the words for it, and what to do.
+_ENDS = {
+    "interrupted_confirmed": ("interrupted", "Stopped, and nothing of it runs any more"),
+    "interrupted_unconfirmed": ("interrupted", "Stopped, which is NOT CONFIRMED, and parts of it may still run"),
+    "completed_after_interrupt": ("interrupted", "Stopped, but it had been done by then"),
+    "blocked": ("blocked", "Blocked before it began, and did not run"),
+}
+_AFTER = {
+    "interrupted": "Do not assume that it was done or undone. Who stopped it, and what is known: failwell stop report",
+    "blocked": "It may be tried again when that is no longer so.",
+    "unknown": "Do not assume that it was done or undone: look before it is done again.",
+}
+
+
 def stopped(outcome: Outcome, verdict: Verdict | None) -> Refusal:
     """An action that was let through and has no result: it was stopped, or nobody knows how it ended."""
-    entry = None if verdict is None else verdict.entry
-    known = {
-        "interrupted_confirmed": "Stopped: nothing of it runs any more",
-        "interrupted_unconfirmed": "Stopped, which is NOT CONFIRMED: parts of it may still run",
-        "completed_after_interrupt": "Stopped, but it had been done by then",
-        "blocked": "Blocked before it began: it did not run",
-    }
-    words = known.get(outcome.state, f"It ended as {outcome.state}: nobody can say whether it was done")
-    why = outcome.why or "by order"
-    hint = "Do not assume that it was done or undone. Who stopped it, and what is known: failwell stop report"
+    code, words = _ENDS.get(outcome.state, ("unknown", "Nobody can say whether it was done"))
+    why, hint = outcome.why or "by order", _AFTER[code]
     return Refusal(
-        number=messages.STOPPED, text=f"{words}. {why} [entry {outcome.entry}]\n{hint}",
+        number=messages.STOPPED, text=f"{words}: {why} [entry {outcome.entry}]\n{hint}",
         details={
-            "code": "interrupted" if outcome.state != "blocked" else "blocked", "state": outcome.state, "why": why,
-            "entry": entry, "outcome": outcome.entry, "hint": hint,
+            "code": code, "state": outcome.state, "why": why, "entry": None if verdict is None else verdict.entry,
+            "outcome": outcome.entry, "hint": hint,
         },
     )  # fmt: skip
 

@@ -190,10 +190,10 @@ def test_a_tool_that_promises_a_form_is_refused_without_another_form() -> None:
     [
         (
             outcome(b"", "interrupted_confirmed", why="anna suspended desk"),
-            "Stopped: nothing of it runs any more. anna",
+            "Stopped, and nothing of it runs any more: anna suspended desk",
         ),
         (outcome(b"", "interrupted_unconfirmed"), "NOT CONFIRMED"),
-        (outcome(b"", "unknown"), "nobody can say whether it was done"),
+        (outcome(b"", "unknown"), "Nobody can say whether it was done"),
         (outcome(b"", "failed", exit_code=None, why="it closed its output"), "it closed its output"),
     ],
 )

@@ -56,6 +56,12 @@ def test_what_two_readers_could_read_differently_is_no_message(text: bytes) -> N
         read(text)
 
 
+def test_several_messages_in_one_are_refused_as_that() -> None:
+    with pytest.raises(Malformed, match="batch") as refused:
+        read(b' [{"jsonrpc":"2.0","id":1,"method":"a"}]')
+    assert refused.value.rpc_code == messages.INVALID_REQUEST
+
+
 def test_what_cannot_be_read_still_names_the_request_it_belongs_to() -> None:
     with pytest.raises(Malformed) as deep:
         read(b'{"jsonrpc":"2.0","id":3,"result":{"a":' + b"[" * 100 + b"]" * 100 + b"}}")

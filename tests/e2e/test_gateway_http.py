@@ -6,6 +6,9 @@ import asyncio
 import contextlib
 import http.client
 import json
+import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -30,7 +33,7 @@ from tests.simulate.gateway_http import (
     register_host,
     token,
 )  # fmt: skip
-from tests.simulate.house import House, await_true
+from tests.simulate.house import ROOT, House, await_true
 from tests.simulate.upstreams import logged
 
 __all__ = ["stage"]
@@ -297,3 +300,23 @@ def test_a_killed_gateway_leaves_no_process(door: GatewayProcess) -> None:
 def hung_up_on(client: HttpClient) -> None:
     with contextlib.suppress(OSError, http.client.HTTPException):
         client.call("wait", {"millis": 60_000, "how": "family"})
+
+
+def test_a_token_from_the_command_line_is_good_for_the_agent_and_what_has_no_place_is_said(
+    door: GatewayProcess,
+) -> None:
+    house = door.house
+    own = {**os.environ, "FAILWELL_CONFIG": str(house.config)}
+
+    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+        command = [sys.executable, "-m", "failwell", "gateway", *arguments, "--workspace", str(house.workspace.path)]
+        done = subprocess.run([*command, "--json"], capture_output=True, text=True, cwd=ROOT, env=own, check=False)
+        return done.returncode, json.loads(done.stdout)
+
+    code, made = run("token", "--agent", "refund-bot", "--hours", "1")
+    assert (code, made["schema"], made["agent"]) == (0, "failwell/gateway-token/1", house.full("refund-bot"))
+    client = HttpClient(door, {"authorization": f"Bearer {made['token']}"})
+    assert client.open().status == 200
+    assert client.send("DELETE").status == 204
+    code, refused = run("token", "--agent", "refund-bot", "--hours", "25")
+    assert (code, refused["error"]["code"]) == (2, "input")

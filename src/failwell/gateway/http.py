@@ -201,6 +201,8 @@ class McpOverHttp:
         inbound.check_stateless(request.headers, message)
         behalf = on_behalf.read(request.headers, found.believed, passed_on=found.passed_on)
         session = await self._sessions.shared(found.asking, behalf)
+        if message.method == "tools/call":
+            await _check_parameters(request.headers, session, message)
         stream, task = self._ask(found.asking, session, body, message, apart=b"%d:" % next(self._apart))
         try:
             await self._tell(request, session, stream, LATE_S, primed=False, left=task.cancel)
@@ -316,6 +318,17 @@ async def _unless(work: Any, gone: Any) -> bool:
 
 def _unheard(message: bytes) -> None:
     """What is said on the way of a message that has no stream; nothing is."""
+
+
+async def _check_parameters(headers: Headers, session: Session, message: Message) -> None:
+    """By the schema that the client was shown."""
+    offering = await session.agent.offering()
+    if b"x-mcp-header" not in offering.tools_json:
+        return
+    params = messages.members(message.params, "params")
+    offer = offering.tool(messages.text(params.get("name"), "name") or "").offer
+    if offer is not None:
+        inbound.check_parameters(headers, offer.definition.get("inputSchema"), params.get("arguments", b"{}"))
 
 
 def _is_stateless(request: Request) -> bool:

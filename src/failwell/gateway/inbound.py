@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -27,6 +27,8 @@ ASSUMED: Final = "2025-03-26"
 #: The first revision whose clients take an event that only has an id.
 PRIMED: Final = "2025-11-25"
 VERSION, METHOD, NAME = "mcp-protocol-version", "mcp-method", "mcp-name"
+#: What stands before the name that a tool's schema gives to an argument which is repeated in a header.
+PARAMETER: Final = "mcp-param-"
 SESSION, LAST_EVENT = "mcp-session-id", "last-event-id"
 #: Which parameter Mcp-Name repeats.
 NAMED: Final = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
@@ -132,6 +134,41 @@ def check_stateless(headers: Headers, message: Message) -> str:
     if version not in STATELESS:
         raise _unspoken(version)
     return version
+
+
+def check_parameters(headers: Headers, schema: Any, arguments: bytes) -> None:
+    """Rejected where a header Mcp-Param-NAME does not say what the argument says whose schema names it (x-mcp-header).
+
+    Attack: a proxy sends a call on by a region or a tenant that its arguments do not have.
+    """
+    try:
+        given = msgspec.json.decode(arguments)
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
+        given = None
+    expected = dict(_mirrored(schema, given if isinstance(given, dict) else {}))
+    for name, wanted in expected.items():
+        told = headers.one(name)
+        if (told is None) != (wanted is None) or unwrapped(told) != wanted:
+            raise Rejected(400, f"the header {name[:80]} does not say what its argument says", number=HEADER_MISMATCH)
+
+
+def _mirrored(schema: Any, given: Any) -> Iterator[tuple[str, str | None]]:
+    """Each header that repeats an argument, and what it has to say; None: it may not be there."""
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    for argument, described in properties.items() if isinstance(properties, dict) else ():
+        value = given.get(argument) if isinstance(given, dict) else None
+        named = described.get("x-mcp-header") if isinstance(described, dict) else None
+        if isinstance(named, str):
+            yield PARAMETER + named.lower(), _rendered(value)
+        yield from _mirrored(described, value)
+
+
+def _rendered(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return str(value) if isinstance(value, str | int) else None
 
 
 def check_revision(headers: Headers) -> str:

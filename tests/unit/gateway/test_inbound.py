@@ -132,3 +132,34 @@ def test_what_cannot_name_a_session_names_none(named: str) -> None:
     with pytest.raises(Rejected) as refused:
         inbound.session_id(Headers([(b"mcp-session-id", named.encode())]))
     assert refused.value.status == 404
+
+
+SCHEMA = {
+    "properties": {
+        "region": {"type": "string", "x-mcp-header": "Region"}, "text": {"type": "string"},
+        "of": {"properties": {"count": {"type": "integer", "x-mcp-header": "Count"}}},
+    }
+}  # fmt: skip
+
+
+def test_a_header_that_repeats_an_argument_says_what_the_argument_says() -> None:
+    inbound.check_parameters(headers(mcp_param_region="eu"), SCHEMA, b'{"region":"eu","text":"x"}')
+    inbound.check_parameters(headers(mcp_param_count="42"), SCHEMA, b'{"of":{"count":42.0}}')
+    inbound.check_parameters(headers(mcp_param_region="=?base64?w7w=?="), SCHEMA, '{"region":"\u00fc"}'.encode())
+    inbound.check_parameters(headers(), SCHEMA, b'{"region":null}')
+
+
+@pytest.mark.parametrize(
+    ("fields", "arguments"),
+    [({"mcp_param_region": "us"}, b'{"region":"eu"}'), ({}, b'{"region":"eu"}'), ({"mcp_param_region": "eu"}, b"{}"),
+     ({"mcp_param_region": "eu"}, b"[]"),
+     ({"mcp_param_region": "eu", "mcp_param_count": "2"}, b'{"region":"eu","of":{"count":1}}'),
+     ({"mcp_param_region": "=?base64?!?="}, b'{"region":"eu"}'),
+     ({"mcp_param_region": "=?base64?!?="}, b"{}"), ({"mcp_param_region": "['eu']"}, b'{"region":["eu"]}')],
+)  # fmt: skip
+def test_a_call_that_a_proxy_would_send_elsewhere_than_its_arguments_say_is_refused(
+    fields: dict[str, str], arguments: bytes
+) -> None:
+    with pytest.raises(Rejected) as refused:
+        inbound.check_parameters(headers(**fields), SCHEMA, arguments)
+    assert refused.value.fault.number == inbound.HEADER_MISMATCH

@@ -48,7 +48,7 @@ LONGER: dict[str, str] = {
     "core/orders.py": "the closed table of human powers reads top to bottom, each with what it must say",
 }
 
-DOORS_AND_GATE = {"cli", "client", "gate", "node"}
+DOORS_AND_GATE = {"cli", "client", "gate", "gateway", "node", "web"}
 # Broad excepts elsewhere, each with the reason why nothing narrower is right.
 BROAD: dict[str, str] = {
     "ledger/writer.py": "a job that fails denies its own caller and must not end the one writer",

@@ -288,7 +288,6 @@ def test_an_async_call_that_is_cancelled_has_its_tool_stopped(shared: House, gat
             slow.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await slow
-            await asyncio.to_thread(await_true, lambda: not shared.ask("running"))
 
     asyncio.run(work())
     (ended,) = shared.entries("outcome", "bot-04")

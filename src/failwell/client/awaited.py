@@ -102,7 +102,7 @@ async def heard(run: Run, call: Call, asked: Future[Any]) -> dict[str, Any]:
         raise run.unsettled(call, error) from error
     except asyncio.CancelledError:
         answered.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody waits for it any more
-        run.cancel(call, "the task that waited for it was cancelled")
+        run.leave(call, asked, "the task that waited for it was cancelled")
         raise
     return answer
 

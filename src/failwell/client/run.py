@@ -12,7 +12,7 @@ import contextvars
 import json
 import time
 from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +22,7 @@ from failwell.client.calls import Call, call_of, earlier, pauses, permitted, rea
 from failwell.client.declared import declared
 from failwell.client.here import Kept, ended_here, given_here, run_here
 from failwell.client.stopped import Acting
-from failwell.client.streams import LEFT, AsyncStream, Feed, Story, Stream, told
+from failwell.client.streams import LEFT, STOPPED_S, AsyncStream, Feed, Story, Stream, told
 from failwell.core.errors import FailwellError as Error
 from failwell.core.errors import InputError, Refused, Unreachable
 
@@ -60,6 +60,8 @@ class Run:
         #: Streams that have not ended.
         self._feeds: set[Feed] = set()
         self.own_streams = 0
+        #: Calls that nobody waits for any more, and that have not ended.
+        self._left: set[Future[Any]] = set()
 
     # -- opening and closing -----------------------------------------------------------------------------------
 
@@ -105,6 +107,7 @@ class Run:
         self._stands = "closed"
         for feed in list(self._feeds):
             feed.leave()
+        wait(list(self._left), STOPPED_S)
         # What went wrong inside is what the caller must hear of, not that its actions are still under way.
         with contextlib.nullcontext() if kind is None else contextlib.suppress(Error):
             if self.id is not None:
@@ -295,12 +298,18 @@ class Run:
         except Unreachable as error:
             raise self.unsettled(call, error, given) from error
         except KeyboardInterrupt:
-            self.cancel(call, "its caller was interrupted")
+            self.leave(call, asked, "its caller was interrupted")
             raise
         return answer
 
     def unsettled(self, call: Call, error: Unreachable, given: int = 0) -> Unsettled:
         return Unsettled(call.tool, call.id, self.id, error.message, given)
+
+    def leave(self, call: Call, asked: Future[Any], why: str) -> None:
+        """Nobody waits for a call any more: it is stopped, and the run is not left before that is over."""
+        self._left.add(asked)
+        asked.add_done_callback(self._left.discard)
+        self.cancel(call, why)
 
     def cancel(self, call: Call, why: str) -> None:
         """Have the node stop what runs of a call; not awaited, and nothing where the node is gone."""

@@ -759,7 +759,7 @@ class PermitIssued(Body, frozen=True, kw_only=True):
 @register("upstream.listed")
 class UpstreamListed(Body, frozen=True, kw_only=True):
     """What a tool server offered an agent's session, at its start and whenever it changed: the definitions lie in the
-    blob, `tools` is the SHA-256 over their digests (of the RFC 8785 text of each, one a line), `count` how many there are.
+    blob, `tools` is the SHA-256 over their digests (of the RFC 8785 text of each, one a line), `count` how many.
 
     `kind` is stdio or http, `protocol` the revision that was agreed on. `refused`: names that are not offered because
     their definition is not the accepted one (`refused_more` counts those beyond the first).

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -205,9 +204,9 @@ class McpOverHttp:
             await _check_parameters(request.headers, session, message)
         stream, task = self._ask(found.asking, session, body, message, apart=b"%d:" % next(self._apart))
         try:
-            await self._tell(request, session, stream, LATE_S, primed=False, left=task.cancel)
+            await self._tell(request, session, stream, LATE_S, primed=False)
         finally:
-            task.cancel()
+            task.cancel()  # whoever hung up does not want it any more; what is done is not held up
             session.streams.drop(stream)
 
     def _ask(
@@ -267,10 +266,9 @@ class McpOverHttp:
     # -- answers -----------------------------------------------------------------------------------------------
 
     async def _tell(
-        self, request: Request, session: Session, stream: Stream, within_s: float, *, primed: bool,
-        left: Callable[[], object] = lambda: None,
+        self, request: Request, session: Session, stream: Stream, within_s: float, *, primed: bool
     ) -> None:  # fmt: skip
-        """Answer a request: with one JSON text where that is all and soon, else with events. `left`: it hung up."""
+        """Answer a request, unless its client hangs up: by one JSON text where that is all and soon, else by events."""
 
         async def told() -> None:
             await stream.started(within_s)
@@ -282,8 +280,7 @@ class McpOverHttp:
             await request.answer(200 if number is None else _STATUS.get(number, 200), only)
             session.streams.drop(stream)
 
-        if not await _unless(told(), request.gone()):
-            left()
+        await _unless(told(), request.gone())
 
     async def _stream(self, request: Request, session: Session, stream: Stream, after: int) -> None:
         with session.used():
@@ -302,15 +299,13 @@ class McpOverHttp:
         await request.end()
 
 
-async def _unless(work: Any, gone: Any) -> bool:
-    """Whether `work` was done before its client hung up; then it is given up."""
+async def _unless(work: Any, gone: Any) -> None:
+    """Do `work`, and give it up where its client hangs up meanwhile."""
     working, watching = asyncio.ensure_future(work), asyncio.ensure_future(gone)
     try:
         await asyncio.wait({working, watching}, return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            return False
-        await working
-        return True
+        if working.done():
+            await working
     finally:
         working.cancel()
         watching.cancel()

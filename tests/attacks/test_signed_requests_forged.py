@@ -124,9 +124,11 @@ def at(house: House, work: Callable[[Door], Awaitable[Any]], **more: Any) -> Any
 @contextlib.asynccontextmanager
 async def opened(house: House, **more: Any) -> AsyncIterator[Door]:
     door = Door(house, **more)
-    async with asyncio.timeout(20):
-        yield door
-    await door.callers.close()
+    try:
+        async with asyncio.timeout(20):
+            yield door
+    finally:
+        await door.callers.close()
 
 
 # ---- what is taken -------------------------------------------------------------------------------------------
@@ -254,13 +256,11 @@ def test_taking_the_signature_away_leaves_nothing_that_counts(lived: House) -> N
 
 def test_a_request_that_was_seen_is_taken_once_also_when_it_comes_twice_at_once(lived: House) -> None:
     async def work(door: Door) -> None:
-        for _ in range(2):  # the first judged by the node, the second by this door
-            request = door.request()
+        for request in (door.request(), door.request()):  # the first judged by the node, the second by this door
             found = await asyncio.gather(*(door.callers.of(*request) for _ in range(5)), return_exceptions=True)
             assert sum(isinstance(each, Caller) for each in found) == 1
             assert sum(isinstance(each, Refused) and "before" in each.message for each in found) == 4
-        # The same nonce under another request is no second chance for the first, nor are the fields of another name.
-        await door.refused(request, "before")
+            await door.refused(request, "before")
 
     at(lived, work)
 
@@ -441,6 +441,10 @@ def test_a_revoked_agent_is_nobody_at_once_on_connections_that_are_open_too(live
         shown = scope({}, extensions=tls(held.der)), b""
         await door.taken(shown)
         await door.taken(bearing(token(lived, LOST)))
+        key = await asyncio.to_thread(door_key.open_key, lived.workspace.keys)
+        raw = await AsyncWire.open(lived.workspace.socket)
+        await as_door(raw, key)
+        await hello(raw, **passed(door, LOST))
         revoked = await asyncio.to_thread(
             powers.revoke, lived.workspace, lived.persons["anna"], SPIFFE + LOST, "It leaked."
         )
@@ -455,6 +459,9 @@ def test_a_revoked_agent_is_nobody_at_once_on_connections_that_are_open_too(live
                 await ask()
             assert refused.value.code == "unauthenticated"
         assert (await waits).code == "unauthenticated"
+        with pytest.raises(Refused, match="not proved any more"):  # the node itself, whatever its door does
+            await raw.call("ask", about="agents")
+        await raw.close()
         for request in (door.request(LOST), shown, bearing(token(lived, LOST))):
             await door.refused(request)
         assert (await door.taken(door.request("other-bot"))).name == OTHER
@@ -494,22 +501,25 @@ def test_a_person_who_left_reads_nothing_more(lived: House) -> None:
 # ---- the door itself -----------------------------------------------------------------------------------------
 
 
+async def hello(wire: AsyncWire, **fields: Any) -> Any:
+    return await wire.call("hello", timeout_s=10, **fields)
+
+
+async def as_door(wire: AsyncWire, key: keys.SigningKey, role: str = "door") -> Any:
+    greeting = wire.greeting
+    challenge = bytes.fromhex(greeting["challenge"])
+    proof = agents.prove(key, greeting["origin"], role, "http", challenge, greeting["node"])
+    return await hello(wire, role="door", name="http", proof=base64.b64encode(proof).decode())
+
+
+def passed(door: Door, name: str = "refund-bot", **more: Any) -> dict[str, Any]:
+    request, body = door.request(name, **more)
+    signed = hs.read("POST", f"{HERE}/v1/actions/decide", request["headers"], body)
+    proof = base64.b64encode(signed.signature).decode()
+    return {"role": "agent", "name": name, "shown": "signature", "proof": proof, "base": signed.base.decode()}
+
+
 def test_nobody_passes_a_caller_on_who_is_not_the_door_and_a_connection_stands_for_one(lived: House) -> None:
-    async def hello(wire: AsyncWire, **fields: Any) -> Any:
-        return await wire.call("hello", timeout_s=10, **fields)
-
-    async def as_door(wire: AsyncWire, key: keys.SigningKey, role: str = "door") -> Any:
-        greeting = wire.greeting
-        challenge = bytes.fromhex(greeting["challenge"])
-        proof = agents.prove(key, greeting["origin"], role, "http", challenge, greeting["node"])
-        return await hello(wire, role="door", name="http", proof=base64.b64encode(proof).decode())
-
-    def passed(door: Door, name: str = "refund-bot", **more: Any) -> dict[str, Any]:
-        request, body = door.request(name, **more)
-        signed = hs.read("POST", f"{HERE}/v1/actions/decide", request["headers"], body)
-        proof = base64.b64encode(signed.signature).decode()
-        return {"role": "agent", "name": name, "shown": "signature", "proof": proof, "base": signed.base.decode()}
-
     async def work(door: Door) -> None:
         key = await asyncio.to_thread(door_key.open_key, lived.workspace.keys)
         wire = await AsyncWire.open(lived.workspace.socket)

@@ -213,6 +213,16 @@ def test_a_tool_that_changes_after_it_was_listed_is_denied_on_record(house: Hous
     ]
 
 
+def test_a_tool_that_changes_and_tells_nobody_is_denied_once_what_was_known_is_old(house: House) -> None:
+    mine = client(house, "bot-06", "other")
+    assert mine.call("other.echo", {"text": "as accepted"})["verdict"]["verdict"] == "ALLOW"
+    mine.call("other.misbehave", {"how": "change quietly"})
+    asked = len(logged(house, "other", "called"))
+    answer = mine.call("other.echo", {"text": "to evil.example"})
+    assert (answer["verdict"]["verdict"], answer["verdict"]["clauses"]) == ("DENY", ["tool.changed"])
+    assert len(logged(house, "other", "called")) == asked, "it never reached the server"
+
+
 def test_a_tool_that_nobody_accepted_and_one_named_like_a_request_are_never_called(
     house: House, sitting: Client
 ) -> None:

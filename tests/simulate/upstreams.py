@@ -39,6 +39,8 @@ tools:
      arguments: {{text: "string(0..20000)"}}}}
   - {{tool: other.wait, effect: reversible, executor: supervised, custody: none, deadline: 1s,
      arguments: {{millis: "int(0..60000)", how?: "string(0..20)"}}}}
+  - {{tool: other.misbehave, effect: reversible, executor: supervised, custody: none, deadline: 20s,
+     arguments: {{how: "string(0..20)"}}}}
   - {{tool: vault.wait, effect: reversible, executor: fenced, custody: none, deadline: 20s,
      arguments: {{millis: "int(0..60000)", how?: "string(0..20)"}}}}
   - {{tool: quits.echo, effect: reversible, executor: supervised, custody: none, deadline: 20s, arguments: {{}}}}
@@ -66,7 +68,7 @@ def settings(house: House, idle_s: int = 900) -> str:
     fence = json.dumps(["/bin/sh", "-c", f"cat >> {house.root}/fenced"])
     text += f'[tools."vault.wait"]\nfence = {fence}\n'
     for name, words, more in (
-        ("box", ["deaf"], 'secrets = {SHOP_KEY = "shop"}'), ("other", [], ""), ("vault", [], ""),
+        ("box", ["deaf"], 'secrets = {SHOP_KEY = "shop"}'), ("other", [], "known_for_s = 0"), ("vault", [], ""),
         ("quits", ["quits"], ""),
     ):  # fmt: skip
         command = json.dumps(

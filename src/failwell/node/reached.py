@@ -47,7 +47,8 @@ class UpstreamSettings(Reached, frozen=True, kw_only=True):
     `tools`: tool -> SHA-256 of its definition as a person accepted it; any other definition, and any other tool, is
     refused. `secrets`: environment variable (of a command) or header (of a url) -> name in [secrets].
     `start_ms` is its time to start and to say what it offers, `deadline_ms` its time for one call where the contract
-    says none, `idle_s` how long it stays without calls.
+    says none, `idle_s` how long it stays without calls, `known_for_s` how long what it offers is believed before it is
+    asked again.
     """
 
     command: tuple[str, ...] = ()
@@ -62,6 +63,7 @@ class UpstreamSettings(Reached, frozen=True, kw_only=True):
     start_ms: Annotated[int, msgspec.Meta(ge=100, le=120_000)] = 15_000
     deadline_ms: Annotated[int, msgspec.Meta(ge=1, le=3_600_000)] = 60_000
     idle_s: Annotated[int, msgspec.Meta(ge=1, le=86_400)] = 900
+    known_for_s: Annotated[int, msgspec.Meta(ge=0, le=86_400)] = 30
     tools: dict[str, Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]] = {}
 
     def check(self, name: str) -> None:

@@ -121,6 +121,7 @@ class Opener:
         told = digest_of(offer)
         new = told != server.told
         server.offer, server.digests, server.told = offer, digests_of(offer), told
+        server.listed_s = server.loop.time()
         if new:
             body, secret = await asyncio.to_thread(listed, server, offer)
             await self._node.writer.submit_async(_listing(server, body, secret))

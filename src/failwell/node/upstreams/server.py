@@ -86,6 +86,7 @@ class Server:
     digests: dict[str, str | None] = field(default_factory=dict)
     #: What it said last of the tools that it offers, and how often that was something else.
     told: str | None = None
+    listed_s: float = 0.0
     changes: int = 0
     #: It said that what it offers changed, and that is not known yet; and that it said so once more meanwhile.
     stale: bool = False

@@ -135,8 +135,14 @@ class Sessions:
         return server.changed(tool)
 
     async def fresh(self, server: Server) -> None:
-        """Wait until what it offers is known, where it said that this changed."""
-        server.used_s = server.loop.time()
+        """Wait until what it offers is known, where it said that this changed, or where that was long ago.
+
+        Attack: one that changes a tool after it was listed, and tells nobody. While it works on a call it is not asked:
+        an honest one that does one thing at a time would not answer.
+        """
+        server.used_s = now_s = server.loop.time()
+        if not server.stale and not server.calls and now_s - server.listed_s >= server.declared.known_for_s:
+            self._changed(server, said=False)
         if server.stale and server.listing is not None:
             await asyncio.shield(server.listing)
 
@@ -207,20 +213,21 @@ class Sessions:
 
     # -- what servers say --------------------------------------------------------------------------------------
 
-    def _changed(self, server: Server) -> None:
+    def _changed(self, server: Server, *, said: bool = True) -> None:
         """It says that its tools changed: none is called before it was looked at them."""
         server.stale = server.again = True
         if server.listing is None or server.listing.done():
-            server.listing = asyncio.ensure_future(self._list_again(server))
+            server.listing = asyncio.ensure_future(self._list_again(server, said=said))
 
-    async def _list_again(self, server: Server) -> None:
+    async def _list_again(self, server: Server, *, said: bool) -> None:
         """Attack: one that changes what it offers without end, to fill the record or to be looked at for ever."""
         assert server.speaker is not None
         within_s = server.declared.start_ms / 1000
         try:
             while server.again and server.stands:
-                await asyncio.sleep(PAUSE_S if server.changes else 0)
-                server.changes += 1
+                await asyncio.sleep(PAUSE_S if said and server.changes else 0)
+                server.changes += said
+                said = True
                 if server.changes > MAX_CHANGES:
                     raise Refused("it changed what it offers too often")
                 server.again = False

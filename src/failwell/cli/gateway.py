@@ -55,29 +55,9 @@ def gateway(
     host: Annotated[
         str | None, typer.Option(metavar="NAME", help="The registered host that opens the run with its own key.")
     ] = None,
-    http: Annotated[
-        str | None,
-        typer.Option(
-            metavar="ADDRESS:PORT", show_default=False,
-            help="Serve any number of agents over HTTP (port 0: any that is free). Each shows who it is by itself.",
-        ),
-    ] = None,
-    trust_headers: Annotated[
-        bool,
-        typer.Option("--trust-headers", help="With --http and --host: believe Failwell-Principal and -Request."),
-    ] = False,
-    name: Annotated[
-        list[str] | None,
-        typer.Option(metavar="NAME[:PORT]", show_default=False, help="With --http: how callers name it, where not by "
-                     "its address; once for each."),
-    ] = None,
-    allow_remote: Annotated[
-        bool, typer.Option("--allow-remote", help="With --http: let other machines in, over TLS.")
-    ] = False,
-    certificate: Annotated[
-        str | None, typer.Option(metavar="FILE", help="With --http: the certificate of this door (PEM).")
-    ] = None,
-    key: Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")] = None,
+    http: gateway_http.Listen = None, trust_headers: gateway_http.TrustHeaders = False,
+    name: gateway_http.Names = None, allow_remote: gateway_http.AllowRemote = False,
+    certificate: gateway_http.Certificate = None, key: gateway_http.Key = None,
     workspace: options.Workspace = None, as_json: options.AsJson = False,
 ) -> None:  # fmt: skip
     """Stand between agents' clients and their tool servers, over standard input and output or over HTTP.

@@ -7,7 +7,9 @@ import json
 import os
 import signal
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from failwell.cli import session
 from failwell.cli.screen import door, tell
@@ -15,6 +17,29 @@ from failwell.core.errors import InputError
 
 if TYPE_CHECKING:
     from failwell.gateway.http_serving import Gateway
+
+Listen = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS:PORT", show_default=False,
+        help="Serve any number of agents over HTTP (port 0: any that is free). Each shows who it is by itself.",
+    ),
+]  # fmt: skip
+TrustHeaders = Annotated[
+    bool, typer.Option("--trust-headers", help="With --http and --host: believe Failwell-Principal and -Request.")
+]
+Names = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME[:PORT]", show_default=False,
+        help="With --http: how callers name it, where not by its address; once for each.",
+    ),
+]  # fmt: skip
+AllowRemote = Annotated[bool, typer.Option("--allow-remote", help="With --http: let other machines in, over TLS.")]
+Certificate = Annotated[
+    str | None, typer.Option(metavar="FILE", help="With --http: the certificate of this door (PEM).")
+]
+Key = Annotated[str | None, typer.Option(metavar="FILE", help="The certificate's key (PEM).")]
 
 
 @door("gateway")
@@ -28,7 +53,7 @@ def serve(
     if given:
         raise InputError(
             f"{given[0]} is one client's; over HTTP each caller shows who it is, and its host on whose behalf",
-            hint="Headers Failwell-Run, Failwell-Principal, Failwell-Request: docs/mcp.md",
+            hint="Headers Failwell-Run, Failwell-Principal, Failwell-Request: docs/gateway.md",
         )
     if (host is not None) != trust_headers:
         raise InputError(

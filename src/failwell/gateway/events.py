@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Final
 
 PING: Final = b": ping\n\n"
@@ -91,7 +91,7 @@ class Stream:
         except TimeoutError:
             return
 
-    async def follow(self, after: int, ping_s: float) -> AsyncIterator[tuple[int, bytes] | None]:
+    async def follow(self, after: int, ping_s: float) -> AsyncGenerator[tuple[int, bytes] | None, None]:
         """The messages after that number as they come, None where for so long none did; until the end, or until another
         reader takes this one's place.
         """

@@ -61,7 +61,7 @@ def read(headers: Headers, host: str | None, *, passed_on: bool = False) -> Beha
         # Attack: an agent that says for itself on whose behalf it works, and is taken at its word.
         raise Rejected(
             403, f"{PRINCIPAL} and {REQUEST} are believed from a registered host only. It opens the run and hands on "
-            f"its number ({RUN}), or passes requests on itself with its own proof: docs/mcp.md",
+            f"its number ({RUN}), or passes requests on itself with its own proof: docs/gateway.md",
         )  # fmt: skip
     return Behalf(principal=principal, request=request, host=host)
 

@@ -108,12 +108,7 @@ class Node:
         self.settings = settings_in_force(book)
         self.mailbox = left_orders.Mailbox(self.workspace.orders, self.clock.wall_us)
         self.fence = Fence(self.mailbox.unread)
-        for agent, row in book.state.agent.items():
-            self.fence.set(agent, row.authority, row.epoch)
-            if row.key is None:
-                self.fence.take_key(agent)
-        self.scopes = Scopes(self, book.state)
-        self.fence.inherit(seq for seq, action in book.state.action.items() if action.state == "open")
+        self._put_up_fence(book)
         self.gate = Gate(EVALUATOR)
         self.refusals = RefusalCounter(self.clock.wall_us)
         self.heads = Heads(book)
@@ -156,6 +151,15 @@ class Node:
         self.separation = "embedded: agent and node share one user"
         self._begin(book)
         self.storage.follow()
+
+    def _put_up_fence(self, book: Book) -> None:
+        """Who may start anything stands before anybody is heard."""
+        for agent, row in book.state.agent.items():
+            self.fence.set(agent, row.authority, row.epoch)
+            if row.key is None:
+                self.fence.take_key(agent)
+        self.scopes = Scopes(self, book.state)
+        self.fence.inherit(seq for seq, action in book.state.action.items() if action.state == "open")
 
     def _tool_runner(self) -> ToolRunner:
         runner = ToolRunner(

@@ -236,8 +236,8 @@ class Sessions:
                 if new:
                     self._push_listed(server)
         except Exception as error:  # noqa: BLE001  INVARIANT: of whom nobody knows what it offers nothing is asked
-            said = error.message if isinstance(error, FailwellError) else type(error).__name__
-            self._executor.doom(server, f"it does not say what it offers: {said}")
+            why = error.message if isinstance(error, FailwellError) else type(error).__name__
+            self._executor.doom(server, f"it does not say what it offers: {why}")
             self._executor.kill(server)
 
     def _gone(self, server: Server, why: str) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from failwell.core.errors import InputError
+from failwell.web import app
 from failwell.web.connection import Limits
 from failwell.web.lanes import Lane, LaneOf, prompt
 from failwell.web.serving import serve
@@ -279,6 +280,12 @@ def test_a_stop_gets_through_where_all_other_places_are_taken() -> None:
     during(work, limits, lane)
 
 
+@pytest.mark.parametrize("query", [b"wait_s=30", b"wait%5Fs=30", b"%77ait_s=30", b"x=1&wait_s=30"])
+def test_however_a_wait_is_spelled_it_takes_no_place_of_what_is_answered_at_once(query: bytes) -> None:
+    assert app.lane({"path": "/v1/tickets/7", "query_string": query}) is Lane.LASTING
+    assert app.lane({"path": "/v1/tickets/7", "query_string": b""}) is Lane.PROMPT
+
+
 def test_slow_senders_hold_nobodys_place() -> None:
     limits = Limits(in_flight=1, queued=0, body_s=5, header_s=5)
 
@@ -321,6 +328,45 @@ def test_bodies_together_take_no_more_memory_than_they_may() -> None:
         assert sum(each.startswith(b"HTTP/1.1 429") for each in told) == 4
 
     during(work, limits)
+
+
+def _stops(scope: Any) -> Lane:
+    return Lane.STOP if scope["path"] == "/stop" else Lane.PROMPT
+
+
+def test_bodies_that_never_end_leave_room_for_a_stop() -> None:
+    limits = Limits(body_bytes=10_000, buffered_bytes=18_000, body_s=5)
+    part = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n" + b"x" * 9000
+
+    async def work(place: Place) -> None:
+        held = [asyncio.ensure_future(place.say(part % path, within_s=2)) for path in (b"/", b"/", b"/stop", b"/stop")]
+        await asyncio.sleep(0.1)
+        crowded = await place.say(HEAD + b"Content-Length: 1\r\n\r\nx")
+        assert problem(crowded) == (429, "crowded")
+        ask = b"POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop"
+        assert (await place.say(ask)).startswith(b"HTTP/1.1 200")
+        assert place.behind.asked == [b"stop"]
+        for each in held:
+            each.cancel()
+
+    during(work, limits, _stops)
+
+
+@pytest.mark.parametrize("said", [b"POST /st", HEAD + b"Content-Length: 9\r\n\r\n1"], ids=["heads", "bodies"])
+def test_requests_that_never_end_on_all_connections_leave_one_for_a_stop(said: bytes) -> None:
+    limits = Limits(connections=8, header_s=5, body_s=5)
+
+    async def work(place: Place) -> None:
+        begun = [await asyncio.open_connection("127.0.0.1", place.port) for _ in range(8)]
+        for _, writer in begun:
+            writer.write(said)
+        await asyncio.sleep(0.1)
+        ask = b"POST /stop HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\nConnection: close\r\n\r\nstop"
+        assert (await place.say(ask)).startswith(b"HTTP/1.1 200")
+        for _, writer in begun:
+            writer.close()
+
+    during(work, limits, _stops)
 
 
 def test_other_machines_do_not_reach_it_unless_somebody_says_so() -> None:

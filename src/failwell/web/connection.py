@@ -115,6 +115,11 @@ class Connection(HttpToolsProtocol):
         return not self._in_head and not self._in_body and not self._asked
 
     @property
+    def worked_on(self) -> bool:
+        """Whether a request has come whole and is not answered."""
+        return self._asked and not self._in_head and not self._in_body
+
+    @property
     def _asked(self) -> bool:
         """Whether a request is under way whose answer is not whole."""
         cycle: Any = self.cycle  # uvicorn says that there is always one; before the first request there is none

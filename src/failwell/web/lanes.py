@@ -22,6 +22,8 @@ from failwell.web.problems import MEDIA_TYPE, encode, headers_of, problem_of
 _LOG = logging.getLogger("failwell.web")
 #: Places of the lanes by which orders come, and the question for health: no crowd of others takes them.
 STOPS, ASIDE = 32, 8
+#: What of an order's body is not held against the sum of all bodies: a stop, whole.
+STOP_BYTES = 32_768
 
 
 class Lane(Enum):
@@ -102,23 +104,25 @@ class Bounded:
         self.turned_away = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        body = bytearray()
+        body, counted = bytearray(), 0
+        # Attack: bodies that never end, as many as are held, so that there is no room for a stop.
+        free = STOP_BYTES if self._lane(scope) is Lane.STOP else 0
         try:
             more = True
             while more:
                 message = await receive()
                 if message["type"] != "http.request":
                     return
-                part = message.get("body", b"")
+                body += message.get("body", b"")
                 more = message.get("more_body", False)
-                self._held_bytes += len(part)
-                body += part
-                if self._held_bytes > self._most_bytes:
+                before, counted = counted, max(0, len(body) - free)
+                self._held_bytes += counted - before
+                if counted and self._held_bytes > self._most_bytes:
                     await self._turn_away(send, "too much is being sent to this door at once", close=True)
                     return
             await self._whole(scope, bytes(body), receive, send)
         finally:
-            self._held_bytes -= len(body)
+            self._held_bytes -= counted
 
     async def _whole(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         places = self.lanes[self._lane(scope)]

@@ -1,7 +1,7 @@
 """An ASGI application on an address, within bounds: uvicorn's protocol on a listener of our own.
 
 Connections are counted from the moment they are accepted, so that an endless TLS handshake takes a place like anything
-else does; when all are taken, the one that has been quiet longest makes room. It ends gracefully. It authenticates
+else does; when all are taken, one makes room whose request has not come whole. It ends gracefully. It authenticates
 nobody: certificates are asked for as `Tls` says, and judged by who serves.
 """
 
@@ -71,10 +71,10 @@ class _Door:
         self._config.load()
         # What strangers send is answered, not logged: a line for each would fill the disk. Faults are (`Bounded`).
         logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
-        #: Connections by what they came from, those in a handshake too; the open ones in the order of their coming.
+        #: Connections by what they came from, those in a handshake too; each with that in the order of their coming.
         self._from: Counter[str] = Counter()
-        self._open: dict[Connection, None] = {}
-        self._arriving: set[asyncio.Task[None]] = set()
+        self._open: dict[Connection, str] = {}
+        self._arriving: dict[asyncio.Task[None], str] = {}
 
     async def run(self, ready: Callable[[str], None], until: asyncio.Event) -> None:
         self._loop = asyncio.get_running_loop()
@@ -111,25 +111,37 @@ class _Door:
                 continue
             self._from[source] += 1
             task = asyncio.ensure_future(self._meet(accepted, source))
-            self._arriving.add(task)
-            task.add_done_callback(self._arriving.discard)
+            self._arriving[task] = source
+            task.add_done_callback(lambda done: self._arriving.pop(done, None))
 
     def _room_for(self, source: str) -> bool:
-        """Whether one more is taken, where need be in place of one that asks nothing."""
+        """Whether one more is taken, where need be in place of one that has not asked anything whole."""
         if self._from[source] >= self._limits.of_one and not ipaddress.ip_address(source).is_loopback:
             return False
-        if self._from.total() < self._most:
-            return True
-        quiet = next((each for each in self._open if each.idle), None)
-        if quiet is None:
+        return self._from.total() < self._most or self._make_room()
+
+    def _make_room(self) -> bool:
+        """Attack: requests and handshakes that are begun and not ended, on all connections that there may be, so that
+        a stop finds none. The oldest goes, of whoever has the most.
+        """
+        unasked = [(self._from[source], each) for each, source in self._open.items() if not each.worked_on]
+        arriving = [(self._from[source], each) for each, source in self._arriving.items()]
+        candidates: list[tuple[int, Connection | asyncio.Task[None]]] = [*unasked, *arriving]
+        if not candidates:
             return False
-        quiet.end()
+        _, chosen = max(candidates, key=lambda each: each[0])
+        if isinstance(chosen, asyncio.Task):
+            del self._arriving[chosen]
+            chosen.cancel()
+        else:
+            del self._open[chosen]
+            chosen.end()
         return True
 
     async def _meet(self, accepted: socket.socket, source: str) -> None:
         """Make it a connection; with TLS that takes a handshake, which has the time of a header."""
         connection = Connection(self._config, self._state, self._limits, self._ending, self._loop)
-        connection.opened = lambda: self._open.setdefault(connection)
+        connection.opened = lambda: self._open.setdefault(connection, source)
         connection.closed = lambda: self._gone(connection, source)
         context = None if self._tls is None else self._tls.context
         handshake_s = None if context is None else self._limits.header_s
@@ -142,9 +154,9 @@ class _Door:
                 ssl_shutdown_timeout=shutdown_s,
             )  # fmt: skip
         except (OSError, asyncio.CancelledError):
-            if not connection.met:
+            if not connection.met:  # else it is the connection's own, which closes it
                 self._forget(source)
-            accepted.close()
+                accepted.close()
 
     def _gone(self, connection: Connection, source: str) -> None:
         self._open.pop(connection, None)

@@ -15,7 +15,7 @@ TEXTS = ("", "a", "ab", "b*", "red", "é", "x y")
 IDS = ("A-1", "a-1", "c#7", "x.y")
 DATES = ("2026-11-17", "2026-11-18", "2026-12-01")
 #: Names that a judge might take for its own.
-NAMES = ("amount", "who", "colour", "novel", "facts", "args", "day", "tags", "flag", "note")
+NAMES = ("amount", "who", "colour", "novel", "facts", "args", "day", "tags", "flag", "note", "dryRun", "factsPaid", "X")
 REQUESTS = ("absent", "asserted", "verified")
 NUMBERS = ("int", "money", "decimal")
 

@@ -12,6 +12,7 @@ import msgspec
 
 from failwell.core import canonical, kinds, owing, rows
 from failwell.core.contract import Ensure
+from failwell.core.fact_keys import key_of
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.vault import commitment
@@ -74,8 +75,8 @@ def _arguments(turn: Turn, decision: int, ensure: Ensure) -> dict[str, Any] | No
     entry, secret = turn.entry(decision), turn.secret(decision)
     if entry is None or secret is None or not isinstance(entry.body, kinds.Decision):
         return None
-    values = {name: fact.value if fact.public else secret["facts"].get(name) for name, fact in entry.body.facts.items()}
-    return {name: values.get(name) for name in ensure.given}
+    values = {key: fact.value if fact.public else secret["facts"].get(key) for key, fact in entry.body.facts.items()}
+    return {name: values.get(key_of(name)) for name in ensure.given}
 
 
 def end_check(key: str, seen: Seen) -> Job[int | None]:

@@ -16,6 +16,7 @@ import msgspec
 from failwell.core import asking, kinds, rows, stops
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import ContractError, FailwellError, Refused
+from failwell.core.fact_keys import key_of
 from failwell.core.observed import ALWAYS_REFUSED
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
@@ -325,7 +326,7 @@ def _decision(
         "received": hashlib.sha256(proposal.arguments).hexdigest(),
         "salt": salt.hex(),
         "reason": None if reason is None else reason.decode(),
-        "facts": {name: fact.value for name, fact in judgment.facts.items() if not fact.public},
+        "facts": {key_of(name): fact.value for name, fact in judgment.facts.items() if not fact.public},
     }
     if ruling.verdict == "ESCALATE":  # for whoever answers it: in the words that were true when it was asked
         secret["because"] = {clause.id: clause.because for clause in ruling.clauses}
@@ -363,7 +364,9 @@ def _decision(
 
 def _facts(judgment: Judgment) -> dict[str, kinds.Fact]:
     return {
-        name: kinds.Fact(value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance)
+        key_of(name): kinds.Fact(
+            value=fact.value if fact.public else None, public=fact.public, provenance=fact.provenance
+        )
         for name, fact in judgment.facts.items()
     }
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from failwell.core import kinds, rows
 from failwell.core.errors import InputError, NotFound
+from failwell.core.fact_keys import name_of
 from failwell.core.instants import format_at
 from failwell.core.records import Entry, decode_entry
 from failwell.gate.tickets import find_ticket, state_of
@@ -78,8 +79,8 @@ class TicketAnswers:
             "contract": body.contract,
             "floors": list(body.floors),
             "facts": [
-                {"name": name, "value": _plain(hidden.get(name, fact.value)), "provenance": fact.provenance}
-                for name, fact in sorted(body.facts.items())
+                {"name": name_of(key), "value": _plain(hidden.get(key, fact.value)), "provenance": fact.provenance}
+                for key, fact in sorted(body.facts.items())
             ],
             "lookups": [
                 {"fact": look.fact, "source": look.source, "state": look.state} for look in body.lookups

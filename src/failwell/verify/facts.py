@@ -9,11 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from failwell.core import kinds
+from failwell.core.fact_keys import LOOKED, is_key, name_of
 from failwell.core.records import Entry
 from failwell.core.state import State
-
-#: Before the name of a looked-up fact: no argument can have a dot in its name.
-LOOKED = "facts."
 
 
 def fact_faults(entry: Entry[kinds.Decision], state: State) -> Iterator[str]:
@@ -22,12 +20,14 @@ def fact_faults(entry: Entry[kinds.Decision], state: State) -> Iterator[str]:
     if not isinstance(body, kinds.Decision2):
         return
     answered = {each.fact: each.source for each in body.lookups if each.state == "answered"}
-    for name, fact in sorted(body.facts.items()):
-        looked = name.startswith(LOOKED)
+    for key, fact in sorted(body.facts.items()):
+        if not is_key(key):
+            yield f"the fact {key} is spelled as no name is"
+        looked = key.startswith(LOOKED)
         if (fact.provenance == "verified") != looked:
-            yield f"the fact {name} is {fact.provenance}"
-        elif looked and name.removeprefix(LOOKED) not in answered:
-            yield f"the fact {name} has no answer of a source"
+            yield f"the fact {name_of(key)} is {fact.provenance}"
+        elif looked and key.removeprefix(LOOKED) not in answered:
+            yield f"the fact {key} has no answer of a source"
     if body.verdict != "ALLOW":
         return
     for asked, source in _asked(entry, body, state):

@@ -15,6 +15,7 @@ from failwell.core import kinds
 from failwell.core.contract import STOPPED, UNHEALTHY, Contract, Limit, Tool
 from failwell.core.contract.judgment import RESERVED
 from failwell.core.contract.measure import bound, concerns, measured_as
+from failwell.core.fact_keys import key_of
 from failwell.core.folds import own_limit
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
@@ -141,7 +142,7 @@ def _adds(body: kinds.Decision, contract: Contract | None, own: Contract | None,
         return None
     name = limit.sums if limit.kind == "sum" else "" if tool.affects is None else tool.affects.amount
     types = [{argument.name: argument.type for argument in each.arguments}.get(name or "") for each in (tool, named)]
-    fact = body.facts.get(name or "")
+    fact = body.facts.get(key_of(name or ""))
     known = fact is not None and fact.public and types[0] == types[1]
     return fact.value if known and fact is not None and isinstance(fact.value, int) else None
 

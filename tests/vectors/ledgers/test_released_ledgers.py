@@ -13,6 +13,10 @@ from pathlib import Path
 import apsw
 import pytest
 
+from failwell.core import contract as contracts
+from failwell.core import kinds
+from failwell.core.fact_keys import is_key, key_of, name_of
+from failwell.core.records import decode_entry
 from failwell.core.rows import TABLES
 from failwell.core.state import rows_of
 from failwell.node import audit
@@ -63,6 +67,22 @@ def test_a_released_ledger_opens_under_this_release_and_verifies_there(
     assert sorted(path.name for path in workspace.iterdir()) == ["kept.checkpoint", "keys", "ledger.db", "reserve"]
     report = audit.verify_workspace(workspace, checkpoints=[workspace / "kept.checkpoint"])
     assert report.ok, report.findings
+
+
+def test_decisions_of_released_ledgers_are_spelled_and_contracts_signed_as_they_would_be_now(workspace: Path) -> None:
+    """Names of arguments had no capital letters then: each was its own key, and is."""
+    connection = apsw.Connection(str(workspace / "ledger.db"))
+    entries = [decode_entry(data) for (data,) in connection.execute("SELECT data FROM entry ORDER BY seq")]
+    connection.close()
+    keys = {key for each in entries if isinstance(each.body, kinds.Decision) for key in each.body.facts}
+    assert keys
+    assert {(key_of(key), name_of(key), is_key(key)) for key in keys} == {(key, key, True) for key in keys}
+    adopted = [each.body for each in entries if isinstance(each.body, kinds.ContractAdopted)]
+    assert adopted
+    for body in adopted:
+        contract = contracts.from_canonical(body.document.encode())
+        contracts.compile(contract)
+        assert contracts.to_canonical(contract) == body.document.encode()
 
 
 def _evidence(path: Path) -> list[object]:

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from failwell.core.contract.argument import parse_type
+from failwell.core.contract.casing import in_words
 from failwell.core.contract.type_schema import is_portable
 from failwell.core.errors import InputError
 
@@ -95,7 +96,7 @@ def _string(name: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]
             return Drafted(made, notes=tuple(notes))
         notes.append("not checked: its pattern")
     if high is None and not low:
-        if _PATH_NAME.fullmatch(name):
+        if _PATH_NAME.fullmatch(in_words(name)):
             return Drafted("path", notes=(*notes, 'guess, from its name: a path, which has no "..", "." or "~" in it'))
         return Drafted("string", notes=tuple(notes))
     return Drafted(f"string({low or 0}..{high if high is not None else 1_000_000})", notes=tuple(notes))

@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 from failwell.core.contract.drafted_types import Drafted, drafted_type
 from failwell.core.contract.duration import format_duration
+from failwell.core.fact_keys import ARGUMENT_NAME
 from failwell.core.unseen import visible
 
 _TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
-_ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _LONGEST_WORDS = 120
 
 #: Requests of the protocol that are actions of their own: name -> arguments.
@@ -168,9 +168,9 @@ class _Drafter:
         named = root.get("required")
         required = {each for each in named if isinstance(each, str)} if isinstance(named, list) else set()
         lines = [""]
+        kept = _kept(properties, required)
         for name, each in properties.items():
-            if not _ARGUMENT_NAME.fullmatch(name):
-                why = f"contracts cannot spell its argument {name} (a-z, 0-9, _ and -)"
+            if (why := _unfit(name, kept)) is not None:
                 if name in required:
                     self.left_out.append(LeftOut(tool, f"{why}, and it is required"))
                     return None
@@ -178,6 +178,23 @@ class _Drafter:
                 continue
             lines.append(_argument(name, drafted_type(name, each, _definitions(root)), required=name in required))
         return lines if len(lines) > 1 else [" {}  # none"]
+
+
+def _kept(names: Iterable[str], required: set[str]) -> dict[str, str]:
+    """Of arguments that differ in capital letters only, the one that is drafted: one that is required, or the first."""
+    kept: dict[str, str] = {}
+    for name in sorted(names, key=lambda name: name not in required):
+        if ARGUMENT_NAME.fullmatch(name):
+            kept.setdefault(name.lower(), name)
+    return kept
+
+
+def _unfit(name: str, kept: Mapping[str, str]) -> str | None:
+    """Why an argument cannot be drafted."""
+    if not ARGUMENT_NAME.fullmatch(name):
+        return f"contracts cannot spell its argument {name} (a letter, then A-Z, a-z, 0-9, _ and -; 64 at most)"
+    alike = kept[name.lower()]
+    return None if alike == name else f"its argument {name} reads like {alike}"
 
 
 def _argument(name: str, drafted: Drafted, *, required: bool) -> str:

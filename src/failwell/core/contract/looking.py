@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from failwell.core.contract.argument import Mismatch, Type
 from failwell.core.contract.judgment import Fact, Judgment, Looked, Question
 from failwell.core.contract.model import Lookup
+from failwell.core.fact_keys import LOOKED
 
 #: A question of the contract, the type of its answer, and whether the answer is public.
 Asked = tuple[Lookup, Type, bool]
@@ -18,7 +19,7 @@ Asked = tuple[Lookup, Type, bool]
 
 def fact_name(name: str) -> str:
     """The name of a looked-up fact among the facts of a decision: no argument can have a dot in its name."""
-    return f"facts.{name}"
+    return f"{LOOKED}{name}"
 
 
 def questions(asked: Iterable[Asked], facts: Mapping[str, Fact]) -> tuple[Question, ...]:

@@ -7,16 +7,15 @@ from collections.abc import Sequence
 
 from failwell.core.contract import model
 from failwell.core.contract.argument import Mismatch, Type, parse_type
+from failwell.core.contract.casing import in_words
 from failwell.core.contract.looking import fact_name
 from failwell.core.contract.nearest import meant
 from failwell.core.contract.scope import NAME, PERSON, Path, Scope, Types, acts, is_told_to_a_person
 from failwell.core.errors import InputError
+from failwell.core.fact_keys import ARGUMENT_NAME, ASKED_NAME
 
 # ASCII alone: `payments.refund` with a Cyrillic letter must not look listed.
 TOOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
-# Lower case, since facts are keys of entries; a letter first, since Cedar's JSON gives names like __entity
-# a meaning.
-_ARGUMENT_NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}")
 _SOURCE = re.compile(r"[a-z0-9](?:[a-z0-9._-]{0,62}[a-z0-9])?")
 
 MAX_ASKED = 8
@@ -60,12 +59,17 @@ class ToolChecks(Scope):
 
     def _types(self, path: Path, tool: model.Tool) -> Types:
         types: Types = {}
+        seen: dict[str, str] = {}
         for argument in tool.arguments:
             place = (*path, "arguments", f"{argument.name}{'?' if argument.optional else ''}")
             what = f"{tool.tool}: argument {argument.name}"
-            self.spelled(place, what, argument.name, _ARGUMENT_NAME, "order_id")
+            self.spelled(place, what, argument.name, ARGUMENT_NAME, "order_id or orderId")
             if argument.name in types:
                 self.error(place, f"{what} is declared twice.", "It is optional or not.", "Keep one of the two.")
+            alike = seen.setdefault(argument.name.lower(), argument.name)
+            if alike != argument.name:
+                reason = f"It differs from {alike} in capital letters only."
+                self.error(place, f"{what} reads like another one.", reason, "Keep one of the two.")
             of = self._type(place, what, argument.type)
             if of is not None:
                 types[argument.name] = (of, argument.optional)
@@ -118,7 +122,7 @@ class ToolChecks(Scope):
         for ask in asked:
             place: Path = (*path, field, ask.name)
             what = f"{tool.tool}: {'fact' if field == 'facts' else field} {ask.name}"
-            self.spelled(place, what, ask.name, _ARGUMENT_NAME, "paid")
+            self.spelled(place, what, ask.name, ASKED_NAME, "paid")
             self.spelled((*place, "lookup"), f"{what}: lookup", ask.lookup, _SOURCE, "orders.paid_amount")
             if ask.name in seen:
                 self.error(place, f"{what} is declared twice.", "Only one could be asked.", "Keep one of the two.")
@@ -194,7 +198,7 @@ class ToolChecks(Scope):
         """Attack on people: what is public stays in the record for ever; it can be erased only where it is sealed."""
         customer = None if tool.affects is None else tool.affects.customer
         typed = any(word in of.text for word in ("email", "iban"))
-        if typed or name in (tool.subject, customer) or _PERSONAL.fullmatch(name.removeprefix(fact_name(""))):
+        if typed or name in (tool.subject, customer) or _PERSONAL.fullmatch(in_words(name.removeprefix(fact_name("")))):
             self.warn(
                 place,
                 f"{tool.tool}: {name} is public and looks personal.",

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, get_args
 
 from failwell.core.contract import model
 from failwell.core.contract.signal import DO_WORDS
+from failwell.core.fact_keys import ARGUMENT_NAME
 
 Shape = dict[str, Any]
 
@@ -30,6 +31,9 @@ _DURATION: Shape = {"type": "string", "pattern": "^[1-9][0-9]{0,8}[smhd]$"}
 _DAY: Shape = {"type": "string", "pattern": "^[0-9]{4}-[0-9]{2}-[0-9]{2}$"}
 _ONE_OR_MORE: Shape = {"anyOf": [_TEXT, {"type": "array", "items": {"type": "string"}, "minItems": 1}]}
 _ANYTHING: Shape = {}
+_ARGUMENTS: Shape = {
+    "type": "object", "propertyNames": {"pattern": f"^{ARGUMENT_NAME.pattern}\\??$"}, "additionalProperties": _TEXT,
+}  # fmt: skip
 
 
 def _one(words: Any) -> Shape:
@@ -143,7 +147,7 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "custody": Field("Who holds its credential: none means that the gate is advisory.", _one(model.Custody)),
         "deadline": Field("How long an action may take; left out, containment has no bound.", _DURATION),
         "idempotent": Field("Running it twice does no harm, so that it may be run again after a crash.", _YES),
-        "arguments": Field('NAME: "TYPE"; NAME? is optional. What is not declared is denied.', _named(_TEXT)),
+        "arguments": Field('NAME: "TYPE"; NAME? is optional. What is not declared is denied.', _ARGUMENTS),
         "affects": Field("Which arguments name the customer, the resource and the amount.", _part("affects")),
         "public": Field("Arguments, and facts as facts.NAME, that stand readable in the record; the rest is sealed "
                         "apart.", _TEXTS),

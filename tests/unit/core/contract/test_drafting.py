@@ -43,6 +43,9 @@ def _loaded(made: Draft) -> contracts.Contract:
         ("x", {"type": "string", "pattern": "[a-z]"}, "string"),
         ("x", {"type": "string", "pattern": "^(a+)+\\1$"}, "string"),
         ("repo_path", {"type": "string"}, "path"),
+        ("repoPath", {"type": "string"}, "path"),
+        ("outputDir", {"type": "string"}, "path"),
+        ("xpath", {"type": "string"}, "string"),
         ("x", {"type": "integer", "minimum": 1, "exclusiveMaximum": 10}, "int(1..9)"),
         ("x", {"type": "integer", "minimum": 0.5, "maximum": 9.5}, "int(1..9)"),
         ("x", {"type": "integer", "minimum": 10**40}, "int"),
@@ -100,19 +103,46 @@ def test_no_rule_is_made_up_and_nothing_is_idempotent_or_in_custody_by_a_servers
 
 def test_a_name_that_contracts_cannot_spell_is_left_out_and_said() -> None:
     made = _draft(
-        _tool("edit", {"dryRun": {"type": "boolean"}, "path": {"type": "string"}}),
-        {"name": "need", "inputSchema": {"properties": {"pageId": {}}, "required": ["pageId"]}},
+        _tool("edit", {"$dryRun": {"type": "boolean"}, "path": {"type": "string"}}),
+        {"name": "need", "inputSchema": {"properties": {"page id": {}}, "required": ["page id"]}},
         _tool("re\u0430d"),
         _tool("edit"),
     )
     assert [tool.tool for tool in _loaded(made).tools] == ["files.edit"]
     assert [each.tool for each in made.left_out] == [
-        "files.edit: dryRun",
+        "files.edit: $dryRun",
         "files.need",
         "files.re\u0430d",
         "files.edit",
     ]
-    assert "# left out: files.need: contracts cannot spell its argument pageId" in made.text
+    assert "# left out: files.need: contracts cannot spell its argument page id" in made.text
+
+
+def test_names_with_capital_letters_are_drafted_as_the_server_spells_them() -> None:
+    schema = {"properties": {"entityNames": {"type": "array"}, "dryRun": {"type": "boolean"}}, "required": ["dryRun"]}
+    made = _draft({"name": "edit", "inputSchema": schema})
+    (tool,) = _loaded(made).tools
+    assert [(each.name, each.optional) for each in tool.arguments] == [("entityNames", True), ("dryRun", False)]
+    assert made.left_out == ()
+
+
+@pytest.mark.parametrize(
+    ("required", "drafted", "left_out"),
+    [
+        ([], ["pageid"], ["files.edit: pageId"]),
+        (["pageId"], ["pageId"], ["files.edit: pageid"]),
+        (["pageid", "pageId"], [], ["files.edit"]),
+    ],
+)
+def test_of_names_that_a_person_reads_as_one_one_is_drafted_and_a_tool_that_needs_both_is_left_out(
+    required: list[str], drafted: list[str], left_out: list[str]
+) -> None:
+    schema = {"properties": {"pageid": {"type": "string"}, "pageId": {"type": "string"}}, "required": required}
+    made = _draft({"name": "edit", "inputSchema": schema}, _tool("read"))
+    by_name = {tool.tool: [argument.name for argument in tool.arguments] for tool in _loaded(made).tools}
+    assert by_name.get("files.edit", []) == drafted
+    assert [each.tool for each in made.left_out] == left_out
+    assert "reads like page" in made.left_out[0].why
 
 
 @pytest.mark.parametrize("said", ["\u202eevil", "a\n  - tool: x\n", "a\r- tool: y", "\ufeff\x85\x00", "x" * 99_999])
@@ -142,6 +172,7 @@ _VALUES = st.one_of(
     st.sampled_from(["string", "integer", "number", "array", "object", "uri", "date", "^a$", "^[a-z]+$", "#/$defs/a"]),
     st.lists(st.sampled_from(["string", "null", "a b", "(", "integer"]), max_size=3),
 )
+_ARGUMENTS = st.sampled_from(["a", "A", "path", "aPath", "apath"])
 _SCHEMAS = st.recursive(
     st.dictionaries(_KEYWORDS, _VALUES, max_size=4),
     lambda inner: st.dictionaries(_KEYWORDS, st.one_of(inner, st.lists(inner, max_size=2), _VALUES), max_size=4),
@@ -153,8 +184,8 @@ _SCHEMAS = st.recursive(
     {"name": st.one_of(_WORDS, st.sampled_from(["read", "write"]))},
     optional={
         "inputSchema": st.one_of(_ANY, st.fixed_dictionaries(
-            {"properties": st.dictionaries(st.one_of(_WORDS, st.sampled_from(["a", "path"])), _SCHEMAS, max_size=3)},
-            optional={"required": st.one_of(_ANY, st.lists(st.sampled_from(["a", "path"]))), "$defs": _ANY},
+            {"properties": st.dictionaries(st.one_of(_WORDS, _ARGUMENTS), _SCHEMAS, max_size=3)},
+            optional={"required": st.one_of(_ANY, st.lists(_ARGUMENTS)), "$defs": _ANY},
         )),
         "description": _ANY, "annotations": _ANY,
     },

@@ -28,7 +28,8 @@ KINDS = {
 def faults(value: Any, shape: dict[str, Any], whole: dict[str, Any], at: str = "$") -> Iterator[str]:
     """What is wrong with a value, by the words of JSON Schema 2020-12 that ours uses; AssertionError for others."""
     known = {"$ref", "$schema", "$defs", "title", "description", "type", "enum", "const", "pattern", "minimum",
-             "minItems", "items", "properties", "required", "additionalProperties", "anyOf", "oneOf"}  # fmt: skip
+             "minItems", "items", "properties", "required", "additionalProperties", "propertyNames", "anyOf",
+             "oneOf"}  # fmt: skip
     assert set(shape) <= known, set(shape) - known
     if "$ref" in shape:
         yield from faults(value, whole["$defs"][shape["$ref"].removeprefix("#/$defs/")], whole, at)
@@ -61,6 +62,7 @@ def below(value: Any, shape: dict[str, Any], whole: dict[str, Any], at: str) -> 
         properties, others = shape.get("properties", {}), shape.get("additionalProperties", {})
         yield from (f"{at}: {name} is missing" for name in shape.get("required", []) if name not in value)
         for name, item in value.items():
+            yield from faults(name, shape.get("propertyNames", {}), whole, f"{at}: the name {name}")
             if name not in properties and others is False:
                 yield f"{at}: {name} is not known"
             else:
@@ -113,6 +115,7 @@ def test_the_documents_say_every_field_in_the_same_words(part: str) -> None:
         (("deny: payments.refund", "deny: payments.refund\n    escalate: payments.refund"), "oneOf"),
         (("count: payments.refund", "count: payments.refund, rate: payments.refund"), "oneOf"),
         (("do: [suspend]", "do: []"), "too few"),
+        (("note?: string", "no.te?: string"), "the name no.te?: not ^"),
     ],
 )
 def test_an_editor_sees_what_is_wrong(change: tuple[str, str], said: str) -> None:

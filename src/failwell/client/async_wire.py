@@ -47,7 +47,8 @@ class AsyncWire:
         except BaseException as error:
             link.end(Unreachable("given up"))
             if isinstance(error, OSError) and not isinstance(error, TimeoutError):
-                raise Unreachable(f"the node at {path} does not answer: {error}") from error
+                # Without the path: a door says this to strangers.
+                raise Unreachable(f"the node does not answer: {error.strerror or error}") from error
             if not isinstance(error, TimeoutError):
                 raise
             raise Unreachable(
@@ -62,6 +63,8 @@ class AsyncWire:
         """
         number = next(self._ids)
         data = json.dumps({"do": do, "id": number, **fields}).encode()
+        if timeout_s is None:
+            return await self._link.ask(number, data)
         try:
             async with asyncio.timeout(timeout_s):
                 return await self._link.ask(number, data)
@@ -99,7 +102,8 @@ class _Link(asyncio.Protocol):
         self._writable.set()
 
     async def ask(self, number: int, data: bytes) -> Any:
-        await self._writable.wait()
+        if not self._writable.is_set():
+            await self._writable.wait()
         if self.ended.done() or self._transport is None:
             raise self._over()
         future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()

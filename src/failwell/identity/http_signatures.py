@@ -138,7 +138,10 @@ def read(method: str, target: str, headers: Iterable[tuple[bytes, bytes]], body:
     if values.keys() != set(covered):
         raise _refused(f"the signature leaves out {min(values.keys() - set(covered))}")
     base = signature_base([(component, values[component]) for component in covered], found[2])
-    signed = read_base(base, _bytes(signature[2]))
+    # Attack: a value of two lines, by which the text that is signed tells more than its components.
+    if base.count(b"\n") != len(covered):
+        raise _refused("the signed text is not that of its parameters")
+    signed = _signed(values, found[2], base, _bytes(signature[2]))
     if not hmac.compare_digest(signed.digest, digest_field(body)):
         raise _refused("the body is not the one that was signed")
     return signed
@@ -159,6 +162,11 @@ def read_base(base: bytes, signature: bytes) -> Signed:
     if head != '"@signature-params"' or [pair[0] for pair in pairs] != [f'"{each}"' for each in covered]:
         raise _refused("the signed text is not that of its parameters")
     values = {component: pair[2] for component, pair in zip(covered, pairs, strict=True)}
+    return _signed(values, params, base, signature)
+
+
+def _signed(values: Mapping[str, str], params: str, base: bytes, signature: bytes) -> Signed:
+    """What the components and parameters of a signed text say, each of them well formed."""
     if not _METHOD.fullmatch(values[METHOD]) or not _TARGET.fullmatch(values[TARGET]):
         raise _refused("the method or the target of what was signed is malformed")
     digest = _DIGEST.fullmatch(values[DIGEST])

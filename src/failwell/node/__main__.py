@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import signal
 import sys
 from collections.abc import Callable
@@ -38,7 +39,14 @@ def run(
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, node.stop)
-        await node.serve(idle_s=idle_s, ready=lambda: ready(node.writer.read_only or node.writer.barred))
+        await node.serve(idle_s=idle_s, ready=begun)
+
+    def begun() -> None:
+        # What is in memory by now stays there. Looked through for garbage again and again, it would hold up for tens of
+        # milliseconds whatever comes just then, a stop too.
+        gc.collect()
+        gc.freeze()
+        ready(node.writer.read_only or node.writer.barred)
 
     try:
         asyncio.run(main())

@@ -179,18 +179,20 @@ class Connection(asyncio.Protocol):
         except FailwellError as error:
             self._done(request.id, error=error)
             return
-        task = asyncio.ensure_future(answer)
+        task = asyncio.ensure_future(self._finish(request.id, answer))
         self._tasks.add(task)
-        task.add_done_callback(lambda finished: self._finish(request.id, finished))
+        task.add_done_callback(self._tasks.discard)
 
-    def _finish(self, number: int, finished: asyncio.Future[Any]) -> None:
-        self._tasks.discard(finished)
-        if finished.cancelled():
+    async def _finish(self, number: int, answering: Awaitable[Any]) -> None:
+        """Await the answer and send it, within one task: another turn of the loop would be waiting for nothing."""
+        try:
+            answer = await answering
+        except asyncio.CancelledError:
             self._done(number, error=Refused("the node is stopping", code="stopping"))
-        elif (error := finished.exception()) is not None:
+        except Exception as error:  # noqa: BLE001  whatever went wrong, whoever asked is told
             self._done(number, error=error)
         else:
-            self._done(number, answer=finished.result())
+            self._done(number, answer=answer)
 
     def _done(self, number: int, *, answer: Any = None, error: BaseException | None = None) -> None:
         self._waiting -= 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -41,6 +42,8 @@ async def run(workspace: Workspace, listen: str | None) -> None:
         host, _, port = address.rpartition(":")
         names = (address, f"localhost:{port}") if host in ("127.0.0.1", "[::1]") else (address,)
         callers.reached_as(f"{scheme}://{name}" for name in names)
+        gc.collect()
+        gc.freeze()  # what is loaded stays: looking through it for garbage would hold up what is asked just then
         sys.stdout.write(f"{scheme}://{address}\n")
         sys.stdout.flush()
 

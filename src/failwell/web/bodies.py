@@ -22,6 +22,8 @@ T = TypeVar("T", bound=msgspec.Struct)
 ARGUMENTS = "arguments"
 _BLANK = re.compile(r"[ \t\n\r]*")
 _PLAIN = json.JSONDecoder()
+#: Each member as its text.
+_SPELLED = msgspec.json.Decoder(dict[str, msgspec.Raw])
 #: The largest number that an entry has.
 MAX_NUMBER = 2**53 - 1
 
@@ -41,13 +43,29 @@ def read(body: bytes, kind: type[T]) -> T:
         text = body.decode("utf-8")
     except UnicodeDecodeError as error:
         raise _malformed("it is not UTF-8") from error
+    return _convert(_strict_fields(body, text) or _fields(text), kind)
+
+
+def _strict_fields(body: bytes, text: str) -> dict[str, Any] | None:
+    """The members of an object of which all is strict JSON, its arguments too; None for anything else."""
+    try:
+        fields = canonical.parse(text, max_bytes=len(body))
+        if isinstance(fields, dict) and isinstance(fields.get(ARGUMENTS), dict):
+            fields[ARGUMENTS] = RawObject(bytes(_SPELLED.decode(body)[ARGUMENTS]).decode())
+    except (InputError, msgspec.MsgspecError):
+        return None
+    return fields if isinstance(fields, dict) else None
+
+
+def _fields(text: str) -> dict[str, Any]:
+    """The members, one by one: arguments that are not strict are a denial, all else that is not is refused."""
     fields: dict[str, Any] = {}
-    for name, value in _members(text):
+    for name, spelled, value in _members(text):
         if name in fields:
             # Attack: {"tool": "a", "tool": "b"}, for a proxy that judges the one and a door that takes the other.
             raise _malformed(f"{name[:64]!r} stands twice")
-        fields[name] = RawObject(value) if name == ARGUMENTS and value.startswith("{") else _value(value)
-    return _convert(fields, kind)
+        fields[name] = RawObject(spelled) if name == ARGUMENTS and spelled[0] == "{" else _value(spelled, value)
+    return fields
 
 
 def read_query(pairs: list[tuple[str, str]], kind: type[T]) -> T:
@@ -65,8 +83,8 @@ def read_number(text: str) -> int:
     return int(text)
 
 
-def _members(text: str) -> list[tuple[str, str]]:
-    """The members of a JSON object in order, each value as its text."""
+def _members(text: str) -> list[tuple[str, str, Any]]:
+    """The members of a JSON object in order: name, the value's text, and the value as a lenient reader takes it."""
     try:
         return list(_walk(text))
     except (ValueError, IndexError) as error:
@@ -85,8 +103,8 @@ def _walk(text: str) -> Any:
                 raise ValueError("no name")
             name, at = _PLAIN.raw_decode(text, at)
             begin = _skip(text, _blank(text, at), ":")
-            _, at = _PLAIN.raw_decode(text, begin)
-            yield name, text[begin:at]
+            value, at = _PLAIN.raw_decode(text, begin)
+            yield name, text[begin:at], value
             at = _blank(text, at)
             if text[at] == "}":
                 at += 1
@@ -97,6 +115,8 @@ def _walk(text: str) -> Any:
 
 
 def _blank(text: str, at: int) -> int:
+    if text[at : at + 1] > " ":
+        return at
     found = _BLANK.match(text, at)
     return at if found is None else found.end()
 
@@ -109,7 +129,9 @@ def _skip(text: str, at: int, sign: str) -> int:
     return _blank(text, at + 1)
 
 
-def _value(text: str) -> Any:
+def _value(text: str, value: Any) -> Any:
+    if type(value) is str and "\\" not in text:
+        return value  # without an escape there is one way to read a text that is UTF-8
     try:
         return canonical.parse(text, max_bytes=len(text) * 4)
     except InputError as error:

@@ -39,6 +39,9 @@ class Theirs:
                 return self.heard[-1]
         raise EOFError
 
+    async def hear_line(self) -> bytes:
+        return await self._reading.readline()
+
     def say(self, *messages: object) -> None:
         for each in messages:
             self.writing.write(each if isinstance(each, bytes) else json.dumps(each).encode())
@@ -186,6 +189,87 @@ def test_a_result_over_the_cap_is_told_and_not_passed_on() -> None:
                 answer = await call
                 assert (answer.truncated, answer.error) == (True, error)
                 assert b"yyy" not in answer.raw
+
+    attack(play)
+
+
+def test_arguments_hold_no_second_message_wherever_their_lines_end() -> None:
+    """Attack: a call that the contract allows, with a call of another tool on a line of its own between two members."""
+    inner = b'{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"delete_all","arguments":{}}}'
+
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            for end in (b"\n", b"\r", b"\r\n"):
+                arguments = b'{"options":{"a":%b%b%b}}' % (end, inner, end)
+                call = ours.speaker.ask(7, "tools/call", b'{"name":"read","arguments":%b}' % arguments, None)
+                line = await theirs.hear_line()
+                assert b"\r" not in line
+                assert json.loads(line)["params"]["arguments"] == {"options": {"a": json.loads(inner)}}
+                theirs.answer(json.loads(line))
+                assert json.loads((await call).raw) == FINE
+
+    attack(play)
+
+
+def test_a_failure_that_is_too_long_is_still_one() -> None:
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            call = ours.call()
+            asked = await theirs.hear("tools/call")
+            theirs.say({"jsonrpc": "2.0", "id": asked["id"], "error": {"code": 1, "message": "e" * CAP}})
+            answer = await call
+            assert (answer.error, answer.failed, answer.truncated) == (True, True, True)
+            call = ours.call()
+            theirs.answer(await theirs.hear("tools/call"), {"content": "y" * CAP, "isError": True})
+            answer = await call
+            assert (answer.error, answer.failed, answer.truncated) == (False, True, True)
+
+    attack(play)
+
+
+@pytest.mark.parametrize("inside", [b'"error":{"code":1,"message":"%b"}', b'"result":{"text":"%b","isError":true}'])
+def test_an_overlong_failure_is_no_result(inside: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(speaking, "MAX_LISTED_BYTES", 100_000)
+
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            call = ours.call()
+            asked = await theirs.hear("tools/call")
+            theirs.say(b'{"jsonrpc":"2.0","id":%d,%b}' % (asked["id"], inside % (b"x" * 300_000)))
+            answer = await call
+            assert answer.lost, "nobody knows what was done"
+
+    attack(play)
+
+
+def test_an_overlong_log_line_ends_no_call_as_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: the one call that runs is taken for complete, and goes on."""
+    monkeypatch.setattr(speaking, "MAX_LISTED_BYTES", 100_000)
+
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            call = ours.call()
+            await theirs.hear("tools/call")
+            said = {"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 300_000}}
+            theirs.say(said)
+            with pytest.raises(Unreachable):
+                await call
+            assert len(ours.gone) == 1
+
+    attack(play)
+
+
+def test_a_request_of_a_servers_own_that_is_none_answers_no_call_of_its_number() -> None:
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            call = ours.call()
+            asked = await theirs.hear("tools/call")
+            theirs.say({"jsonrpc": "2.0", "id": asked["id"], "method": "roots/list", "params": None})
+            theirs.say({"id": asked["id"], "method": "roots/list"})
+            theirs.answer(asked)
+            answer = await call
+            assert not answer.lost
+            assert json.loads(answer.raw) == FINE
 
     attack(play)
 

@@ -69,14 +69,19 @@ Message: TypeAlias = Request | Notification | Reply
 
 
 class Malformed(InputError):
-    """What came is no message. `rpc_code` is how JSON-RPC says so; `number`: whose it was, if that could be read."""
+    """What came is no message. `rpc_code` is how JSON-RPC says so; `number`: whose it was, if that could be read;
+    `asks`: it names a method, so that its number is one of its sender's own.
+    """
 
     code = "message"
 
-    def __init__(self, message: str, *, rpc_code: int = INVALID_REQUEST, number: Number | None = None) -> None:
+    def __init__(
+        self, message: str, *, rpc_code: int = INVALID_REQUEST, number: Number | None = None, asks: bool = False
+    ) -> None:
         super().__init__(message)
         self.rpc_code = rpc_code
         self.number = number
+        self.asks = asks
 
 
 def read(text: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES, max_depth: int = MAX_MESSAGE_DEPTH) -> Message:
@@ -89,11 +94,13 @@ def read(text: bytes, *, max_bytes: int = MAX_MESSAGE_BYTES, max_depth: int = MA
         text = text.replace(b"\r", b" ")
     envelope = _envelope(text, max_depth)
     number = _number(envelope)
-    if envelope.get("jsonrpc") != b'"2.0"':
-        raise Malformed('"jsonrpc" is not "2.0"', number=number)
-    if "method" in envelope:
-        return _asked(envelope, number)
-    return _answered(envelope, number)
+    try:
+        if envelope.get("jsonrpc") != b'"2.0"':
+            raise Malformed('"jsonrpc" is not "2.0"', number=number)
+        return _asked(envelope, number) if "method" in envelope else _answered(envelope, number)
+    except Malformed as error:
+        error.asks = "method" in envelope
+        raise
 
 
 def _envelope(text: bytes, max_depth: int) -> dict[str, bytes]:
@@ -108,7 +115,8 @@ def _envelope(text: bytes, max_depth: int) -> dict[str, bytes]:
     except InputError as error:
         raise Malformed(error.message, rpc_code=PARSE_ERROR) from None
     if is_deeper(text, max_depth):
-        raise Malformed(f"nested more than {max_depth} deep", number=_number_if_any(envelope))
+        number = _number_if_any(envelope)
+        raise Malformed(f"nested more than {max_depth} deep", number=number, asks="method" in envelope)
     return envelope
 
 

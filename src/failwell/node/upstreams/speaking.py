@@ -43,6 +43,9 @@ MAX_WHY_CHARACTERS: Final = 200
 
 _EARLY: Final = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,')
 _LATE: Final = re.compile(rb',\s*"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*\Z')
+#: Of an overlong answer: that it begins as a result, and that it ends as that of a failure.
+_RESULT: Final = re.compile(rb'\s*\{(?:\s*"(?:jsonrpc|id)"\s*:\s*(?:"2\.0"|\d{1,15})\s*,){0,2}\s*"result"\s*:')
+_FAILED: Final = re.compile(rb'"isError"\s*:\s*(?!false|null)')
 
 
 class Progress(NamedTuple):
@@ -235,7 +238,8 @@ class Speaker:
 
     def _got_malformed(self, error: messages.Malformed) -> None:
         self._count_unasked()
-        asked = self._waiting_for(error.number)
+        # Attack: a request of its own that is none, under a number that a call has here: that call goes on.
+        asked = None if error.asks else self._waiting_for(error.number)
         if asked is not None:
             asked.future.set_result(_error(f"{self._name} answered with what is no answer: {error.message}", lost=True))
 
@@ -247,34 +251,42 @@ class Speaker:
         if asked.number is None:
             lost = reply.error and says_lost(reply.raw)
             return Answer(reply.raw, reply.error, reply.error, truncated=False, lost=lost)
-        if len(reply.raw) > self._cap_bytes:
-            return self._too_long(asked)
+        too_long = len(reply.raw) > self._cap_bytes
         if reply.error:
-            return Answer(reply.raw, error=True, failed=True, truncated=False, lost=says_lost(reply.raw))
+            # Attack: a failure that takes more room than is kept, and is taken for a result for that.
+            lost = says_lost(reply.raw)
+            return self._too_long(None) if too_long else Answer(reply.raw, True, True, truncated=False, lost=lost)
         try:
             if asks_for_input(reply.raw):
                 return _error(f"{self._name} asks for input before it answers, which it is not given here")
             failed = asked.method == "tools/call" and says_failed(reply.raw)
         except InputError as error:
             return _error(f"{self._name} answered with what is no result: {error.message}", lost=True)
+        if too_long:
+            return self._too_long(asked, failed=failed)
         return Answer(reply.raw, error=False, failed=failed, truncated=False)
 
-    def _too_long(self, asked: _Asked) -> Answer:
-        if asked.method == "tools/call":
+    def _too_long(self, asked: _Asked | None, *, failed: bool = False) -> Answer:
+        """In the place of an answer to `asked` that is not passed on; None: of an error."""
+        if asked is not None and asked.method == "tools/call":
             raw = in_place_of_result(self._name, self._cap_bytes)
-            return Answer(raw, error=False, failed=False, truncated=True)
+            return Answer(raw, error=False, failed=failed, truncated=True)
         return _error(f"the answer of {self._name} is longer than {self._cap_bytes} bytes", truncated=True)
 
     def _overlong(self, head: bytes, tail: bytes) -> None:
-        """A line was longer than is read: end the request that it says it answers, or else the only one there is."""
+        """A line was longer than is read: end the request that it says it answers, or else the connection.
+
+        Attack: a log line that is too long, or an error, while a call runs: neither says that the call is done.
+        """
         found = _EARLY.match(head) or _LATE.search(tail)
         asked = self._waiting_for(int(found[1])) if found else None
-        if asked is None and len(self._asked) == 1:
-            asked = next(iter(self._asked.values()))
-        if asked is None or asked.future.done():
+        if asked is None:
             self._end(f"it sent a line of more than {self._max_line} bytes that answers nothing")
-        else:
+        elif _RESULT.match(head) and not _FAILED.search(tail):
             asked.future.set_result(self._too_long(asked))
+        else:
+            words = f"what {self._name} answered is longer than {self._max_line} bytes, and may be no result"
+            asked.future.set_result(_error(words, truncated=True, lost=True))
 
     def _refuse(self, request: messages.Request) -> None:
         if self._lines is None:

@@ -2,8 +2,8 @@
 # than python3 (3.11 or newer, with venv), make and git.
 #
 #   make demo           a failure caught, contained, recorded and explained, on this machine, in minutes
-#   make test           every test, under ten minutes            (ARGS="-k name" for some of them)
-#   make check          format, lint, types, floors, documents that run, a seeded sample of mutants
+#   make test           every test but those of the documents, under ten minutes  (ARGS="-k name" for some of them)
+#   make check          format, lint, types, floors, tests of the documents, a seeded sample of mutants
 #   make bench          figures, as ratios to a probe of this disk   (ARGS="..." for some of them)
 #   make peers          install the peers that figures are held against, in .venv-peers
 #   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
@@ -45,9 +45,9 @@ demo: run
 	@echo "(failwell is $(BIN)/failwell here; to call it by its name: source $(BIN)/activate)" >&2
 
 # In several processes, a file in one of them: half of the time goes by in waiting, so one more than there are cores, up
-# to four. ARGS="-n 0 ..." runs in this one.
+# to four. ARGS="-n 0 ..." runs in this one. The documents run in `check` and only there: once is enough.
 test: dev
-	@cores=$$(nproc); $(BIN)/python -m pytest -n $$((cores < 4 ? cores + 1 : 4)) --dist loadfile $(ARGS)
+	@cores=$$(nproc); $(BIN)/python -m pytest -n $$((cores < 4 ? cores + 1 : 4)) --dist loadfile --ignore=tests/docs $(ARGS)
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -19,7 +19,7 @@ from failwell.core import orders as o
 from failwell.core.errors import FailwellError
 from failwell.node import settings, watch
 from tests.simulate.fixtures import house, stage
-from tests.simulate.house import ROOT, House
+from tests.simulate.house import ROOT, House, shown
 
 __all__ = ["house", "stage"]
 
@@ -50,7 +50,7 @@ def test_a_tool_begins_only_after_its_decision_is_durable(house: House) -> None:
     durable = house.root / "durable"
     command = [
         sys.executable, "-c", SLOW, str(house.workspace.path), str(house.root / "plan.json"),
-        str(house.root.parent / "self-test.json"), str(durable),
+        str(shown()), str(durable),
     ]  # fmt: skip
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as node:
         try:

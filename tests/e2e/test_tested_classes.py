@@ -58,7 +58,7 @@ def newest(house: House, executor: str, state: str) -> dict[str, Any]:
 
 
 def test_each_start_says_of_every_class_what_was_shown_of_it(house: House) -> None:
-    node = house.node()
+    node = house.node(tested=True)
     told = {entry["body"]["executor"]: entry["body"] for entry in house.entries("executor.tested")}
     started = house.entries("node.started")[-1]
     assert told["supervised"]["state"] in ("ok", "degraded")

@@ -33,6 +33,7 @@ from failwell.node.fence import Fence
 from failwell.notify.smtp import SmtpNotifier
 from failwell.ports.executor import Launch, SelfTest
 from failwell.ports.guard import Sealed
+from tests.simulate.shown_node import reuse_self_test
 
 PLAN = Path()
 _executors: list[SupervisedExecutor] = []
@@ -107,23 +108,23 @@ def watch_answers() -> None:
     Connection.push = push  # type: ignore[method-assign,assignment]
 
 
-def reuse_self_test(cache: Path) -> None:
-    original = SupervisedExecutor.self_test
+def told(made: SelfTest) -> SelfTest:
+    """What a machine would tell on which a process outlived the order, where that is asked for."""
+    if "FAILWELL_TEST_SELF_TEST" in os.environ:
+        return dataclasses.replace(made, interrupt="a process was left")
+    return made
 
-    def self_test(executor: SupervisedExecutor, marker: str = "self-test") -> SelfTest:
+
+def remember_executors() -> None:
+    """Whose supervisors are victims; the self-test makes executors too, and ends them."""
+    original = SupervisedExecutor.use
+
+    def use(executor: SupervisedExecutor, shown: SelfTest) -> None:
         if executor not in _executors:
             _executors.append(executor)
-        if not cache.exists():
-            cache.write_text(json.dumps(dataclasses.asdict(original(executor, marker))))
-        made = SelfTest(**json.loads(cache.read_text()))
-        executor.use(made)
-        if "FAILWELL_TEST_SELF_TEST" in os.environ:  # what a machine would tell on which a process outlived the order
-            return dataclasses.replace(made, interrupt="a process was left")
-        return made
+        original(executor, shown)
 
-    SupervisedExecutor.self_test = self_test  # type: ignore[method-assign,assignment]
-    # The other half of it; in a process of its own it is made anew.
-    setattr(retest, "prove_rollback", lambda *_: "confirmed")  # noqa: B010
+    SupervisedExecutor.use = use  # type: ignore[method-assign,assignment]
 
 
 def retest_as_told(told: Path) -> None:
@@ -143,7 +144,8 @@ def retest_as_told(told: Path) -> None:
 def main(workspace: Path, plan: Path, cache: Path) -> int:
     global PLAN  # noqa: PLW0603  one process, one plan
     PLAN = plan
-    reuse_self_test(cache)
+    remember_executors()
+    reuse_self_test(cache, told)
     if "FAILWELL_TEST_RETEST" in os.environ:
         retest_as_told(plan.with_name("retest.sh"))
     watch_commits()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import base64
 import contextlib
+import functools
 import itertools
 import json
 import os
@@ -104,23 +105,31 @@ def await_true(look: Callable[[], Any], within_s: float = 15.0) -> Any:
     raise AssertionError(f"it did not come true within {within_s} s")
 
 
+@functools.cache
+def shown() -> Path:
+    """Where nodes of this process leave for one another what was shown of the machine (`shown_node`)."""
+    directory = tempfile.mkdtemp(prefix="failwell-shown-")
+    atexit.register(shutil.rmtree, directory, ignore_errors=True)
+    return Path(directory, "self-test.json")
+
+
 class NodeProcess:
     """A node in a process of its own. `plan` is where a strike is planned (`crashing_node`)."""
 
-    def __init__(self, house: House, *, crashing: bool, env: dict[str, str]) -> None:
+    def __init__(self, house: House, *, crashing: bool, tested: bool, env: dict[str, str]) -> None:
         self.plan = house.root / "plan.json"
         self.log = house.root / "node.err"
-        command = [sys.executable, "-m", "failwell.node", "--workspace", str(house.workspace.path), "--idle-s", "0"]
+        workspace = str(house.workspace.path)
         if crashing:
-            cache = house.root.parent / "self-test.json"
-            command = [
-                sys.executable, "-m", "tests.simulate.crashing_node",
-                str(house.workspace.path), str(self.plan), str(cache),
-            ]  # fmt: skip
+            command = ["tests.simulate.crashing_node", workspace, str(self.plan), str(shown())]
+        elif tested:
+            command = ["failwell.node", "--workspace", workspace, "--idle-s", "0"]
+        else:
+            command = ["tests.simulate.shown_node", workspace, str(shown())]
         with open(self.log, "ab") as errors:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, cwd=ROOT,
-                env={**os.environ, **env}, start_new_session=True,
+                [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
+                cwd=ROOT, env={**os.environ, **env}, start_new_session=True,
             )  # fmt: skip
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline().decode().strip()
@@ -285,9 +294,11 @@ class House:
 
     # -- nodes -------------------------------------------------------------------------------------------------
 
-    def node(self, *, crashing: bool = False, env: dict[str, str] | None = None) -> NodeProcess:
-        """Start a node and wait until it is ready."""
-        node = NodeProcess(self, crashing=crashing, env=env or {})
+    def node(
+        self, *, crashing: bool = False, tested: bool = False, env: dict[str, str] | None = None
+    ) -> NodeProcess:  # fmt: skip
+        """Start a node and wait until it is ready; with `tested` the product's own program, its self-test made anew."""
+        node = NodeProcess(self, crashing=crashing, tested=tested, env=env or {})
         self.nodes.append(node)
         assert node.first_line == "ready", node.said()
         return node

@@ -36,6 +36,39 @@ clauses:
     deny: [git.git_status, git.git_log, git.git_show, git.git_commit, git.git_add]
     when: context.args.repo_path != "{repository}"
 """
+#: A memory of a few lines. It answers what it was called with.
+MEMORY = """\
+import json, sys
+text = {"type": "string"}
+tool = {"name": "delete_entities", "description": "Delete.", "inputSchema": {
+    "type": "object", "required": ["entityNames", "dryRun"],
+    "properties": {"entityNames": {"type": "array", "items": text, "maxItems": 9}, "dryRun": {"type": "boolean"},
+                   "factsPaid": {"type": "integer", "minimum": 0, "maximum": 99}},
+}}
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked:
+        continue
+    answers = {
+        "initialize": lambda: {"protocolVersion": "2025-06-18", "capabilities": {"tools": {}},
+                               "serverInfo": {"name": "memory", "version": "1"}},
+        "tools/list": lambda: {"tools": [tool]},
+        "tools/call": lambda: {"content": [{"type": "text", "text": json.dumps(asked["params"]["arguments"])}]},
+    }
+    known = answers.get(asked["method"])
+    body = {"error": {"code": -32601, "message": "no"}} if known is None else {"result": known()}
+    print(json.dumps({"jsonrpc": "2.0", "id": asked["id"], **body}), flush=True)
+"""
+MEMORY_RULES = """
+clauses:
+  - {id: for-real, escalate: memory.delete_entities, when: "!context.args.dryRun"}
+limits:
+  - {id: same-ones, once_per: memory.delete_entities, keys: [entityNames, dryRun], then: deny}
+examples:
+  - {tool: memory.delete_entities, arguments: {entityNames: [a], dryRun: true}, expect: ALLOW}
+  - {tool: memory.delete_entities, arguments: {entityNames: [a], dryRun: false}, expect: ESCALATE, by: for-real}
+  - {tool: memory.delete_entities, arguments: {entityNames: [a], dryrun: true}, expect: DENY, by: arguments}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -243,6 +276,57 @@ async def results_pass(desk: Desk, git: Client, fetch: Client, page: str) -> Non
     assert refused(other)["verdict"] == "DENY"
     missing = await fetch.call_tool("fetch", {"url": page + "-that-is-not-there"})
     assert missing.is_error
+
+
+async def calls(shell: Shell, *arguments: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """The schema that the agent is shown, and what its calls gave."""
+    entry = json.loads((shell.root / "memory.failwell.json").read_text())["mcpServers"]["memory"]
+    async with _client(entry, shell) as client:
+        (tool,) = (await client.list_tools()).tools
+        return tool.input_schema, [await client.call_tool("delete_entities", each) for each in arguments]
+
+
+def test_names_with_capital_letters_pass_from_a_server_to_the_record_and_back_to_people(desk: Desk) -> None:
+    shell = desk.shell
+    (shell.root / "memory.py").write_text(MEMORY)
+    server = {"command": sys.executable, "args": ["-S", str(shell.root / "memory.py")]}
+    (shell.root / "memory.json").write_text(json.dumps({"mcpServers": {"memory": server}}))
+    told = shell.json("gateway", "import", "memory.json", "--agent", "keeper", "--as", "anna", "--yes")
+    assert (told["drafted"], told["left_out"]) == (["memory.delete_entities"], [])
+    draft = Path(told["contract"])
+    for line in ('entityNames: "list(string, max 9)"', 'dryRun: "bool"', 'factsPaid?: "int(0..99)"'):
+        assert f"      {line}\n" in draft.read_text()
+    drafted = draft.read_text().replace("    arguments:\n", "    public: [dryRun]\n    arguments:\n", 1)
+    draft.write_text(drafted + MEMORY_RULES)
+    assert shell.json("contract", "test", str(draft))["failed"] == 0
+    shell("contract", "sign", str(draft), "--as", "anna", "--yes")
+    shell("contract", "adopt", str(draft), "--as", "bert", "--yes")
+    shell("agent", "govern", "keeper", "--as", "anna", "--yes")
+    arguments: dict[str, Any] = {"entityNames": ["a", "b"], "dryRun": True, "factsPaid": 7}
+    schema, (done, again, real, other) = asyncio.run(
+        calls(shell, arguments, arguments, {**arguments, "dryRun": False}, {**arguments, "dryrun": False})
+    )
+    assert (list(schema["properties"]), schema["required"]) == (list(arguments), ["entityNames", "dryRun"])
+    assert json.loads(text(done)) == arguments
+    assert [refused(each)["clauses"] for each in (again, real, other)] == [
+        ["same-ones"], ["for-real"], ["arguments"],
+    ]  # fmt: skip
+    read_by_people(shell, int(refused(real)["ticket"]))
+
+
+def read_by_people(shell: Shell, ticket: int) -> None:
+    _, facts = shell("ticket", "show", str(ticket)).out.split("Facts it was judged on")
+    assert [line.split()[:2] for line in facts.splitlines()[1:4]] == [
+        ["dryRun", "false"], ["entityNames", '["a",'], ["factsPaid", "7"],
+    ]  # fmt: skip
+    entries = {each["seq"]: each for each in shell.json("ledger", "tail", "-n", "200")["entries"]}
+    assert entries[ticket]["body"]["facts"] == {
+        "args.dry.run": {"provenance": "asserted", "public": True, "value": False},
+        "args.entity.names": {"provenance": "asserted", "public": False, "value": None},
+        "args.facts.paid": {"provenance": "asserted", "public": False, "value": None},
+    }
+    assert "dryRun" in shell("action", "show", str(ticket)).out
+    assert shell("ledger", "verify").out.startswith("The record verifies")
 
 
 def test_the_file_server_of_the_protocols_authors_stays_within_the_contract(desk: Desk) -> None:

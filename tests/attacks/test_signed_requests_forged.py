@@ -550,14 +550,19 @@ def test_nobody_passes_a_caller_on_who_is_not_the_door_and_a_connection_stands_f
     at(lived, work)
 
 
-def test_a_door_whose_key_others_can_read_is_none_and_that_is_not_its_callers_fault(lived: House) -> None:
+def test_a_door_whose_key_others_can_read_is_none_and_that_is_not_its_callers_fault(
+    lived: House, caplog: pytest.LogCaptureFixture
+) -> None:
     at(lived, lambda door: door.taken(door.request()))
     path = lived.workspace.keys / door_key.FILE_NAME
     assert path.stat().st_mode & 0o777 == 0o600
     path.chmod(0o644)
-    with pytest.raises(Unreachable, match="others may be able"):
+    with pytest.raises(Unreachable, match="does not take this for its door") as told:
         at(lived, lambda door: door.taken(door.request()))
     path.chmod(0o600)
+    # Attack: paths of this machine, and what is wrong on it, read from a refusal. They are for the door's log.
+    assert str(lived.root) not in f"{told.value.message} {told.value.hint}"
+    assert "others may be able" in caplog.text
 
 
 def test_callers_without_end_fill_nothing_and_those_at_work_are_kept(lived: House) -> None:

@@ -195,6 +195,15 @@ def test_an_agent_reads_what_is_its_own_and_nothing_of_another(house: House) -> 
         for path in paths:
             statuses = [(await each.ask("GET", path)).status for each in (caller, other, anna)]
             assert statuses == [200, 404, 200], path
+        # That something is there, and whose, is told by no refusal either.
+        for path, number in (("runs", run), ("actions", entry), ("tickets", ticket)):
+            there, nowhere = [(await other.ask("GET", f"/v1/{path}/{each}")).body.decode() for each in (number, 99_999)]
+            assert there.replace(str(number), "99999") == nowhere
+        handed = [
+            await other.ask("POST", "/v1/runs", {"agent": house.full(BOT), "parent": each}) for each in (run, 99_999)
+        ]
+        assert [each.status for each in handed] == [404, 404]
+        assert handed[0].body.decode().replace(str(run), "99999") == handed[1].body.decode()
         assert [each["ticket"] for each in (await other.ask("GET", "/v1/tickets")).json] == []
         for path in ("/v1/state", "/v1/incidents"):
             assert [(await each.ask("GET", path)).status for each in (caller, anna)] == [403, 200]
@@ -287,6 +296,27 @@ def test_an_action_that_the_caller_executes_is_asked_to_stop_over_its_stream(hou
         assert await asyncio.wait_for(ended(lost), 10) == "interrupted_unconfirmed"
 
     at(house, work, "other-bot")
+
+
+def test_a_stream_that_ends_alone_leaves_nothing_open_that_was_begun_over_it(house: House) -> None:
+    """Attack: go on acting where nobody can say stop, while other requests of the agent keep its connection."""
+
+    async def work(caller: HttpCaller, run: int) -> None:
+        events = Events(await agent(house).learn())
+        stream = await events.open()
+        ask = {"run": run, "tool": "desk.ask", "arguments": {"customer": "c1"}, "call": house.next_call()}
+        begun = await caller.ask("POST", "/v1/actions/begin", ask | {"stream": stream})
+        assert begun.status == 200, begun.body
+        events.caller.close()
+        path = f"/v1/actions/{begun.json['verdict']['entry']}"
+        async with asyncio.timeout(10):
+            while (await caller.ask("GET", path)).json["state"] == "open":
+                await asyncio.sleep(0.02)
+        told = (await caller.ask("GET", path)).json
+        assert told["state"] == "unknown"
+        assert "event stream ended" in told["why"]
+
+    at(house, work)
 
 
 def test_forged_orders_without_end_keep_no_person_from_stopping(house: House) -> None:

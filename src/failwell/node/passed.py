@@ -141,8 +141,13 @@ class Passed:
         return known
 
     def _agent(self, connection: Connection, known: Known, held: Held) -> dict[str, Any]:
+        stood = connection.stands_for
         self._stand_for(connection, "agent", known.agent)
-        self._proving.take_up(connection, known, held, self._node.settings.trust)
+        try:
+            self._proving.take_up(connection, known, held, self._node.settings.trust)
+        except Refused:
+            connection.stands_for = stood  # its door passes on the next caller over it
+            raise
         return told(known, held)
 
     @staticmethod

@@ -67,6 +67,11 @@ async def open_run(door: Door, asked: Asked) -> shapes.Opened:
         raise Refused(f"a {caller.role} opens no runs", hint="An agent does, or a host for its agents.")
     elif agent is None:
         agent = caller.name
+    if body.parent is not None:
+        if caller.role == HOST:
+            raise Refused("a host hands no run over", hint="The agent whose run it is does.")
+        # Attack: whose run another number is, told by the refusal to hand it over.
+        await door.read(caller, "run", body.parent)
     run = await caller.wire.call("run.open", **{**msgspec.to_builtins(body), "agent": agent})
     return shapes.Opened(run=run)
 
@@ -78,9 +83,7 @@ async def read_run(door: Door, asked: Asked) -> shapes.Run:
 
 async def _run(door: Door, asked: Asked) -> shapes.Run:
     number = read_number(asked.path["run"])
-    run = shapes.take(shapes.Run, await door.node.ask("run", number))
-    await door.must_see(asked.caller, run.agent, f"run {number}")
-    return run
+    return shapes.take(shapes.Run, await door.read(asked.caller, "run", number))
 
 
 async def close_run(door: Door, asked: Asked) -> shapes.Run:
@@ -140,6 +143,10 @@ async def begin(door: Door, asked: Asked) -> shapes.Decided:
     verdict = _started(told["verdict"])
     if verdict.repeated:
         raise _conflict(verdict, f"call {body.call} was begun before, and is {verdict.state}", "repeated")
+    if stream.over:
+        # Attack: hang up on the stream while leave is given, and execute what nobody can ask to stop.
+        await stream.lose(body.run, body.call)
+        raise _conflict(verdict, "its event stream ended meanwhile: it is not to be executed", "not-open")
     stream.begun(verdict.entry, body.run, body.call)
     return shapes.Decided(verdict=verdict, outcome=None)
 
@@ -183,9 +190,7 @@ async def explain(door: Door, asked: Asked) -> shapes.Recorded:
 async def read_action(door: Door, asked: Asked) -> shapes.Action:
     """An action, what was decided and what came of it."""
     number = read_number(asked.path["action"])
-    told = await door.node.ask("action", number)
-    await door.must_see(asked.caller, told["agent"], f"action {number}")
-    return shapes.take(shapes.Action, told)
+    return shapes.take(shapes.Action, await door.read(asked.caller, "action", number))
 
 
 # ---- from the node's words to ours ---------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 from weakref import WeakValueDictionary
 
-from failwell.core.errors import FailwellError, Refused
+from failwell.core.errors import Refused
 from failwell.core.instants import parse_at
 from failwell.identity.http_signatures import Signed
 from failwell.web.links import Link, Links
@@ -145,8 +145,13 @@ class Callers:
         link = await self._links.fresh()
         try:
             told = await self._hello(link, shown)
-        except FailwellError:
+        except Refused:
             await self._links.give_back(link)
+            raise
+        except BaseException:
+            # Attack: a node that is slow once. What it answers too late makes this connection that caller's, and
+            # whoever came next over it would be refused as another one.
+            await link.close()
             raise
         known = self._links.of(shown.role, told["proved"])
         if known is None:

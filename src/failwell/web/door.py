@@ -17,7 +17,7 @@ from failwell.node.reached import HttpSettings
 from failwell.node.workspace import Workspace
 from failwell.web.callers import Caller, Callers
 from failwell.web.counts import Counts
-from failwell.web.node_line import NodeLine
+from failwell.web.node_line import ANSWER_S, NodeLine
 from failwell.web.persons import Persons
 from failwell.web.rates import Rates
 
@@ -96,14 +96,29 @@ class Door:
             return lambda agent: True
         if caller.role == AGENT:
             return lambda agent: agent == caller.name
-        hosts = await self.node.ask("hosts")
+        hosts = await self.ask(caller, "hosts")
         own = frozenset(hosts.get(caller.name, {}).get("agents", ()))
         return own.__contains__
 
-    async def must_see(self, caller: Caller, agent: str, what: str) -> None:
-        """Raises NotFound, in the words for what is not there: that something is somebody else's is theirs to know."""
-        if not (await self.sees(caller))(agent):
-            raise NotFound(f"there is no {what} that {caller.role} {caller.name} may read")
+    async def ask(self, caller: Caller, about: str, key: Any = None) -> Any:
+        """The answer to a question, for `caller`.
+
+        INVARIANT: it is asked over the connection that stands for the caller, so that the node refuses whoever is none
+        any more. Attack: an authority that was given up, whose certificates this door has taken before.
+        """
+        return await caller.wire.call("ask", about=about, key=key, timeout_s=ANSWER_S)
+
+    async def read(self, caller: Caller, about: str, number: int) -> Any:
+        """What there is to tell of one run, action or ticket. NotFound where it is not there, and in the same words
+        where it is not the caller's: that something is somebody else's is theirs to know.
+        """
+        try:
+            told = await self.ask(caller, about, number)
+        except NotFound:
+            told = None
+        if told is None or not (await self.sees(caller))(told["agent"]):
+            raise NotFound(f"there is no {about} {number} that {caller.role} {caller.name} may read")
+        return told
 
     @staticmethod
     def agent_of(caller: Caller) -> str:

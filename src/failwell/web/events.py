@@ -38,6 +38,7 @@ class Stream:
         self._early: OrderedDict[int, None] = OrderedDict()
         self._events: asyncio.Queue[tuple[str, Any]] = asyncio.Queue(MOST_WAITING)
         self._behind = False
+        self.over = False
         caller.wire.listeners.add(self._pushed)
 
     def begun(self, action: int, run: int, call: str) -> None:
@@ -73,10 +74,15 @@ class Stream:
 
     async def close(self) -> None:
         """Its caller is gone: the node is told of all that was begun over it."""
+        self.over = True
         self.caller.wire.listeners.discard(self._pushed)
         for run, call in tuple(self._begun.values()):
-            with contextlib.suppress(FailwellError):  # a node that is gone has lost it already
-                await self.caller.wire.call("cancel", agent=self.caller.name, run=run, call=call, why=LOST)
+            await self.lose(run, call)
+
+    async def lose(self, run: int, call: str) -> None:
+        """Nobody can ask its caller to stop this any more."""
+        with contextlib.suppress(FailwellError):  # a node that is gone has lost it already
+            await self.caller.wire.call("cancel", agent=self.caller.name, run=run, call=call, why=LOST)
 
     async def next(self, ending: asyncio.Event) -> tuple[str, Any] | None:
         """The next event, a quiet one after a while; None once the door closes or the node is gone."""

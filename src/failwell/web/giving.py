@@ -44,4 +44,4 @@ async def give(door: Door, asked: Asked) -> shapes.Given | shapes.Left:
 async def sight(door: Door, asked: Asked) -> shapes.Sight:
     """What a person must be shown before they sign an order."""
     key = {"order": asked.body.order, "details": asked.body.details}
-    return shapes.take(shapes.Sight, await door.node.ask("sight", key))
+    return shapes.take(shapes.Sight, await door.ask(asked.caller, "sight", key))

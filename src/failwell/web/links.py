@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,7 +24,10 @@ from failwell.identity import agents, door_key
 IDLE_S = 300.0
 FORGOTTEN_S = 24 * 3600.0
 
+KEY_HINT = "Whoever runs it finds the reason in the door's log."
+
 Push = Callable[[dict[str, Any]], None]
+_LOG = logging.getLogger("failwell.web")
 
 
 class Link(AsyncWire):
@@ -104,6 +108,7 @@ class Links:
         self._spare: Link | None = None
         self._opening = 0
         self._next_look_s = 0.0
+        self._noted: str | None = None
 
     def of(self, role: str, name: str) -> Link | None:
         """The connection of a caller by its full name."""
@@ -150,8 +155,15 @@ class Links:
             await link.close()
             if not isinstance(error, FailwellError):
                 raise
-            # It is not the caller's fault, whatever it is.
-            raise Unreachable(f"the node does not take this for its door: {error.message}", hint=error.hint) from error
+            self._note(error.message)
+            # It is not the caller's fault, whatever it is, and what lies where is not for them to know.
+            raise Unreachable("the node does not take this for its door", hint=KEY_HINT) from error
+
+    def _note(self, why: str) -> None:
+        """For whoever runs the door, once for as long as it stays so."""
+        if why != self._noted:
+            self._noted = why
+            _LOG.warning("the node does not take this for its door: %s", why)
 
     async def _make_room(self) -> None:
         """Attack: callers without end, so that the node has no descriptor left for tools, reports and orders."""

@@ -11,6 +11,7 @@ from failwell.core.errors import FailwellError, NotFound, Refused
 from failwell.core.release import VERSION
 from failwell.web import counts, shapes
 from failwell.web.bodies import read_number
+from failwell.web.callers import Caller
 from failwell.web.door import Asked, Door
 
 #: How often a ticket is looked at whose answer is awaited: soon at first, then each second.
@@ -39,7 +40,7 @@ async def health(door: Door, asked: Asked) -> shapes.Health:
 
 async def state(door: Door, asked: Asked) -> shapes.State:
     """The workspace as it stands."""
-    return shapes.take(shapes.State, await door.node.ask("status"))
+    return shapes.take(shapes.State, await door.ask(asked.caller, "status"))
 
 
 # ---- agents --------------------------------------------------------------------------------------------------
@@ -48,7 +49,7 @@ async def state(door: Door, asked: Asked) -> shapes.State:
 async def agents(door: Door, asked: Asked) -> tuple[shapes.Agent, ...]:
     """The agents that the caller may read of, by name."""
     sees = await door.sees(asked.caller)
-    rows = await door.node.ask("agents")
+    rows = await door.ask(asked.caller, "agents")
     return tuple(shapes.take(shapes.Agent, row, agent=agent) for agent, row in sorted(rows.items()) if sees(agent))
 
 
@@ -67,7 +68,7 @@ async def agent(door: Door, asked: Asked) -> shapes.Agent:
 async def tickets(door: Door, asked: Asked) -> tuple[shapes.Ticket, ...]:
     """Questions that wait for a person, oldest first."""
     sees = await door.sees(asked.caller)
-    rows = await door.node.ask("tickets", asked.query.live)
+    rows = await door.ask(asked.caller, "tickets", asked.query.live)
     return tuple(shapes.take(shapes.Ticket, row) for row in rows if sees(row["agent"]))
 
 
@@ -75,23 +76,22 @@ async def ticket(door: Door, asked: Asked) -> shapes.Ticket:
     """How a ticket stands, where wanted once it was answered."""
     number = read_number(asked.path["ticket"])
     until_s = time.monotonic() + asked.query.wait_s
-    told = await door.node.ask("ticket", number)
-    await door.must_see(asked.caller, told["agent"], f"ticket {number}")
+    told = await door.read(asked.caller, "ticket", number)
     if told["state"] == "open" and asked.query.wait_s:
         gone = asyncio.ensure_future(asked.gone())
         try:
-            told = await _answered(door, number, told, until_s, gone)
+            told = await _answered(door, asked.caller, told, until_s, gone)
         finally:
             gone.cancel()
     return shapes.take(shapes.Ticket, told)
 
 
-async def _answered(door: Door, number: int, told: Any, until_s: float, gone: asyncio.Future[None]) -> Any:
-    turn = 0
+async def _answered(door: Door, caller: Caller, told: Any, until_s: float, gone: asyncio.Future[None]) -> Any:
+    number, turn = told["ticket"], 0
     while told["state"] == "open" and (left_s := until_s - time.monotonic()) > 0 and not gone.done():
         pause_s = _PAUSES_S[turn] if turn < len(_PAUSES_S) else 1.0
         await asyncio.wait({gone}, timeout=min(pause_s, left_s))
-        told = await door.node.ask("ticket", number)
+        told = await door.ask(caller, "ticket", number)
         turn += 1
     return told
 
@@ -101,7 +101,7 @@ async def _answered(door: Door, number: int, told: Any, until_s: float, gone: as
 
 async def incidents(door: Door, asked: Asked) -> tuple[shapes.Incident, ...]:
     """All cases, by number."""
-    rows = await door.node.ask("incidents")
+    rows = await door.ask(asked.caller, "incidents")
     return tuple(
         shapes.take(shapes.Incident, row, incident=int(number))
         for number, row in sorted(rows.items(), key=lambda each: int(each[0]))
@@ -110,7 +110,7 @@ async def incidents(door: Door, asked: Asked) -> tuple[shapes.Incident, ...]:
 
 async def incident(door: Door, asked: Asked) -> dict[str, Any]:
     """All that is known of a case: what happened, what was done, how long it took, what escaped."""
-    found: dict[str, Any] = await door.node.ask("incident", read_number(asked.path["incident"]))
+    found: dict[str, Any] = await door.ask(asked.caller, "incident", read_number(asked.path["incident"]))
     return found
 
 

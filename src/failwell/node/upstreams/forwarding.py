@@ -50,7 +50,7 @@ class Forwarding:
                 return sessions.open(connection, request.agent, request.run, request.upstreams)
             case asked.Cancel():
                 connection.need(request.agent)
-                return self._cancel(request)
+                return self._cancel(connection, request)
         session = sessions.named(connection, request.session)
         connection.need(session.who.agent)
         if isinstance(request, asked.ListUpstreams):
@@ -98,10 +98,15 @@ class Forwarding:
 
     # -- nobody wants it any more ------------------------------------------------------------------------------
 
-    async def _cancel(self, request: asked.Cancel) -> dict[str, Any]:
+    async def _cancel(self, connection: Connection, request: asked.Cancel) -> dict[str, Any]:
         """Tell whoever runs it; what does not end by itself soon is killed."""
         why = CANCELLED if request.why is None else f"{CANCELLED}: {request.why[:200]}"
         action = await self._node.questions.look(lambda state: _open_action(state, request))
+        if action in connection.executing:
+            # A door gives up what its caller executes, and is gone: nobody can be asked to stop it, or says its end.
+            connection.executing.discard(action)
+            self._node.runner.lost(action, why)
+            return {"action": action, "told": True}
         runs = {item.action for item in self._node.fence.running() if not item.by_caller}
         if action is None or action not in runs:
             # Attack: a call and its cancellation in one breath. It may be on its way from verdict to start.

@@ -1,0 +1,137 @@
+"""The adversary was somebody at the HTTP door, and goes on being it: by what the door took before, or by bad timing.
+
+The door's judgement of callers is in this process, before a real node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from failwell.core.errors import Refused, Unreachable
+from failwell.identity import keys
+from failwell.node.reached import HttpSettings
+from failwell.web import acting, shapes
+from failwell.web.bodies import RawObject
+from failwell.web.door import Asked
+from failwell.web.door import Door as WebDoor
+from failwell.web.events import Stream
+from failwell.web.links import Links
+from failwell.web.node_line import NodeLine
+from tests.attacks.test_signed_requests_forged import BOT, OTHER, Door, opened, scope, tls
+from tests.simulate.fixtures import house, stage
+from tests.simulate.house import SETTINGS, House, apply
+from tests.unit.identity.authority import Authority, pem
+
+__all__ = ["house", "stage"]
+MESH = '\n[trust.mesh]\nkind = "x509-svid"\ntrust_domain = "shop.example"\nbundle = "mesh.pem"\n'
+
+
+def web(house: House, door: Door) -> WebDoor:
+    return WebDoor(house.workspace, HttpSettings(), door.callers)
+
+
+def asked(caller: Any, body: Any = None, **path: str) -> Asked:
+    async def never() -> Any:
+        await asyncio.Event().wait()
+
+    return Asked(scope={}, receive=never, raw=b"", caller=caller, body=body, path=path)
+
+
+def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_the_door_took(house: House) -> None:
+    house.node()
+    mesh = Authority("spiffe://shop.example")
+    (house.workspace.path / "mesh.pem").write_text(pem(mesh.certificate))
+    apply(house, SETTINGS + MESH)
+    made = pem(mesh.sign(keys.generate().private.public_key(), [BOT]))
+    shown = scope({}, extensions=tls(base64.b64decode("".join(made.split("\n")[1:-2])))), b""
+
+    async def work() -> None:
+        async with opened(house) as door:
+            caller = await door.taken(shown)
+            run = await caller.wire.call("run.open", agent=BOT)
+            assert (await acting.read_run(web(house, door), asked(caller, run=str(run)))).run == run
+            await asyncio.to_thread(apply, house, SETTINGS)
+            with pytest.raises(Refused, match="not proved any more") as refused:
+                await acting.read_run(web(house, door), asked(caller, run=str(run)))
+            assert refused.value.code == "unauthenticated"
+            await door.refused(shown)
+
+    asyncio.run(work())
+
+
+def test_a_caller_whom_a_silent_node_took_too_late_is_nobody_and_keeps_nobody_out(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node = house.node()
+
+    async def work() -> None:
+        async with opened(house) as door:
+            spare = await door.callers._links.fresh()
+            hello = spare.call
+
+            async def impatient(do: str, **fields: Any) -> Any:
+                return await hello(do, **{**fields, "timeout_s": 0.2})
+
+            monkeypatch.setattr(spare, "call", impatient)
+            await door.callers._links.give_back(spare)
+            os.kill(node.pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(Unreachable):
+                    await door.callers.of(*door.request())
+            finally:
+                os.kill(node.pid, signal.SIGCONT)
+            await asyncio.sleep(0.1)
+            for name in ("other-bot", "bot-00", "refund-bot"):
+                assert (await door.taken(door.request(name))).name == house.full(name)
+
+    asyncio.run(work())
+
+
+def test_an_action_whose_stream_ends_while_leave_is_given_is_not_begun_by_anybody(house: House) -> None:
+    house.node()
+
+    async def work() -> None:
+        async with opened(house) as door:
+            made, caller = web(house, door), await door.taken(door.request("other-bot"))
+            stream = Stream(caller)
+            made.streams[stream.name] = stream
+            run, call = await caller.wire.call("run.open", agent=OTHER), caller.wire.call
+
+            async def hung_up_on(do: str, **fields: Any) -> Any:
+                told = await call(do, **fields)
+                if do == "act":
+                    del made.streams[stream.name]
+                    await stream.close()
+                return told
+
+            caller.wire.call = hung_up_on  # type: ignore[method-assign]
+            body = shapes.ProposeBegin(
+                run=run, call="c-1", tool="desk.ask", arguments=RawObject('{"customer": "c1"}'),
+                stream=stream.name,
+            )  # fmt: skip
+            with pytest.raises(acting.Conflict, match="stream ended") as lost:
+                await acting.begin(made, asked(caller, body))
+            assert lost.value.code == "not-open"
+            async with asyncio.timeout(10):
+                while (await call("ask", about="action", key=lost.value.entry))["state"] == "open":
+                    await asyncio.sleep(0.02)
+
+    asyncio.run(work())
+
+
+def test_strangers_are_told_no_paths_of_this_machine(tmp_path: Path) -> None:
+    async def work() -> None:
+        asks = (lambda: Links(tmp_path / "node.sock", tmp_path).fresh(), lambda: NodeLine(tmp_path / "x").ask("status"))
+        for ask in asks:
+            with pytest.raises(Unreachable) as told:
+                await ask()
+            assert str(tmp_path) not in f"{told.value.message} {told.value.hint}"
+
+    asyncio.run(work())

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -328,6 +329,23 @@ def test_a_flood_is_read_slowly_while_the_loop_goes_on_and_the_answer_in_it_arri
             transport: Any = theirs.writing.transport
             assert transport.get_write_buffer_size() > len(note) * 10_000
             assert ours.gone == []
+
+    attack(play)
+
+
+def test_a_flood_of_few_and_long_messages_is_a_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: each takes the loop, and whoever is behind it, as long as a thousand short ones."""
+    monkeypatch.setattr(speaking, "UNASKED_BURST", 10)
+
+    async def play() -> None:
+        async with connected() as (ours, theirs):
+            began = time.monotonic()
+            call = ours.call()
+            asked = await theirs.hear("tools/call")
+            theirs.say({"jsonrpc": "2.0", "method": "notifications/message", "params": {"data": "x" * 100_000}})
+            theirs.answer(asked)
+            assert json.loads((await call).raw) == FINE
+            assert time.monotonic() - began >= speaking.REST_S
 
     attack(play)
 

@@ -6,16 +6,22 @@ The executor below and the server's word are in the test's hands, so that every 
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import replace
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from failwell.core.errors import Refused
+from failwell.mcp.definitions import read_definition
 from failwell.node.reached import UpstreamSettings
+from failwell.node.redacting import Redaction
+from failwell.node.upstreams import sessions
 from failwell.node.upstreams.executor import SessionsExecutor, as_request
+from failwell.node.upstreams.offering import digests_of, listed, told_of
 from failwell.node.upstreams.server import FIRST, Server, Who
 from failwell.node.upstreams.speaking import Answer, Offer
 from failwell.ports.executor import Ended, Launch, Process, SelfTest
@@ -208,6 +214,72 @@ def test_an_order_between_verdict_and_call_finds_it_unasked_and_it_never_is() ->
     stage = played(play)
     assert (stage.ended[5].state, stage.word.heard) == ("blocked", [])
     assert stage.processes.killed == [], "the server was not asked, and goes on for others"
+
+
+@pytest.mark.parametrize("how", ["doomed", "unpinned", "stale"])
+def test_what_is_withdrawn_between_launch_and_the_turn_of_the_loop_is_never_asked(how: str) -> None:
+    async def play(stage: Stage) -> None:
+        elsewhere = threading.Thread(target=stage.launch, args=(5,))
+        elsewhere.start()
+        elsewhere.join()  # the loop has not had its turn yet
+        if how == "doomed":
+            stage.executor.doom(stage.server, "its settings were changed")
+        elif how == "unpinned":
+            stage.server.declared = UpstreamSettings(command=("box",))
+        else:
+            stage.server.stale = True
+        await stage.turn()
+
+    stage = played(play)
+    assert (stage.ended[5].state, stage.ended[5].proven_by) == ("blocked", "it was never asked")
+    assert stage.word.heard == []
+
+
+def test_a_reason_to_end_a_server_holds_none_of_its_secrets() -> None:
+    async def play(stage: Stage) -> None:
+        stage.server.redaction = Redaction({"shop": "k3y-0f-the-shop"})
+        stage.executor.doom(stage.server, "it does not list its tools: k3y-0f-the-shop")
+        with pytest.raises(Refused) as refused:
+            stage.launch(5)
+        assert "k3y" not in refused.value.message
+
+    played(play)
+
+
+def test_a_server_that_calls_itself_or_a_tool_by_its_secret_tells_nobody() -> None:
+    async def play(stage: Stage) -> None:
+        server, secret = stage.server, "k3y-0f-the-shop"
+        server.redaction = Redaction({"shop": secret})
+        named = read_definition(b'{"name":"%b","inputSchema":{}}' % secret.encode())
+        server.offer = Offer("2025-11-25", secret, secret, None, (named,), frozenset())
+        server.digests = digests_of(server.offer)
+        assert secret not in str(listed(server, server.offer))
+        for governed in (True, False):
+            assert secret not in str(told_of(server, replace(server.who, governed=governed)))
+
+    played(play)
+
+
+def test_sessions_that_are_asked_for_in_one_breath_are_counted_before_they_are_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MAX_SESSIONS", 3)
+
+    async def flood() -> list[object]:
+        never: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        node: Any = SimpleNamespace(
+            writer=SimpleNamespace(submit_async=lambda job: never), settings=SimpleNamespace(upstreams={})
+        )
+        of_one, connection = sessions.Sessions(node, SessionsExecutor(Processes())), cast("Any", object())
+        opening = [asyncio.ensure_future(of_one.open(connection, "a", 1, ("box",))) for _ in range(5)]
+        await asyncio.sleep(0)
+        refused = [each.exception() for each in opening if each.done()]
+        never.cancel()
+        await asyncio.gather(*opening, return_exceptions=True)
+        return list(refused)
+
+    refused = asyncio.run(flood())
+    assert [getattr(each, "code", None) for each in refused] == ["busy", "busy"]
 
 
 @pytest.mark.parametrize("how", ["doomed", "changed", "stale", "ended", "stranger"])

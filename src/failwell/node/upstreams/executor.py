@@ -65,7 +65,8 @@ class SessionsExecutor:
             self.kill(server)
 
     def doom(self, server: Server, why: str) -> None:
-        """Ask nothing of it from now on; the first reason counts."""
+        """Ask nothing of it from now on; the first reason counts. Its own words in that may hold its secrets."""
+        why = server.redaction.text(why)
         with self._lock:
             server.doomed = server.doomed or why
 
@@ -164,7 +165,14 @@ class SessionsExecutor:
         with self._lock:
             if self._calls.get(launch.action) is not call or server.speaker is None:
                 return
-            call.asked = True
+            # Attack: what was checked when it was launched is withdrawn before its turn on the loop.
+            refused = _refusal(server, launch.tool)
+            call.asked = refused is None
+            if refused is not None:
+                self._forget(call)
+        if refused is not None:
+            call.ended(_end(call, "blocked", refused, "it was never asked"))
+            return
         method, params = as_request(launch)
         try:
             answered = server.speaker.ask(launch.action, method, params, _progress(launch))
@@ -260,6 +268,15 @@ class SessionsExecutor:
         for call in calls:
             call.ended(_cut_end(call, end))
         over(server, end)
+
+
+def _refusal(server: Server, tool: str) -> str | None:
+    """Why it cannot be asked for `tool` now; None where it can."""
+    try:
+        server.check(tool)
+    except Refused as error:
+        return error.message
+    return None
 
 
 def _progress(launch: Launch) -> Callable[[Progress], None] | None:

@@ -5,6 +5,7 @@ Asks by what it is given and keeps nothing. Whether a tool is offered to anybody
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final, NamedTuple, TypeAlias
 
@@ -18,6 +19,8 @@ from failwell.mcp.plain_text import clean
 MAX_PAGES: Final = 64
 MAX_TOOLS: Final = 1024
 MAX_LIST_BYTES: Final = 4 * 1024 * 1024
+#: A longer list is read beside the loop.
+MAX_AT_ONCE_BYTES: Final = 65_536
 
 
 class Offer(NamedTuple):
@@ -103,7 +106,8 @@ async def list_tools(ask: Ask) -> tuple[tuple[Definition, ...], tuple[tuple[str,
         if len(items) > MAX_TOOLS or size > MAX_LIST_BYTES:
             raise InputError(f"its list of tools is longer than {MAX_TOOLS} tools or {MAX_LIST_BYTES} bytes")
         if page.cursor is None:
-            return _told_apart(items)
+            # Attack: a list that takes long to read, again and again: others are answered meanwhile.
+            return await asyncio.to_thread(_told_apart, items) if size > MAX_AT_ONCE_BYTES else _told_apart(items)
         if page.cursor in seen:
             raise InputError("its list of tools comes back to a page that was read")
         seen.add(page.cursor)

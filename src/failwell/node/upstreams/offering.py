@@ -40,24 +40,28 @@ def digest_of(offer: Offer) -> str:
 
 def listed(server: Server, offer: Offer) -> tuple[kinds.UpstreamListed, dict[str, Any]]:
     """The entry about an offer, and what of it lies in the blob."""
-    refused = tuple(dict.fromkeys(name for name in server.digests if server.changed(f"{server.name}.{name}")))
+    # Attack: a server that calls itself, or a tool that nobody accepted, by the secret that it was given.
+    cleaned = server.redaction.text
+    changed = dict.fromkeys(name for name in server.digests if server.changed(f"{server.name}.{name}"))
+    refused = tuple(cleaned(name)[:128] for name in changed)
     definitions, left = [], MAX_TEXT
     for each in offer.definitions:
-        text = server.redaction.text(each.raw.decode("utf-8", "replace")) if len(each.raw) <= left else None
+        text = cleaned(each.raw.decode("utf-8", "replace")) if len(each.raw) <= left else None
         left -= 0 if text is None else len(each.raw)
-        definitions.append({"name": each.name, "digest": each.digest, "definition": text})
+        definitions.append({"name": cleaned(each.name), "digest": each.digest, "definition": text})
     body = kinds.UpstreamListed(
         upstream=server.name, session=server.session, kind="http" if server.elsewhere else "stdio",
         protocol=offer.protocol[:64], tools=digest_of(offer), count=len(offer.definitions),
-        refused=tuple(name[:128] for name in refused[:MAX_NAMED]), refused_more=max(0, len(refused) - MAX_NAMED),
+        refused=refused[:MAX_NAMED], refused_more=max(0, len(refused) - MAX_NAMED),
     )  # fmt: skip
-    return body, {"definitions": definitions, "server": f"{offer.server} {offer.version}"[:400]}
+    return body, {"definitions": definitions, "server": cleaned(f"{offer.server} {offer.version}")[:400]}
 
 
 def told_of(server: Server, who: Who) -> dict[str, Any]:
     """What an agent may use of one server, and what it may not and why."""
     offer = server.offer
     assert offer is not None  # it stands
+    cleaned = server.redaction.text
     tools, left_out = [], []
     for each in offer.definitions:
         name = f"{server.name}.{each.name}"
@@ -68,13 +72,14 @@ def told_of(server: Server, who: Who) -> dict[str, Any]:
                 continue
             except (FailwellError, ValueError, TypeError) as error:
                 why = f"Its definition cannot be shown: {getattr(error, 'message', type(error).__name__)}"
-        left_out.append({"name": each.name, "why": why})
+        left_out.append({"name": cleaned(each.name), "why": cleaned(why)})
     methods = [
         each for each in sorted(offer.methods & METHODS) if not who.governed or f"{server.name}.{each}" in who.tools
     ]  # fmt: skip
     return {
         "name": server.name, "kind": "http" if server.elsewhere else "stdio", "protocol": offer.protocol,
-        "server": {"name": offer.server, "version": offer.version}, "tools": tools, "methods": methods,
+        "server": {"name": cleaned(offer.server), "version": cleaned(offer.version)},
+        "tools": tools, "methods": methods,
         "left_out": left_out,
     }  # fmt: skip
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from failwell.core import kinds, stops
 from failwell.core.errors import FailwellError, Refused
 from failwell.core.records import Draft, Entry
-from failwell.ledger.jobs import Plan
+from failwell.ledger.jobs import Job, Plan
 from failwell.node.upstreams.offering import told_of
 from failwell.node.upstreams.opening import Opener, who
 from failwell.node.upstreams.server import IDLE, Server, Who
@@ -47,6 +47,8 @@ class Session:
     connection: Connection
     who: Who
     servers: dict[str, Server] = field(default_factory=dict)
+    #: The last start of a server that was idle, for all who wait for it.
+    starting: dict[str, asyncio.Task[str | None]] = field(default_factory=dict)
     closed: str | None = None
 
 
@@ -60,15 +62,14 @@ class Sessions:
         self._lock = threading.Lock()
         self._sessions: dict[str, Session] = {}
         self._servers: set[Server] = set()
+        #: Sessions on their way: for whom, and of how many servers.
+        self._opening: list[tuple[Connection, int]] = []
 
     # -- what connections ask ----------------------------------------------------------------------------------
 
     async def open(self, connection: Connection, agent: str, run: int, names: tuple[str, ...]) -> dict[str, Any]:
         """Start the servers, side by side; what does not start is told, and the others serve."""
-        mine = sum(session.connection is connection for session in self._sessions.values())
-        if mine >= MAX_SESSIONS or len(self._servers) + len(names) >= MAX_SERVERS:
-            raise Refused("as many tool servers as this node holds run already", code="busy", hint="Close a session.")
-        found = await self._node.writer.submit_async(who(agent, run))
+        found = await self._room(connection, len(names) or len(self._node.settings.upstreams), who(agent, run))
         session = Session(secrets.token_hex(16), connection, found)
         self._sessions[session.name] = session
         if connection.gone:
@@ -80,6 +81,21 @@ class Sessions:
             {"name": name, "why": why} for name, why in zip(wanted, failures, strict=True) if why is not None
         ]
         return answer
+
+    async def _room(self, connection: Connection, servers: int, asked: Job[Who]) -> Who:
+        """For whom it is; Refused where there are as many as there may be.
+
+        Attack: ask for thousands in one breath, before the first of them is there to be counted.
+        """
+        holders = (*(each.connection for each in self._sessions.values()), *(each for each, _ in self._opening))
+        coming = sum(count for _, count in self._opening) + servers
+        if sum(each is connection for each in holders) >= MAX_SESSIONS or len(self._servers) + coming >= MAX_SERVERS:
+            raise Refused("as many tool servers as this node holds run already", code="busy", hint="Close a session.")
+        self._opening.append((connection, servers))
+        try:
+            return await self._node.writer.submit_async(asked)
+        finally:
+            self._opening.remove((connection, servers))
 
     async def told(self, session: Session) -> dict[str, Any]:
         """What may be used now, by the contracts of now."""
@@ -127,7 +143,11 @@ class Sessions:
         server = session.servers.get(tool.partition(".")[0])
         if server is None:
             return None
-        if server.doomed == IDLE and await self._start(session, server.name) is None:
+        starting = session.starting.get(server.name)
+        if server.doomed == IDLE and (starting is None or starting.done()):
+            starting = session.starting[server.name] = asyncio.ensure_future(self._start_again(session, server))
+        if starting is not None:
+            await asyncio.shield(starting)  # one starts it, and the others wait for that
             server = session.servers[server.name]
         if not server.stands:
             return None  # it is decided, and not started
@@ -147,6 +167,13 @@ class Sessions:
             await asyncio.shield(server.listing)
 
     # -- starting and ending -----------------------------------------------------------------------------------
+
+    async def _start_again(self, session: Session, idle: Server) -> str | None:
+        """The same of one that was idle. Where it does not start now the next call tries anew."""
+        why = await self._start(session, idle.name)
+        if why is not None:
+            session.servers[idle.name] = idle
+        return why
 
     async def _start(self, session: Session, name: str) -> str | None:
         """Have one server run; why not, where it does not."""

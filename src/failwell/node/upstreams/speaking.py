@@ -35,6 +35,8 @@ ENVELOPE_BYTES: Final = 65_536
 UNASKED_BURST: Final = 1000
 UNASKED_A_SECOND: Final = 200
 """So many messages that nobody asked for are read at once, and then so many each second; the next ones wait."""
+UNASKED_BYTES: Final = 4096
+"""A longer one counts as so many more as it is times this long."""
 REST_S: Final = 0.1
 LISTEN_AGAIN_S: Final = 5.0
 PROGRESS_S: Final = 0.05
@@ -216,12 +218,12 @@ class Speaker:
         try:
             message = messages.read(line, max_bytes=self._max_line)
         except messages.Malformed as error:
-            self._got_malformed(error)
+            self._got_malformed(error, len(line))
             return
         if isinstance(message, messages.Reply):
-            self._got_reply(message)
+            self._got_reply(message, len(line))
             return
-        self._count_unasked()
+        self._count_unasked(len(line))
         if isinstance(message, messages.Request):
             self._refuse(message)
         elif message.method == "notifications/progress":
@@ -229,15 +231,15 @@ class Speaker:
         elif message.method == "notifications/tools/list_changed":
             self._got_changed()
 
-    def _got_reply(self, reply: messages.Reply) -> None:
+    def _got_reply(self, reply: messages.Reply, size: int) -> None:
         asked = self._waiting_for(reply.number)
         if asked is None:
-            self._count_unasked()  # a second answer, one to somebody else, or one to what was never asked
+            self._count_unasked(size)  # a second answer, one to somebody else, or one to what was never asked
             return
         asked.future.set_result(self._answer(asked, reply))
 
-    def _got_malformed(self, error: messages.Malformed) -> None:
-        self._count_unasked()
+    def _got_malformed(self, error: messages.Malformed, size: int) -> None:
+        self._count_unasked(size)
         # Attack: a request of its own that is none, under a number that a call has here: that call goes on.
         asked = None if error.asks else self._waiting_for(error.number)
         if asked is not None:
@@ -322,12 +324,14 @@ class Speaker:
         else:
             self._changed_meanwhile = True
 
-    def _count_unasked(self) -> None:
+    def _count_unasked(self, size: int) -> None:
+        """Attack: few messages, each of which takes the loop as long as a thousand: a long one counts as many."""
         now = asyncio.get_running_loop().time()
-        self._unasked = min(UNASKED_BURST, self._unasked + (now - self._unasked_at) * UNASKED_A_SECOND) - 1
+        self._unasked = min(UNASKED_BURST, self._unasked + (now - self._unasked_at) * UNASKED_A_SECOND)
+        self._unasked -= 1 + size // UNASKED_BYTES
         self._unasked_at = now
         if self._unasked < 0 and self._lines is not None:
-            self._lines.rest(REST_S)
+            self._lines.rest(max(REST_S, -self._unasked / UNASKED_A_SECOND))
 
     # ---------------------------------------------------------------------------------------------- the end
 

@@ -44,13 +44,18 @@ def asked(caller: Any, body: Any = None, **path: str) -> Asked:
     return Asked(scope={}, receive=never, raw=b"", caller=caller, body=body, path=path)
 
 
-def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_the_door_took(house: House) -> None:
-    house.node()
+def trusted_for_now(house: House) -> tuple[dict[str, Any], bytes]:
+    """A request that shows a certificate of a domain that the settings trust from now on."""
     mesh = Authority("spiffe://shop.example")
     (house.workspace.path / "mesh.pem").write_text(pem(mesh.certificate))
     apply(house, SETTINGS + MESH)
     made = pem(mesh.sign(keys.generate().private.public_key(), [BOT]))
-    shown = scope({}, extensions=tls(base64.b64decode("".join(made.split("\n")[1:-2])))), b""
+    return scope({}, extensions=tls(base64.b64decode("".join(made.split("\n")[1:-2])))), b""
+
+
+def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_the_door_took(house: House) -> None:
+    house.node()
+    shown = trusted_for_now(house)
 
     async def work() -> None:
         async with opened(house) as door:
@@ -62,6 +67,28 @@ def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_
                 await acting.read_run(web(house, door), asked(caller, run=str(run)))
             assert refused.value.code == "unauthenticated"
             await door.refused(shown)
+
+    asyncio.run(work())
+
+
+def test_an_authority_that_was_given_up_speaks_for_nobody_over_the_connection_of_an_agent_who_goes_on(
+    house: House,
+) -> None:
+    house.node()
+    shown = trusted_for_now(house)
+
+    async def work() -> None:
+        async with opened(house) as door:
+            thief, own = await door.taken(shown), await door.taken(door.request())
+            assert thief.wire is own.wire
+            await asyncio.to_thread(apply, house, SETTINGS)
+            async with asyncio.timeout(10):
+                while door.callers._proofs:  # the node says so; it is on its way
+                    await asyncio.sleep(0.01)
+            await door.refused(shown)
+            again = await door.taken(door.request())
+            assert again.wire is own.wire
+            assert await again.wire.call("run.open", agent=BOT) > 0
 
     asyncio.run(work())
 

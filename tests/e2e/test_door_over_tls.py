@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import http.client
+import socket
 import ssl
 import subprocess
 import sys
@@ -113,6 +114,24 @@ def test_a_strangers_certificate_ends_the_handshake(web: Web, tmp_path: Path) ->
     path.write_bytes(credential_text(key, pem(made), ""))
     with pytest.raises((ssl.SSLError, ConnectionError, http.client.BadStatusLine)):
         web.get("/v1/agents", path)
+
+
+def test_no_session_is_taken_up_again_with_a_certificate_that_nobody_proves_anew(web: Web, held: Path) -> None:
+    context = ssl.create_default_context(cafile=str(web.authority))
+    context.load_cert_chain(held)
+    host, _, port = web.address.removeprefix("https://").rpartition(":")
+    session: ssl.SSLSession | None = None
+    for _ in range(2):
+        raw = socket.create_connection((host, int(port)), 10)
+        with context.wrap_socket(raw, server_hostname=host, session=session) as line:
+            line.sendall(f"GET /v1/health HTTP/1.1\r\nHost: {host}:{port}\r\nConnection: close\r\n\r\n".encode())
+            assert line.recv(12) == b"HTTP/1.1 200"
+            assert not line.session_reused
+            session = line.session
+    # TLS 1.2 takes sessions up out of the server's memory.
+    context.maximum_version = ssl.TLSVersion.TLSv1_2
+    with socket.create_connection((host, int(port)), 10) as raw, pytest.raises(ssl.SSLError):
+        context.wrap_socket(raw, server_hostname=host)
 
 
 def test_a_revoked_agents_certificate_proves_nobody_though_it_has_not_lapsed(web: Web) -> None:

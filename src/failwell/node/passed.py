@@ -178,6 +178,16 @@ class Passed:
                 with contextlib.suppress(RuntimeError):  # the loop has ended, and its callers with it
                     self._node.loop.call_soon_threadsafe(connection.push, {"push": "lost"})
 
+    def doubted(self) -> None:
+        """Tell the doors that others are trusted now (the writer's thread): whom they know by now is judged anew.
+
+        Attack: a certificate of an authority that was given up, taken before, for an agent who goes on by its own key.
+        """
+        for connection in tuple(self._node.connections):
+            if connection.door is not None:
+                with contextlib.suppress(RuntimeError):
+                    self._node.loop.call_soon_threadsafe(connection.push, {"push": "doubted"})
+
     async def turned(self, connection: Connection, request: Turned) -> None:
         """Count whom a door turned away (D26)."""
         if connection.door is None:

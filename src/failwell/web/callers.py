@@ -58,6 +58,8 @@ class Callers:
         most: int = 256, clock: Callable[[], float] = time.time,
     ) -> None:  # fmt: skip
         self._links = Links(socket, keys, name=name, most=most)
+        self._links.doubted = self._doubt
+        self._doubts = 0
         self._origins = origins_of(addresses)
         self._tokens = tokens
         self._clock = clock
@@ -128,6 +130,7 @@ class Callers:
         async with lock:
             if (known := self._known(shown)) is not None:
                 return known
+            doubts = self._doubts
             link, told = await self._pass_on(shown)
             until = told["until"]
             proof = _Proof(
@@ -135,10 +138,16 @@ class Callers:
                 None if told.get("key") is None else base64.b64decode(told["key"]),
                 float("inf") if until is None else parse_at(until) / 1e6,
             )
-            self._proofs[shown.mark] = proof
+            if doubts == self._doubts:
+                self._proofs[shown.mark] = proof
             while len(self._proofs) > MAX_PROOFS:
                 self._proofs.popitem(last=False)
             return proof
+
+    def _doubt(self) -> None:
+        """The node trusts others than before: it judges each proof anew."""
+        self._doubts += 1
+        self._proofs.clear()
 
     async def _pass_on(self, shown: Shown) -> tuple[Link, dict[str, Any]]:
         """The connection that stands for the caller, and what the node answered."""

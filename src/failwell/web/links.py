@@ -45,10 +45,14 @@ class Link(AsyncWire):
         self.sessions: set[str] = set()
         self.used_s = time.monotonic()
         self.on_push = self._told
+        #: Called when the node has others judge who its callers are.
+        self.doubted: Callable[[], None] = lambda: None
 
     def _told(self, message: dict[str, Any]) -> None:
         if message.get("push") == "lost":
             self.lose()
+        elif message.get("push") == "doubted":
+            self.doubted()
         for listener in tuple(self.listeners):
             listener(message)
 
@@ -109,6 +113,7 @@ class Links:
         self._opening = 0
         self._next_look_s = 0.0
         self._noted: str | None = None
+        self.doubted: Callable[[], None] = lambda: None
 
     def of(self, role: str, name: str) -> Link | None:
         """The connection of a caller by its full name."""
@@ -127,6 +132,7 @@ class Links:
         self._opening += 1
         try:
             link = await Link.open(self._socket)
+            link.doubted = self.doubted
             await self._prove(link)
         finally:
             self._opening -= 1

@@ -37,9 +37,10 @@ RENEW_S: Final = 15 * 86_400
 def server_context(certificate: Path, key: Path) -> ssl.SSLContext:
     """A server's context that takes callers' certificates and asks for none. InputError for files that hold no pair."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    # A session that is taken up again would bring along a certificate that nobody proves anew.
-    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
+    # Attack: a session that is taken up again brings along a certificate that nobody proves anew. TLS 1.2 does that
+    # without a ticket too, out of a memory that cannot be turned off from here.
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.options |= ssl.OP_NO_TICKET
     context.num_tickets = 0
     try:
         keys.read_kept(key, keys.MAX_KEY_FILE_BYTES)

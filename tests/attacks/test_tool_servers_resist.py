@@ -293,6 +293,15 @@ def test_a_cancelled_call_is_told_to_its_server_and_killed_where_that_says_nothi
         mine.call("other.echo", {"text": "x"}, call="early")
 
 
+def test_an_agent_that_cancels_without_end_makes_nobody_else_s_cancellation_forgotten(house: House) -> None:
+    mine, flood = client(house, "bot-07", "other"), client(house, "bot-01", "other")
+    assert mine.wire.call("cancel", agent=mine.agent, run=mine.run, call="unwanted")["told"] is False
+    sent = [flood.wire.ask("cancel", agent=flood.agent, run=flood.run, call=f"x{each}") for each in range(4200)]
+    assert all(each.result(20)["told"] is False for each in sent)
+    with pytest.raises(FailwellError, match="cancelled by its caller"):
+        mine.call("other.echo", {"text": "x"}, call="unwanted")
+
+
 # ---- the node dies -----------------------------------------------------------------------------------------------
 
 

@@ -29,7 +29,8 @@ class NodeLine:
 
     def __init__(self, wire: AsyncWire, *, alone: bool = True) -> None:
         self.wire = wire
-        self._calls: dict[str, Listener] = {}
+        #: Attack: two sessions of an agent, in runs for two customers, whose clients give their calls the same ids.
+        self._calls: dict[tuple[int, str], Listener] = {}
         self._sessions: dict[str, tuple[Changed, Over]] = {}
         if alone:
             wire.on_push = self.pushed
@@ -42,20 +43,20 @@ class NodeLine:
         self._sessions.pop(session, None)
 
     @contextlib.contextmanager
-    def following(self, call: str, listener: Listener) -> Iterator[None]:
-        """Pushes of `call` go to `listener` meanwhile."""
-        self._calls[call] = listener
+    def following(self, run: int, call: str, listener: Listener) -> Iterator[None]:
+        """Pushes of `call` in `run` go to `listener` meanwhile."""
+        self._calls[run, call] = listener
         try:
             yield
         finally:
-            if self._calls.get(call) is listener:
-                del self._calls[call]
+            if self._calls.get((run, call)) is listener:
+                del self._calls[run, call]
 
     def pushed(self, message: dict[str, Any]) -> None:
         """Tell whoever it is for."""
         push = message.get("push")
         if push == "progress":
-            following = self._calls.get(message["call"])
+            following = self._calls.get((message["run"], message["call"]))
             if following is not None:
                 following.progress(message["call"], msgspec.convert(message, Progress))
         elif message.get("session") in self._sessions:
@@ -119,7 +120,7 @@ class NodeBackend:
         if server in self._standing and self._standing[server] is None:
             await self._again(server)
         session = self._standing.get(server) or first
-        with self._line.following(call.call, listener):
+        with self._line.following(self._run, call.call, listener):
             raw = await self._line.wire.call(
                 "act", agent=self._agent, run=self._run, call=call.call, tool=call.tool, session=session, how="forward",
                 arguments=_text(call.arguments), reason=call.reason, ticket=call.ticket, progress=call.progress,

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
 #: How long a server may take to leave a call that its caller does not want any more, before it is killed.
 GRACE_S: Final = 2.0
-#: Calls that were cancelled before they were decided, and are remembered.
-REMEMBERED: Final = 4096
+#: Calls of one agent that were cancelled before they were decided, and are remembered.
+REMEMBERED: Final = 1024
+_NONE: Final[OrderedDict[tuple[int | None, str], str]] = OrderedDict()
 CANCELLED: Final = "cancelled by its caller"
 
 AboutSessions = asked.OpenUpstreams | asked.ListUpstreams | asked.CloseUpstreams | asked.Cancel
@@ -40,7 +41,8 @@ class Forwarding:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._cancelled: OrderedDict[tuple[str, int | None, str], str] = OrderedDict()
+        #: By agent, since one that cancels without end must not have others' forgotten.
+        self._cancelled: dict[str, OrderedDict[tuple[int | None, str], str]] = {}
 
     def answer(self, connection: Connection, request: AboutSessions) -> Awaitable[Any]:
         sessions = self._node.sessions
@@ -82,7 +84,7 @@ class Forwarding:
 
     def follow(self, connection: Connection, request: asked.Act, prepared: Prepared) -> Prepared:
         """What is told of it on its way goes to its caller. Refused where that one does not want it any more."""
-        why = self._cancelled.pop((request.agent, request.run, request.call), None)
+        why = self._cancelled.get(request.agent, _NONE).pop((request.run, request.call), None)
         if why is not None:
             raise Refused(why, code="cancelled")
         if prepared.session is None or not request.progress:
@@ -91,8 +93,11 @@ class Forwarding:
         def told(progress: float, total: float | None, message: str | None) -> None:
             said = None if message is None else prepared.redaction.text(message)
             connection.push(
-                {"push": "progress", "call": request.call, "progress": progress, "total": total, "message": said}
-            )
+                {
+                    "push": "progress", "run": request.run, "call": request.call, "progress": progress, "total": total,
+                    "message": said,
+                }
+            )  # fmt: skip
 
         return replace(prepared, progress=told)
 
@@ -110,9 +115,10 @@ class Forwarding:
         runs = {item.action for item in self._node.fence.running() if not item.by_caller}
         if action is None or action not in runs:
             # Attack: a call and its cancellation in one breath. It may be on its way from verdict to start.
-            self._cancelled[request.agent, request.run, request.call] = why
-            while len(self._cancelled) > REMEMBERED:
-                self._cancelled.popitem(last=False)
+            cancelled = self._cancelled.setdefault(request.agent, OrderedDict())
+            cancelled[request.run, request.call] = why
+            while len(cancelled) > REMEMBERED:
+                cancelled.popitem(last=False)
             return {"action": action, "told": False}
         if self._node.sessions.cancel(action, why):
             asyncio.get_running_loop().call_later(GRACE_S, self._abandon, action, why)

@@ -21,7 +21,14 @@ from typing import NamedTuple
 from failwell.core.errors import FailwellError
 from failwell.execute import cgroups
 from failwell.execute.orphans import read_marker
-from failwell.execute.processes import Stat, boottime_us, find_descendants, read_stat, scan_processes
+from failwell.execute.processes import (
+    Stat,
+    boottime_us,
+    find_descendants,
+    read_stat,
+    scan_processes,
+    walk_descendants,
+)
 from failwell.ports.executor import Ended, Executor, Launch, SelfTest
 
 RESISTING = str(Path(__file__).with_name("resisting.py"))
@@ -242,11 +249,14 @@ def _ours() -> list[Stat]:
 
 
 def _await_standing(marker: str, over: Callable[[], bool]) -> list[Stat]:
-    """Wait until the tool's three processes are there, give up at the bound or when `over`; gives them."""
+    """Wait until the tool's three processes are there, give up at the bound or when `over`; gives them.
+
+    By quick looks: one that misses a process only looks again. What proves that they are gone is `_living`.
+    """
     until = boottime_us() + BOUND_US
     while True:
         ended = over()
-        found = [stat for stat in _ours() if read_marker(stat.pid) == marker]
+        found = [stat for stat in walk_descendants(os.getpid()) if not stat.dead and read_marker(stat.pid) == marker]
         if len(found) >= STANDING + 1 or (len(found) == STANDING and _is_settled(found)):
             return found
         if ended or boottime_us() > until:

@@ -82,7 +82,8 @@ def test_every_byte_of_every_row_beside_the_entries_changed_is_found_at_its_own_
                 if changed != values:
                     touched.add((table, key))
         TALLY.attacks += len(touched)
-        assert {(each.table, each.key) for each in ground.judge(rows).findings} == touched
+        judge = ground.judge if {"blob", "token"} & {table for table, _ in touched} else ground.judge_rows
+        assert {(each.table, each.key) for each in judge(rows).findings} == touched
         TALLY.detected += len(touched)
 
 

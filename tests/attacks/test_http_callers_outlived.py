@@ -9,15 +9,21 @@ import asyncio
 import base64
 import os
 import signal
+import time
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
+from failwell.client import powers
+from failwell.core import orders as o
 from failwell.core.errors import Refused, Unreachable
+from failwell.core.instants import format_at
 from failwell.identity import keys
+from failwell.identity.persons import sign_order
 from failwell.node.reached import HttpSettings
-from failwell.web import acting, shapes
+from failwell.web import acting, giving, shapes
 from failwell.web.bodies import RawObject
 from failwell.web.door import Asked
 from failwell.web.door import Door as WebDoor
@@ -149,6 +155,42 @@ def test_an_action_whose_stream_ends_while_leave_is_given_is_not_begun_by_anybod
             async with asyncio.timeout(10):
                 while (await call("ask", about="action", key=lost.value.entry))["state"] == "open":
                     await asyncio.sleep(0.02)
+
+    asyncio.run(work())
+
+
+def order(house: House, origin: str, ago_s: float = 0) -> shapes.GiveOrders:
+    """A suspension that anna signs."""
+    made = powers.make_order(
+        "agent.suspend", origin, "anna", o.shown_digest(b"x"), o.AgentSuspend(agent=house.full("bot-00"), reason="x")
+    )
+    made = msgspec.structs.replace(made, at=format_at(int((time.time() - ago_s) * 1e6)))
+    return shapes.GiveOrders(orders=(shapes.SignedOrder(**powers.as_fields(sign_order(house.persons["anna"], made))),))
+
+
+def test_a_stop_that_was_given_before_or_elsewhere_stops_nobody_while_the_node_is_silent(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    node, origin = house.node(), house.workspace.origin()
+    given, fresh = order(house, origin), order(house, origin)
+    old, elsewhere = order(house, origin, ago_s=3 * 86_400), order(house, "failwell.example/other")
+
+    async def work() -> None:
+        async with opened(house) as door:
+            made = web(house, door)
+            learning = asyncio.ensure_future(made.persons.learn())
+            assert isinstance(await giving.give(made, asked(None, given)), shapes.Given)
+            monkeypatch.setattr(made.stops, "_timeout_s", 0.2)
+            os.kill(node.pid, signal.SIGSTOP)
+            try:
+                for each in (given, old, elsewhere):
+                    with pytest.raises(Refused):
+                        await giving.give(made, asked(None, each))
+                assert isinstance(await giving.give(made, asked(None, fresh)), shapes.Left)
+            finally:
+                os.kill(node.pid, signal.SIGCONT)
+                learning.cancel()
+                await made.close()
 
     asyncio.run(work())
 

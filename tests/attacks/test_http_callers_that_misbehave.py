@@ -179,8 +179,25 @@ def test_what_is_too_large_is_refused_before_it_has_come(said: bytes, refused: t
         b"\x16\x03\x01\x02\x00\x01\x00",
         b"GET /\xff HTTP/1.1\r\nHost: x\r\n\r\n",
         b"CONNECT elsewhere:1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEAD + b"Transfer-Encoding: identity, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"POST / HTTP/1.0\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        b"GET http://evil.example/ HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET /#part HTTP/1.1\r\nHost: x\r\n\r\n",
+        HEAD + b"Content-Length: 1, 1\r\n\r\nx",
     ],
-    ids=["two-lengths", "another-length", "a-trailer", "no-http", "no-ascii", "connect"],
+    ids=[
+        "two-lengths",
+        "another-length",
+        "a-trailer",
+        "no-http",
+        "no-ascii",
+        "connect",
+        "two-encodings",
+        "chunks-of-1.0",
+        "two-servers",
+        "a-fragment",
+        "a-list-of-lengths",
+    ],
 )
 def test_what_two_readers_could_read_differently_is_not_read(said: bytes) -> None:
     async def work(place: Place) -> None:

@@ -180,6 +180,12 @@ class Connection(HttpToolsProtocol):
         for name, value in self.headers:
             if name == b"content-length" and int(value) > limits.body_bytes:
                 raise _large_body(limits)
+            # Attack: lengths that a proxy before this reads by another rule.
+            if name == b"transfer-encoding" and (value.lower(), self.parser.get_http_version()) != (b"chunked", "1.1"):
+                raise _malformed("a body is sent whole, or chunked by HTTP/1.1")
+        if not self.url.startswith(b"/") or b"#" in self.url:
+            # Attack: a target that names another server than the field Host does.
+            raise _malformed("the target of a request is a path, and a query")
         self._in_head, self._in_body, self._raw = False, True, self._chunk
         self._await(limits.body_s, "the body did not come")
         super().on_headers_complete()

@@ -30,7 +30,9 @@ async def give(door: Door, asked: Asked) -> shapes.Given | shapes.Left:
         raise Unhealthy("more orders of nobody that is known here come than are looked at", code="crowded")
     try:
         async with contextlib.nullcontext() if known else door.strangers:
-            return shapes.Given(answer=await line.call("order", **fields))
+            answer = await line.call("order", **fields)
+        door.persons.answered(signed[-1])
+        return shapes.Given(answer=answer)
     except (Refused, NotFound, InputError):
         raise  # it was judged: given once more it would be judged the same
     except FailwellError as error:

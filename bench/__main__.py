@@ -11,7 +11,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, decisions, evaluation, gateway, http, orders, probe, reopen, stopping, verifying
+from bench import appends, crowded, decisions, evaluation, gateway, http, orders, probe, reopen, stopping, verifying
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "evaluation": ("1,000 clauses over 100 tools: p50 of judging <= 1.3 x 100 over 100", evaluation.by_clauses),
@@ -39,6 +39,7 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     ),
     "gateway-sessions": ("200 sessions at once: >= half the calls a second of that proxy", gateway.many_sessions),
     "http": ("HTTP decide over the same server's echo: p50 <= 1 ms + 1 fdatasync", http.decided),
+    "http-stop": ("an order over HTTP among 1,000 callers: p90 <= 50 ms on a machine with room", crowded.stopped_among),
     "flat": ("append to 300,000 entries over 1,000 agents: within 10 %", decisions.flat),
 }
 

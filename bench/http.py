@@ -37,7 +37,7 @@ from failwell.identity import agents, http_signatures, keys
 from failwell.identity.http_signatures import Stamp
 from failwell.node.reached import HttpSettings
 from failwell.node.workspace import Workspace
-from failwell.web.app import lane, make_app
+from failwell.web.app import FIRST, lane, make_app
 from failwell.web.callers import Callers
 from failwell.web.connection import Limits
 from failwell.web.door import Door
@@ -63,7 +63,7 @@ def decided(rounds: int = ROUNDS) -> dict[str, Any]:
         assert server.stdout is not None
         address = server.stdout.readline().strip()
         key = agents.load_agent_key(root / "config", workspace.origin(), names[0])
-        asking, socket = _Asking(address, names[0], key), _Socket(wire, names[0], key)
+        asking, socket = Asking(address, names[0], key), _Socket(wire, names[0], key)
         ways: dict[str, Callable[[int], float]] = {
             "decide": asking.decide, "echo": asking.echo, "signed-echo": asking.signed_echo, "socket": socket.decide,
             "fdatasync": probe.Disk(root).sync_ms,
@@ -104,15 +104,15 @@ def _by_turns(ways: dict[str, Callable[[int], float]], rounds: int) -> dict[str,
     return took
 
 
-class _Asking:
+class Asking:
     """One connection of one agent."""
 
     def __init__(self, address: str, agent: str, key: keys.SigningKey) -> None:
         self._address, self._agent, self._key = address, agent, key
         self._link = http.client.HTTPConnection(address.partition("://")[2])
-        self._door = ""
-        self._door = self._ask("GET", "/v1/health")[0].headers["failwell-door"]
-        self._run = json.loads(self._ask("POST", "/v1/runs", b"{}")[1])["run"]
+        self.door = ""
+        self.door = self._ask("GET", "/v1/health")[0].headers["failwell-door"]
+        self.run = json.loads(self._ask("POST", "/v1/runs", b"{}")[1])["run"]
 
     def decide(self, number: int) -> float:
         answer, told, took_ms = self._ask("POST", "/v1/actions/decide", self._body(number))
@@ -134,14 +134,14 @@ class _Asking:
     def _body(self, number: int) -> bytes:
         return json.dumps(
             {
-                "run": self._run, "call": f"call-{number}", "tool": "payments.refund", "reason": REASON,
+                "run": self.run, "call": f"call-{number}", "tool": "payments.refund", "reason": REASON,
                 "arguments": _arguments(number),
             }
         ).encode()  # fmt: skip
 
     def _ask(self, method: str, path: str, body: bytes = b"") -> tuple[http.client.HTTPResponse, bytes, float]:
         nonce = secrets.token_hex(16)
-        stamp = Stamp(int(time.time()), f"{self._door}.{nonce}" if self._door else nonce)
+        stamp = Stamp(int(time.time()), f"{self.door}.{nonce}" if self.door else nonce)
         target = self._address + path
         signed = http_signatures.sign(self._key, "agent", self._agent, method, target, body, stamp)
         headers = {**signed, "Content-Type": "application/json"} if method == "POST" else signed
@@ -158,13 +158,13 @@ class _Socket:
     def __init__(self, wire: Wire, agent: str, key: keys.SigningKey) -> None:
         hello(wire, "agent", agent, key)
         self._wire, self._agent = wire, agent
-        self._run = wire.call("run.open", agent=agent)
+        self.run = wire.call("run.open", agent=agent)
 
     def decide(self, number: int) -> float:
         arguments = json.dumps(_arguments(number))
         began = time.perf_counter()
         self._wire.call(
-            "act", agent=self._agent, run=self._run, call=f"call-{number}", tool="payments.refund",
+            "act", agent=self._agent, run=self.run, call=f"call-{number}", tool="payments.refund",
             arguments=arguments, reason=REASON, how="decide",
         )  # fmt: skip
         return (time.perf_counter() - began) * 1000
@@ -204,7 +204,9 @@ async def _serve(workspace: Workspace) -> None:
         gc.freeze()  # as the product's own process does
         print(f"http://{address}", flush=True)
 
-    await serve(_with_echo(make_app(door), door), settings.listen, None, Limits(), ready, lane=lane, until=until)
+    await serve(
+        _with_echo(make_app(door), door), settings.listen, None, Limits(), ready, lane=lane, first=FIRST, until=until
+    )
     await door.close()
 
 

@@ -192,3 +192,19 @@ def test_an_identity_is_proved_on_it_with_the_key_that_lies_in_the_configuration
         await wire.close()
 
     asyncio.run(whole())
+
+
+def test_what_a_node_answered_before_it_went_is_told_to_all_who_waited(place: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(frame({"origin": "o"}))
+        numbers = [(await asked(reader))["id"] for _ in range(50)]
+        writer.write(b"".join(frame({"id": number, "ok": number}) for number in numbers))
+
+    async def whole() -> None:
+        async with served(place, serve):
+            wire = await AsyncWire.open(place)
+            answers = await asyncio.gather(*(wire.call("ask") for _ in range(50)))
+            assert answers == list(range(1, 51))
+            await wire.close()
+
+    asyncio.run(whole())

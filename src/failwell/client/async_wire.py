@@ -18,6 +18,8 @@ from failwell.client import proofs
 from failwell.client.wire import GONE, SILENT_HINT, failure
 from failwell.core.errors import FailwellError, Unreachable
 
+#: Answers that are taken up in one turn of the loop: those to a crowd keep nobody else's waiting.
+ANSWERS_A_TURN = 2
 #: No answer is longer: the largest output that is kept, in base64, several times over.
 MAX_ANSWER_BYTES = 512 * 1024 * 1024
 
@@ -96,6 +98,7 @@ class _Link(asyncio.Protocol):
         self.pushed: Callable[[dict[str, Any]], None] = lambda message: None
         self._transport: asyncio.Transport | None = None
         self._buffer = bytearray()
+        self._more: asyncio.Handle | None = None
         #: Set once the socket is closed, too.
         self.gone = asyncio.Event()
         self._writable = asyncio.Event()
@@ -139,6 +142,10 @@ class _Link(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._buffer += data
+        if self._more is None:
+            self._received()
+
+    def _received(self) -> None:
         try:
             self._read()
         except (ValueError, LookupError, TypeError, AttributeError) as error:
@@ -146,7 +153,10 @@ class _Link(asyncio.Protocol):
 
     def _read(self) -> None:
         start, buffer = 0, self._buffer
-        while len(buffer) - start >= 4:
+        self._more = None
+        for _ in range(ANSWERS_A_TURN):
+            if len(buffer) - start < 4:
+                break
             length = int.from_bytes(buffer[start : start + 4], "big")
             if length > MAX_ANSWER_BYTES:
                 raise ValueError(f"an answer of {length} bytes")
@@ -155,6 +165,8 @@ class _Link(asyncio.Protocol):
             message = json.loads(bytes(buffer[start + 4 : start + 4 + length]))
             start += 4 + length
             self._take(message)
+        else:
+            self._more = asyncio.get_running_loop().call_soon(self._received)
         del buffer[:start]
 
     def _take(self, message: dict[str, Any]) -> None:
@@ -179,6 +191,9 @@ class _Link(asyncio.Protocol):
         self._writable.set()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        while self._more is not None:  # what was answered before is told
+            self._more.cancel()
+            self._received()
         self.end(Unreachable(f"the node is gone: {exc or 'the connection was closed'}", hint=GONE))
         self.gone.set()
 

@@ -18,7 +18,7 @@ from failwell.core.errors import FailwellError, InputError
 from failwell.node.reached import HttpSettings
 from failwell.node.settings import settings_from_text
 from failwell.node.workspace import Workspace
-from failwell.web.app import lane, make_app
+from failwell.web.app import FIRST, lane, make_app
 from failwell.web.callers import Callers
 from failwell.web.connection import Limits
 from failwell.web.door import Door
@@ -52,7 +52,7 @@ async def run(workspace: Workspace, listen: str | None) -> None:
         tasks.append(asyncio.ensure_future(secured.keep()))
     try:
         await serve(
-            make_app(door), http.listen, tls, _limits(http), ready, lane=lane, until=until,
+            make_app(door), http.listen, tls, _limits(http), ready, lane=lane, first=FIRST, until=until,
             allow_remote=http.allow_remote,
         )  # fmt: skip
     finally:

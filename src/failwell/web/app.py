@@ -28,6 +28,8 @@ _ENCODER = msgspec.json.Encoder()
 _EVENTS, _OPENAPI = "/v1/events", "/v1/openapi.json"
 _LASTING = frozenset(each.path for each in OPERATIONS if each.lane is Lane.LASTING)
 _OWN = {each.path: each.lane for each in OPERATIONS if each.lane in (Lane.STOP, Lane.ASIDE)}
+#: How the requests begin that wait for no crowd: those that restrict.
+FIRST = tuple(f"{each.method} {each.path} ".encode() for each in OPERATIONS if each.lane is Lane.STOP)
 
 
 def lane(scope: Scope) -> Lane:

@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from failwell.core.errors import FailwellError, InputError, Unreachable
 from failwell.web.problems import MEDIA_TYPE, Problem, encode, headers_of, problem_of
+from failwell.web.turns import Turns
 
 #: Bytes that the framing of a chunked body may take besides as many as the body has.
 _FRAMING_BYTES = 65_536
@@ -66,12 +67,15 @@ class Connection(HttpToolsProtocol):
     """
 
     def __init__(
-        self, config: Config, state: ServerState, limits: Limits, ending: asyncio.Event,
+        self, config: Config, state: ServerState, limits: Limits, ending: asyncio.Event, turns: Turns,
         loop: asyncio.AbstractEventLoop,
     ) -> None:  # fmt: skip
         super().__init__(config, state, {}, loop)
         self._limits = limits
         self._ending = ending
+        self._turns = turns
+        #: Whether what came waits its turn, and whether what is asked now waits for nobody.
+        self._waits = self._first = False
         #: Whether it was ever open, and who is told that it is, and that it is not any more.
         self.met = False
         self.opened: Callable[[], object] = lambda: None
@@ -101,6 +105,7 @@ class Connection(HttpToolsProtocol):
         self._await(self._limits.header_s, "no request came")
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self._turns.forget(self._take_up)
         self._arrived()
         if self._unread is not None:
             self._unread.cancel()
@@ -132,6 +137,16 @@ class Connection(HttpToolsProtocol):
     # -- what comes --------------------------------------------------------------------------------------------
 
     def data_received(self, data: bytes) -> None:
+        if self.idle and not self._waits:
+            self._first = data.startswith(self._turns.first)
+        if self._first:
+            self._take_up(data)
+        else:
+            self._waits = True
+            self._turns.wait(self._take_up, data)
+
+    def _take_up(self, data: bytes) -> None:
+        self._waits = False
         if self._refused or self._upgraded or self.transport.is_closing():
             return  # what was refused is not read on
         if self.idle and self._deadline is None:

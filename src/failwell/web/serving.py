@@ -27,12 +27,15 @@ from failwell.core.errors import InputError, Unreachable
 from failwell.node.reached import parse_listen
 from failwell.web.connection import Connection, Limits
 from failwell.web.lanes import Bounded, LaneOf, prompt
+from failwell.web.turns import Turns
 
 __all__ = ["Limits", "Tls", "serve"]
 
 #: Files that are not connections: the node's sockets, logs, modules that are loaded late.
 _OTHER_FILES = 128
 _BACKLOG = 1024
+#: Connections that are accepted in one turn of the loop.
+ACCEPTED_A_TURN = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +47,27 @@ class Tls:
 
 async def serve(
     app: ASGIApp, listen: str, tls: Tls | None, limits: Limits, ready: Callable[[str], None], *,
-    lane: LaneOf = prompt, until: asyncio.Event | None = None, allow_remote: bool = False,
+    lane: LaneOf = prompt, first: tuple[bytes, ...] = (), until: asyncio.Event | None = None,
+    allow_remote: bool = False,
 ) -> None:  # fmt: skip
     """Serve `app` on `listen` (ADDRESS:PORT, port 0 for any) until `until` is set, then end within `limits.grace_s`.
 
-    `ready` is called with the address that is listened on. Raises InputError for an address that is not of this
-    machine's loopback unless `allow_remote`, Unreachable where it cannot be listened on.
+    What begins as `first` says is taken up before all else. `ready` is called with the address that is listened on.
+    Raises InputError for an address that is not of this machine's loopback unless `allow_remote`, Unreachable where it
+    cannot be listened on.
     """
-    await _Door(app, listen, tls, limits, lane, allow_remote=allow_remote).run(ready, until or asyncio.Event())
+    await _Door(app, listen, tls, limits, lane, first, allow_remote=allow_remote).run(ready, until or asyncio.Event())
 
 
 class _Door:
     def __init__(
-        self, app: ASGIApp, listen: str, tls: Tls | None, limits: Limits, lane: LaneOf, *, allow_remote: bool
+        self, app: ASGIApp, listen: str, tls: Tls | None, limits: Limits, lane: LaneOf, first: tuple[bytes, ...], *,
+        allow_remote: bool,
     ) -> None:  # fmt: skip
         self._listener = _listener(*parse_listen(listen, allow_remote=allow_remote))
         self._tls = tls
         self._limits = limits
+        self._turns = Turns(asyncio.get_running_loop(), first)
         self._most = min(limits.connections, _room())
         self._ending = asyncio.Event()
         self._state = ServerState()
@@ -99,6 +106,7 @@ class _Door:
     # -- connections -------------------------------------------------------------------------------------------
 
     async def _accept(self) -> None:
+        taken = 0
         while True:
             try:
                 accepted, address = await self._loop.sock_accept(self._listener)
@@ -113,6 +121,9 @@ class _Door:
             task = asyncio.ensure_future(self._meet(accepted, source))
             self._arriving[task] = source
             task.add_done_callback(lambda done: self._arriving.pop(done, None))
+            taken += 1
+            if taken % ACCEPTED_A_TURN == 0:
+                await asyncio.sleep(0)  # a crowd that comes at once keeps nobody waiting who is there already
 
     def _room_for(self, source: str) -> bool:
         """Whether one more is taken, where need be in place of one that has not asked anything whole."""
@@ -140,7 +151,7 @@ class _Door:
 
     async def _meet(self, accepted: socket.socket, source: str) -> None:
         """Make it a connection; with TLS that takes a handshake, which has the time of a header."""
-        connection = Connection(self._config, self._state, self._limits, self._ending, self._loop)
+        connection = Connection(self._config, self._state, self._limits, self._ending, self._turns, self._loop)
         connection.opened = lambda: self._open.setdefault(connection, source)
         connection.closed = lambda: self._gone(connection, source)
         context = None if self._tls is None else self._tls.context

@@ -137,8 +137,9 @@ def test_a_call_beyond_its_deadline_is_killed_and_what_ran_beside_it_is_told_why
     assert told["state"] == "interrupted_confirmed"
     assert f"action {late.result()['verdict']['entry']} (deadline)" in told["why"]
     await_end(house, mine)
-    with pytest.raises(FailwellError, match="has ended: it was stopped with action"):
-        mine.call("other.echo", {"text": "x"})
+    after = mine.call("other.echo", {"text": "x"})["result"]
+    assert after["state"] == "blocked", "and it says so: nobody need wonder whether it ran"
+    assert "has ended: it was stopped with action" in after["why"]
 
 
 # ---- whose session ---------------------------------------------------------------------------------------------
@@ -223,6 +224,14 @@ def test_a_tool_that_changes_and_tells_nobody_is_denied_once_what_was_known_is_o
     assert len(logged(house, "other", "called")) == asked, "it never reached the server"
 
 
+def test_a_call_of_a_server_that_is_not_there_is_told_that_it_did_not_run(house: House) -> None:
+    mine = client(house, "bot-06", "box")
+    answer = mine.call("other.echo", {"text": "to nobody"})
+    assert (answer["verdict"]["verdict"], answer["result"]["state"]) == ("ALLOW", "blocked")
+    told = next(each for each in house.entries("outcome") if each["seq"] == answer["result"]["entry"])
+    assert told["body"]["state"] == "blocked"
+
+
 def test_a_tool_that_nobody_accepted_and_one_named_like_a_request_are_never_called(
     house: House, sitting: Client
 ) -> None:
@@ -289,8 +298,8 @@ def test_a_cancelled_call_is_told_to_its_server_and_killed_where_that_says_nothi
     assert (result["state"], result["why"]) == ("interrupted_confirmed", "cancelled by its caller: the person left")
     early = mine.wire.call("cancel", agent=mine.agent, run=mine.run, call="early")
     assert early["told"] is False
-    with pytest.raises(FailwellError, match="cancelled by its caller"):
-        mine.call("other.echo", {"text": "x"}, call="early")
+    never = mine.call("other.echo", {"text": "x"}, call="early")["result"]
+    assert (never["state"], never["why"]) == ("blocked", "cancelled by its caller")
 
 
 def test_an_agent_that_cancels_without_end_makes_nobody_else_s_cancellation_forgotten(house: House) -> None:
@@ -298,8 +307,8 @@ def test_an_agent_that_cancels_without_end_makes_nobody_else_s_cancellation_forg
     assert mine.wire.call("cancel", agent=mine.agent, run=mine.run, call="unwanted")["told"] is False
     sent = [flood.wire.ask("cancel", agent=flood.agent, run=flood.run, call=f"x{each}") for each in range(4200)]
     assert all(each.result(20)["told"] is False for each in sent)
-    with pytest.raises(FailwellError, match="cancelled by its caller"):
-        mine.call("other.echo", {"text": "x"}, call="unwanted")
+    never = mine.call("other.echo", {"text": "x"}, call="unwanted")["result"]
+    assert (never["state"], never["why"]) == ("blocked", "cancelled by its caller")
 
 
 # ---- the node dies -----------------------------------------------------------------------------------------------

@@ -251,8 +251,17 @@ def test_what_a_person_is_asked_about_is_answered_with_a_ticket_and_runs_once_it
     # Attack: another agent's client, which read the number somewhere.
     other = door.client("refund-bot")
     other.open()
-    taken = other.call("echo", {"text": "maybe"}, {"failwell/ticket": details["ticket"]}).told["result"]
-    assert taken["isError"] is True
+    theirs = {"failwell/ticket": details["ticket"]}
+    assert other.call("echo", {"text": "maybe"}, theirs).told["result"]["isError"] is True
+    door.house.hand("anna").approve_ticket(int(details["ticket"]), "Fine.")
+    assert other.call("echo", {"text": "maybe"}, theirs).told["result"]["isError"] is True
+    assert client.call("echo", {"text": "maybe"}).text == "maybe"
+    # Attack: one answer of a person's, used for two calls; by the session that knows the ticket, and by its number.
+    again = client.call("echo", {"text": "maybe"}).told["result"]["_meta"]["failwell/refused"]
+    assert again["ticket"] not in (None, details["ticket"])
+    assert client.call("echo", {"text": "maybe"}, theirs).told["result"]["isError"] is True
+    ran = [line for line in logged(door.house, "other", "called") if line["arguments"] == {"text": "maybe"}]
+    assert len(ran) == 1
 
 
 # -- ends ---------------------------------------------------------------------------------------------------------

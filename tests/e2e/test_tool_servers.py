@@ -59,3 +59,13 @@ def test_other_settings_end_a_server_and_an_idle_one_comes_back_with_the_next_ca
 
 def is_idle(entry: dict[str, Any]) -> bool:
     return "nobody asked" in str(entry["body"]["why"])
+
+
+def test_a_server_starts_in_the_workspace_wherever_its_node_stands(house: House) -> None:
+    # Attack: what stood beside its settings when a person looked at it is another file where the node happens to stand.
+    client(house, "bot-01", "box")
+    assert logged(house, "box", "started")[-1]["place"] == str(house.workspace.path)
+    moved = settings(house).replace("[upstreams.box]", '[upstreams.box]\ncwd = "keys"')
+    apply(house, moved)
+    client(house, "bot-01", "box")
+    assert logged(house, "box", "started")[-1]["place"] == str(house.workspace.path / "keys")

@@ -137,7 +137,7 @@ def answer(message: dict[str, object]) -> None:
 def main() -> None:
     if "deaf" in WORDS:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    log("started", key=os.environ.get("SHOP_KEY") is not None)
+    log("started", key=os.environ.get("SHOP_KEY") is not None, place=os.getcwd())
     if "quits" in WORDS:
         sys.stderr.write("no configuration to be found\n")
         sys.exit(7)

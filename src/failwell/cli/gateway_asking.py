@@ -96,7 +96,7 @@ async def _ask(
     ours_in, theirs_out = os.pipe()
     try:
         launch = Launch(
-            action=number, agent="import", tool=name, command=command_of(declared), cwd=declared.cwd or str(cwd),
+            action=number, agent="import", tool=name, command=command_of(declared), cwd=str(cwd / (declared.cwd or "")),
             env=environment_of(declared, held), stdin=b"", deadline_us=(declared.start_ms + 30_000) * 1000,
             output_cap_bytes=0, marker=f"import-{os.getpid()}-{number}", stdio=(theirs_in, theirs_out),
             limits={} if declared.limits is None else declared.limits.rlimits(),

@@ -146,7 +146,8 @@ def serve(
 
     if (holder := lock_holder(place)) is not None:
         raise Unhealthy(
-            f"a node (process {holder}) serves this workspace already", hint="failwell serve --stop ends it.",
+            f"a node (process {holder}) serves this workspace already",
+            hint="failwell serve --stop ends it. One that runs opens its HTTP door by [http] and failwell config apply.",
             code="locked",
         )  # fmt: skip
 

@@ -145,5 +145,11 @@ def faulty(error: FailwellError, call: str | None = None) -> Faulty:
     words = error.message
     if call is not None:
         data["call"] = call
-        words += f". What became of this call is told to who makes it again with _meta {OURS}call = {call}"
-    return Faulty(number, words if error.hint is None else f"{words}. {error.hint}", data)
+        words = _sentences(
+            words, f"What became of this call is told to who makes it again with _meta {OURS}call = {call}"
+        )
+    return Faulty(number, words if error.hint is None else _sentences(words, error.hint), data)
+
+
+def _sentences(first: str, second: str) -> str:
+    return f"{first}{'' if first.endswith(('.', '!', '?')) else '.'} {second}"

@@ -7,6 +7,7 @@ What an end is worth differs by executor class: `node.endings`.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import time
 from collections.abc import Callable
@@ -53,6 +54,10 @@ class Result(NamedTuple):
     truncated: bool
     exit_code: int | None
     why: str | None
+
+    def told(self) -> dict[str, Any]:
+        """As its caller is answered."""
+        return {**self._asdict(), "output": base64.b64encode(self.output).decode()}
 
 
 class ToolRunner:

@@ -7,7 +7,6 @@ that prove nothing get nothing but a count of their refusals. The door judges no
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import os
 import secrets
@@ -343,7 +342,9 @@ class Connection(asyncio.Protocol):
                 raise Refused(CALLER_GONE)
         except FailwellError as error:
             # Nothing was started: the record says so, and the limits that it reserved are given back.
-            await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+            blocked = await asyncio.wrap_future(self._node.runner.block(verdict.entry, error.message))
+            if request.how == "forward":
+                return {"verdict": verdict, "result": blocked.told()}
             raise
         permit = self._node.fence.grant(verdict.entry, verdict.agent, verdict.epoch, verdict.chain, verdict.scopes)
         # INVARIANT: asked once the permit is there. Whoever takes the key away takes the identity first and what is
@@ -360,8 +361,7 @@ class Connection(asyncio.Protocol):
             result = await self._node.execute(verdict, permit, proposal.arguments, prepared)
         finally:
             self._supervised.discard(verdict.entry)
-        output = base64.b64encode(result.output).decode()
-        return {"verdict": verdict, "result": {**result._asdict(), "output": output}}
+        return {"verdict": verdict, "result": result.told()}
 
     def _caller(self) -> Caller | str:
         """The process at the other end, as the kernel knows it; looked at once."""

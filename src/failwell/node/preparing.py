@@ -82,7 +82,10 @@ class Preparer:
         upstream = self._node.settings.upstreams.get(verdict.tool.partition(".")[0])
         if upstream is not None and how in ("begin", "execute"):
             # Attack: what the agent runs by itself, on record under the name of what a person accepted.
-            raise Refused(f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else")
+            raise Refused(
+                f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else",
+                hint="The agent's MCP client calls it: failwell gateway --agent NAME",
+            )
         executor = executor_class(how, declared, tools, elsewhere=upstream is not None and upstream.url is not None)
         for tool in tools:
             if tool.executor is not None and tool.executor not in KEEPS[executor]:

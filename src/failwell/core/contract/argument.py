@@ -312,8 +312,18 @@ def _lengths(text: str) -> tuple[int, int] | None:
 
 
 def _parse_enum(parts: list[str]) -> Type:
-    if not parts or not all(map(_WORD.fullmatch, parts)) or len(set(parts)) != len(parts):
-        raise InputError("an enum lists different words", hint='Write "enum(low, normal, high)".')
+    hint = 'Write "enum(low, normal, high)".'
+    if not parts or parts == [""]:
+        raise InputError("an enum lists the words that it allows", hint=hint)
+    for number, word in enumerate(parts):
+        if not _WORD.fullmatch(word):
+            spelled = "a word of an enum begins with a letter or digit; then come letters, digits, spaces and _.:/+-"
+            other = (
+                'Certain paths: "path" and a clause that denies all others; other texts: pattern("[#@][a-z]+", 1..40).'
+            )
+            raise InputError(f"{word[:70]!r} cannot stand in an enum: {spelled}, 64 in all", hint=other)
+        if word in parts[:number]:
+            raise InputError(f"an enum lists {word!r} twice", hint=hint)
     return Choice(tuple(parts))
 
 

@@ -141,7 +141,9 @@ class Opener:
         tools = tuple(f"{stops.TOOL}{name}" for name in found.of(server.name))
         return Launch(
             action=server.number, agent=found.agent, tool=server.name,
-            command=command_of(declared), cwd=declared.cwd, env=environment_of(declared, held),
+            # Where the node itself stands is chance: where whoever first needed it stood, or the root of all files.
+            command=command_of(declared), cwd=str(self._node.workspace.path / (declared.cwd or "")),
+            env=environment_of(declared, held),
             stdin=b"", deadline_us=None, output_cap_bytes=0, marker=f"{self._node.marker_prefix}{server.number}",
             limits={} if declared.limits is None else declared.limits.rlimits(),
             scopes=(*(scope for scope, _ in found.scopes), *tools, *agents), stdio=stdio,

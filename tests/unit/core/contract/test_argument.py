@@ -270,3 +270,19 @@ def test_a_pattern_that_holds_a_backtracking_matcher_for_hours_is_done_at_once()
     of = parse_type('pattern("(x+x+)+y", 1..5000)')
     with pytest.raises(Mismatch):
         of.read("x" * 5000)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem", "hint"),
+    [
+        ("enum()", "lists the words", "low, normal, high"),
+        ("enum(a, b, a)", "'a' twice", "low, normal, high"),
+        ("enum(/srv/x)", "'/srv/x' cannot stand in an enum", "Certain paths"),
+        ("enum(a,)", "'' cannot stand", "other texts"),
+    ],
+)
+def test_what_is_wrong_with_an_enum_is_said_as_it_is(text: str, problem: str, hint: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_type(text)
+    assert problem in error.value.message
+    assert hint in str(error.value.hint)

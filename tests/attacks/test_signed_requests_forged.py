@@ -310,6 +310,23 @@ def test_a_door_that_begins_anew_takes_nothing_that_the_one_before_it_took(lived
     at(lived, after, began=0)
 
 
+def test_what_was_signed_for_one_door_is_taken_by_no_other_however_its_clock_stands(lived: House) -> None:
+    kept: list[Any] = []
+
+    async def before(door: Door) -> None:
+        door.clock.ahead_s = 60  # it is set right before the next door begins
+        kept.append(door.request(stamp=door.stamp(door=door.name)))
+        await door.taken(kept[0])
+
+    async def after(door: Door) -> None:
+        door.clock.ahead_s = 65
+        refused = await door.refused(kept[0], "another door")
+        assert door.name in str(refused.hint)
+
+    at(lived, before)
+    at(lived, after, began=0)
+
+
 def test_what_is_remembered_is_bounded_and_beyond_it_nothing_is_taken_unremembered(lived: House) -> None:
     async def work(door: Door) -> None:
         door.callers._replays._of_one = 3

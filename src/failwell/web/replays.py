@@ -9,6 +9,7 @@ of ours after it, unless the request says by its nonce that it was signed for th
 from __future__ import annotations
 
 import hashlib
+import re
 import secrets
 from typing import Final
 
@@ -23,6 +24,7 @@ MAX_OF_ONE: Final = 120_000
 MAX_OF_ALL: Final = 1_000_000
 #: The field that tells a door's name; nonces for it begin with that and a dot.
 FIELD: Final = "failwell-door"
+_NAMES_DOOR: Final = re.compile(r"[0-9a-f]{16}\.")
 
 
 class Replays:
@@ -63,6 +65,12 @@ class Replays:
             raise _refused(
                 "this door has begun since the request was signed",
                 f"Sign again with a nonce that begins with {self.door}. (the field {FIELD} has it), or in {AHEAD_S} s.",
+            )
+        # Attack: what another door of this address took, or the one before this whose clock was set back since.
+        if not ours and _NAMES_DOOR.match(signed.nonce):
+            raise _refused(
+                "the request was signed for another door",
+                f"Sign again with a nonce that begins with {self.door}. (the field {FIELD} has it).",
             )
 
     def seen(self, signed: Signed) -> bool:

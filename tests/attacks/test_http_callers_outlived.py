@@ -18,14 +18,14 @@ import pytest
 
 from failwell.client import powers
 from failwell.core import orders as o
-from failwell.core.errors import Refused, Unreachable
+from failwell.core.errors import Refused, Unhealthy, Unreachable
 from failwell.core.instants import format_at
 from failwell.identity import keys
 from failwell.identity.persons import sign_order
 from failwell.node.reached import HttpSettings
-from failwell.web import acting, giving, shapes
+from failwell.web import acting, giving, reading, shapes
 from failwell.web.bodies import RawObject
-from failwell.web.door import Asked
+from failwell.web.door import MOST_WAITS, Asked
 from failwell.web.door import Door as WebDoor
 from failwell.web.events import Stream
 from failwell.web.links import Links
@@ -155,6 +155,34 @@ def test_an_action_whose_stream_ends_while_leave_is_given_is_not_begun_by_anybod
             async with asyncio.timeout(10):
                 while (await call("ask", about="action", key=lost.value.entry))["state"] == "open":
                     await asyncio.sleep(0.02)
+
+    asyncio.run(work())
+
+
+def test_one_agent_waits_for_so_many_answers_and_leaves_places_to_others(house: House) -> None:
+    house.node()
+
+    async def work() -> None:
+        async with opened(house) as door:
+            made, caller = web(house, door), await door.taken(door.request())
+            run = await caller.wire.call("run.open", agent=BOT)
+            told = await caller.wire.call(
+                "act", agent=BOT, run=run, call="c-1", tool="note.write", how="decide",
+                arguments='{"customer": "maybe", "millis": 0}',
+            )  # fmt: skip
+            ticket = told["ticket"] if "ticket" in told else told["verdict"]["ticket"]
+            question = asked(caller, ticket=str(ticket))
+            question.query = shapes.TicketQuery(wait_s=20)
+            waits = [asyncio.ensure_future(reading.ticket(made, question)) for _ in range(MOST_WAITS)]
+            await asyncio.sleep(0.2)
+            with pytest.raises(Unhealthy, match="already") as crowded:
+                await reading.ticket(made, question)
+            assert crowded.value.code == "crowded"
+            for each in waits:
+                each.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+            question.query = shapes.TicketQuery(wait_s=0)
+            assert (await reading.ticket(made, question)).state == "open"
 
     asyncio.run(work())
 

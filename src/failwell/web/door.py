@@ -6,13 +6,15 @@ Who may read what is decided here, once: an agent what is its own, a host what i
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from starlette.types import Message, Receive, Scope
 
-from failwell.core.errors import NotFound, Refused
+from failwell.core.errors import NotFound, Refused, Unhealthy
 from failwell.node.reached import HttpSettings
 from failwell.node.workspace import Workspace
 from failwell.web.callers import Caller, Callers
@@ -26,6 +28,8 @@ AGENT, HOST, PERSON = "agent", "host", "person"
 STOP_S = 1.0
 #: Orders of whoever is not known that are looked at by the node at once.
 STRANGERS = 4
+#: Answers of persons that one caller waits for at once.
+MOST_WAITS = 64
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,10 +82,28 @@ class Door:
         #: Places for orders whose signature is not known to hold: strangers wait for one another, and persons for none.
         self.strangers = asyncio.Semaphore(STRANGERS)
         self.streams: dict[str, Any] = {}
+        self._waits: Counter[tuple[str, str]] = Counter()
 
     def fields(self) -> list[tuple[bytes, bytes]]:
         """Header fields of every answer."""
         return [(name.encode(), value.encode()) for name, value in self.callers.fields.items()]
+
+    @contextlib.contextmanager
+    def waiting(self, caller: Caller) -> Iterator[None]:
+        """`caller` waits for one more answer meanwhile. Unhealthy (code "crowded") where it waits for too many.
+
+        Attack: one agent that asks a thousand times how its ticket stands, so that no other one's tools run.
+        """
+        who = caller.role, caller.name
+        if self._waits[who] >= MOST_WAITS:
+            raise Unhealthy(f"{caller.name} waits for {MOST_WAITS} answers already", code="crowded")
+        self._waits[who] += 1
+        try:
+            yield
+        finally:
+            self._waits[who] -= 1
+            if not self._waits[who]:
+                del self._waits[who]
 
     async def close(self) -> None:
         await self.callers.close()

@@ -78,11 +78,12 @@ async def ticket(door: Door, asked: Asked) -> shapes.Ticket:
     until_s = time.monotonic() + asked.query.wait_s
     told = await door.read(asked.caller, "ticket", number)
     if told["state"] == "open" and asked.query.wait_s:
-        gone = asyncio.ensure_future(asked.gone())
-        try:
-            told = await _answered(door, asked.caller, told, until_s, gone)
-        finally:
-            gone.cancel()
+        with door.waiting(asked.caller):
+            gone = asyncio.ensure_future(asked.gone())
+            try:
+                told = await _answered(door, asked.caller, told, until_s, gone)
+            finally:
+                gone.cancel()
     return shapes.take(shapes.Ticket, told)
 
 

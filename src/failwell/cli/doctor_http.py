@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import http.client
 import json
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -32,6 +30,9 @@ def lines(status: dict[str, Any]) -> Iterator[Line]:
 
 def _ask(address: str) -> tuple[str | None, str]:
     """Its one word, or why there is none."""
+    import http.client
+    import ssl
+
     scheme, _, place = address.partition("://")
     link: http.client.HTTPConnection
     if scheme == "https":

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from email.errors import MessageError
-from email.headerregistry import Address
-from email.message import EmailMessage
-from email.policy import SMTP
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from failwell.core.errors import InputError
 from failwell.ports.notifier import Mail
+
+# The library is imported where a mail is made: who only checks an address, as commands do, starts sooner without it.
+if TYPE_CHECKING:
+    from email.headerregistry import Address
+    from email.message import EmailMessage
 
 MAX_SUBJECT: Final = 200
 MAX_TEXT_BYTES: Final = 262_144
@@ -55,6 +56,9 @@ def build_message(mail: Mail, sender: str, now_us: int) -> EmailMessage:
     Raises InputError for a malformed address, message id, header or size. Source: RFC 5322, RFC 3834
     section 5.
     """
+    from email.message import EmailMessage
+    from email.policy import SMTP
+
     message = EmailMessage(policy=SMTP)
     message["From"] = _mailbox(sender, "sender")
     message["To"] = _mailbox(mail.to, "recipient")
@@ -77,6 +81,9 @@ def build_message(mail: Mail, sender: str, now_us: int) -> EmailMessage:
 
 
 def _mailbox(address: str, what: str) -> Address:
+    from email.errors import MessageError
+    from email.headerregistry import Address
+
     try:
         return Address(addr_spec=check_address(address, what))
     except (MessageError, ValueError) as error:

@@ -98,10 +98,11 @@ response:
 def await_true(look: Callable[[], Any], within_s: float = 15.0) -> Any:
     """What `look` gives once it is true; AssertionError when it is not within `within_s`."""
     until = time.monotonic() + within_s
-    while time.monotonic() < until:
+    while (began := time.monotonic()) < until:
         if found := look():
             return found
-        time.sleep(0.005)
+        # What is waited for needs the processor too: a look at a whole record, or at all processes, is not cheap.
+        time.sleep(min(0.1, max(0.005, 2 * (time.monotonic() - began))))
     raise AssertionError(f"it did not come true within {within_s} s")
 
 

@@ -179,7 +179,7 @@ class Passed:
                     self._node.loop.call_soon_threadsafe(connection.push, {"push": "lost"})
 
     def doubted(self) -> None:
-        """Tell the doors that others are trusted now (the writer's thread): whom they know by now is judged anew.
+        """Tell the doors that others may be trusted now (the writer's thread): whom they know is judged anew.
 
         Attack: a certificate of an authority that was given up, taken before, for an agent who goes on by its own key.
         """

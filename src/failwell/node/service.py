@@ -257,9 +257,8 @@ class Node:
 
     def _take_settings(self, taken: settings.Settings) -> None:
         """New settings are in force from their entry on: for the next tool, page and reading of a log."""
-        before, self.settings = self.settings, taken
-        if before.trust != taken.trust:
-            self.proving.passed.doubted()
+        self.settings = taken
+        self.proving.passed.doubted()
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
         self.outbox.notifier = self._notifier()
         self.sources.take_settings(taken.sources)

@@ -27,7 +27,9 @@ def watch_answers(made: ledgers.Made, told: Callable[[Told], None]) -> None:
     """Call `told` in the writer's thread whenever a job's answer is made, which is when its entries must be durable."""
     submit = made.writer.submit
 
-    def noting(job: Job[Any], lane: int = NORMAL, *, certain: bool = False) -> Future[Any]:
+    def noting(
+        job: Job[Any], lane: int = NORMAL, *, certain: bool = False, behind: bool = False, loop: Any = None
+    ) -> Future[Any]:  # fmt: skip
         def watched(turn: Turn) -> Plan[Any]:
             plan = job(turn)
 
@@ -38,7 +40,7 @@ def watch_answers(made: ledgers.Made, told: Callable[[Told], None]) -> None:
 
             return plan._replace(answer=answer)
 
-        return submit(watched, lane, certain=certain)
+        return submit(watched, lane, certain=certain, behind=behind, loop=loop)
 
     made.writer.submit = noting  # type: ignore[method-assign]
 

@@ -214,8 +214,10 @@ class SteppedWriter(writers.Writer):
                 return True
         return False
 
-    def submit(self, job: Job[Any], lane: int = NORMAL, *, certain: bool = False) -> Future[Any]:
-        future = super().submit(job, lane, certain=certain)
+    def submit(
+        self, job: Job[Any], lane: int = NORMAL, *, certain: bool = False, behind: bool = False, loop: Any = None
+    ) -> Future[Any]:  # fmt: skip
+        future = super().submit(job, lane, certain=certain, behind=behind, loop=loop)
         waiting: _Driven = _Driven(self)
         future.add_done_callback(waiting.take)
         return waiting
@@ -674,7 +676,7 @@ def lived(seed: int | str, number: int, steps: int = STEPS) -> Counter[str]:
 @contextlib.contextmanager
 def _without_time() -> Iterator[None]:
     """A batch ends by what is queued, a failed store is asked again at once: nothing hangs on this machine's speed."""
-    changed = {"MEND_US": 0, "BATCH_S": 1e9, "LINGER_MOST_S": 0.0, "BATCH_JOBS": 3}
+    changed = {"MEND_US": 0, "BATCH_S": 1e9, "LINGER_MOST_S": 0.0, "BEHIND_S": 0.0, "BATCH_JOBS": 3}
     before = {name: getattr(writers, name) for name in changed}
     try:
         for name, value in changed.items():

@@ -18,21 +18,36 @@ from failwell.ledger.jobs import Job
 class Pending:
     """A queued job and where its answer goes: a thread's future, or a future of one asyncio loop.
 
+    A thread's future with a `loop` is resolved there, with all others of the batch. What is `behind` nobody awaits.
     `received_us` is when what it carries out reached us, by the boot clock: a stop is measured from there.
     """
 
-    __slots__ = ("answer", "entries", "error", "future", "job", "lane", "loop", "make", "received_us")
+    __slots__ = ("answer", "behind", "entries", "error", "future", "job", "lane", "loop", "make", "received_us")
 
-    def __init__(self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None, received_us: int) -> None:
+    def __init__(
+        self, job: Job[Any], lane: int, loop: asyncio.AbstractEventLoop | None, received_us: int, future: Any = None,
+        *, behind: bool = False,
+    ) -> None:  # fmt: skip
         self.job = job
         self.lane = lane
         self.received_us = received_us
         self.loop = loop
-        self.future: Any = Future() if loop is None else loop.create_future()
+        self.behind = behind
+        self.future: Any = loop.create_future() if loop is not None and future is None else future or Future()
         self.make: Callable[[tuple[Entry[Any], ...]], Any] | None = None
         self.entries: tuple[Entry[Any], ...] = ()
         self.answer: Any = None
         self.error: FailwellError | None = None
+
+
+def awaited(batch: Iterable[Pending]) -> int:
+    """How many jobs of a batch somebody waits for."""
+    return sum(not pending.behind for pending in batch)
+
+
+def again(error: FailwellError) -> Unhealthy:
+    """The same refusal for another caller: one exception raised by many threads would grow by each of them."""
+    return Unhealthy(error.message, hint=error.hint, code=error.code)
 
 
 def answer(pending: Pending) -> None:
@@ -56,8 +71,8 @@ def acknowledge(batch: Iterable[Pending]) -> None:
     for loop, waiting in loops.items():
         try:
             loop.call_soon_threadsafe(_resolve_all, waiting)
-        except RuntimeError:
-            continue  # the loop is gone, and with it everyone who waited
+        except RuntimeError:  # the loop is gone, and with it everyone who waited there
+            _resolve_all([pending for pending in waiting if isinstance(pending.future, Future)])
 
 
 def _resolve(pending: Pending) -> None:

@@ -25,7 +25,7 @@ from failwell.core.errors import Corrupt, FailwellError, Unhealthy
 from failwell.core.records import Draft, Entry
 from failwell.ledger.book import Book
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Job, Plan, Turn
-from failwell.ledger.pending import Pending, acknowledge, answer
+from failwell.ledger.pending import Pending, acknowledge, again, answer, awaited
 from failwell.ledger.seals import Seals
 from failwell.ports.storage import StorageFailed
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 #: Work gathered before a commit, in seconds: as long as the last commit took, within these bounds. An order does not
 #: wait for it (it cuts the batch short), only for the commit under way.
-BATCH_S, BATCH_MOST_S = 0.004, 0.020
+BATCH_S, BATCH_MOST_S = 0.010, 0.020
 BATCH_JOBS = 512
 QUEUE_JOBS = 50_000
 #: How often a failed store is asked whether it works again.
@@ -42,6 +42,8 @@ MEND_US = 1_000_000
 #: How long a batch waits for callers that were just answered: this share of the last commit, and never longer than.
 LINGER_SHARE = 0.25
 LINGER_MOST_S = 0.002
+#: How long a batch that nobody awaits waits for one that somebody does.
+BEHIND_S = 0.004
 
 #: How long a closing ledger waits for its last seal.
 SEAL_LAST_S = 2.0
@@ -116,15 +118,19 @@ class Writer:
 
     # -- doors -------------------------------------------------------------------------------------------------
 
-    def submit(self, job: Job[T], lane: int = NORMAL, *, certain: bool = False) -> Future[T]:
-        """Queue a job from a thread; the future is resolved when its entries are durable and read back.
+    def submit(
+        self, job: Job[T], lane: int = NORMAL, *, certain: bool = False, behind: bool = False,
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> Future[T]:  # fmt: skip
+        """Queue a job from a thread; the future is resolved when its entries are durable and read back (on `loop`).
 
         Raises Unhealthy when the queue is full (a flood is told, not swallowed) or the ledger is closed. A `certain`
-        job is taken also by a full queue: there are no more of them than there are actions that run.
+        job is taken also by a full queue: there are no more of them than there are actions that run. One that nobody
+        awaits goes `behind`: it waits a moment for another to share its commit with.
         """
-        pending = Pending(job, lane, None, self.book.mono_us())
+        future: Future[T] = Future()
+        pending = Pending(job, lane, loop, self.book.mono_us(), future, behind=behind)
         self._enqueue(pending, certain=certain)
-        future: Future[T] = pending.future
         return future
 
     def submit_async(self, job: Job[T], lane: int = NORMAL, *, received_us: int | None = None) -> asyncio.Future[T]:
@@ -167,7 +173,7 @@ class Writer:
     def _sealed(self) -> None:
         """A seal came, or is late: let the writer store it, or say so, also when nobody asks for anything."""
         with contextlib.suppress(FailwellError):
-            self.submit(lambda turn: Plan((), _nothing), certain=True)
+            self.submit(lambda turn: Plan((), _nothing), certain=True, behind=True)
 
     # -- the loop ----------------------------------------------------------------------------------------------
 
@@ -253,20 +259,22 @@ class Writer:
             self._run_job(pending)
             if pending.lane == CONTAINMENT or len(batch) >= BATCH_JOBS or time.monotonic() >= deadline:
                 return
-            pending = self._take(wait=False) or self._linger(len(batch))
+            pending = self._take(wait=False) or self._linger(batch)
 
-    def _linger(self, gathered: int) -> Pending | None:
+    def _linger(self, batch: list[Pending]) -> Pending | None:
         """Wait a fraction of a commit for callers that were here a moment ago and have just been answered.
 
         Without it they miss this commit by microseconds, and 64 callers share each sync with some 20. One caller
-        waits for nobody; an order ends the waiting.
+        waits for nobody, and who comes behind for whoever comes next; an order ends the waiting.
         """
+        gathered = awaited(batch)
         if gathered >= self._crowd or self._closing:
             return None
+        wait_s = min(self._commit_s * LINGER_SHARE, LINGER_MOST_S) if gathered else BEHIND_S
         try:
-            item = self._normal.get(True, min(self._commit_s * LINGER_SHARE, LINGER_MOST_S))
+            item = self._normal.get(True, wait_s)
         except queue.Empty:
-            self._crowd = gathered
+            self._crowd = max(gathered, 1)
             return None
         return self._containment.popleft() if item is _WAKE and self._containment else item
 
@@ -275,7 +283,7 @@ class Writer:
         if self._unloaded is not None:
             self._recover()
         if self._unloaded is not None:  # what is in memory is not what is stored: nothing can be judged by it
-            pending.error = _again(self._unloaded)
+            pending.error = again(self._unloaded)
             return
         try:
             self._heed_guard()
@@ -302,7 +310,7 @@ class Writer:
         def asking(turn: Turn) -> Plan[Any]:
             plan = pending.job(turn)
             if plan.drafts:
-                raise _again(closed)
+                raise again(closed)
             return plan
 
         return asking
@@ -313,7 +321,7 @@ class Writer:
         if written:
             self.seals.committed(self.book.head)
             self._commit_s = time.monotonic() - began
-        self._crowd = len(batch) + self._normal.qsize()
+        self._crowd = max(1, awaited(batch) + self._normal.qsize())
         for pending in batch:
             answer(pending)
         if written:
@@ -388,8 +396,3 @@ class Writer:
 def _health(part: str, state: str, detail: str) -> Job[None]:
     body = kinds.Health(part=part, state=state, detail=detail[:500])
     return lambda turn: Plan((Draft(body=body, actor="node"),), _nothing)
-
-
-def _again(error: FailwellError) -> Unhealthy:
-    """The same refusal for another caller: one exception raised by many threads would grow by each of them."""
-    return Unhealthy(error.message, hint=error.hint, code=error.code)

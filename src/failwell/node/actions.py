@@ -91,17 +91,19 @@ class ToolRunner:
     def start(
         self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Future[Future[Result]]:  # fmt: skip
-        """Have `execute` done where it may wait.
+        """Have `execute` done where it may wait, or at once where it does not.
 
         Attack: callers of a tool whose database is locked wait for it in all the threads that others start in.
         """
+        if not prepared.waits_to_start:
+            return _done(lambda: self.execute(verdict, permit, arguments, prepared))
         name = f"start {verdict.tool}" if prepared.executor == "transactional" else "start"
         return self.endings.run(name, lambda: self.execute(verdict, permit, arguments, prepared))
 
     def execute(
         self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
     ) -> Future[Result]:  # fmt: skip
-        """Start an allowed action under a supervisor; the future gives its recorded result. Called off the loop."""
+        """Start an allowed action; the future gives its recorded result. Called off the loop where it may wait."""
         future: Future[Result] = Future()
         action = verdict.entry
         try:
@@ -133,7 +135,8 @@ class ToolRunner:
         """`told` is what its class has its process find in its environment; nothing declared takes its place."""
         return Launch(
             action=verdict.entry, agent=verdict.agent, tool=verdict.tool, command=prepared.command, cwd=prepared.cwd,
-            env=inherited({**prepared.env, **prepared.secrets, **told}), stdin=arguments,
+            env={} if prepared.session is not None else inherited({**prepared.env, **prepared.secrets, **told}),
+            stdin=arguments,
             deadline_us=prepared.deadline_us, output_cap_bytes=prepared.output_cap_bytes(self.output_cap_bytes),
             limits=prepared.limits, marker=f"{self._marker_prefix}{verdict.entry}", scopes=_named(permit),
             heard=prepared.heard, session=prepared.session, progress=prepared.progress,
@@ -142,7 +145,7 @@ class ToolRunner:
     def _note_start(self, job: Job[None]) -> None:
         """Written behind, never awaited: left out where an outcome overtakes it or the queue is full."""
         with contextlib.suppress(FailwellError):
-            self._writer.submit(job)
+            self._writer.submit(job, behind=True)
 
     def _stop(self, action: int, ending: Ending | None) -> None:
         """Kill it; what else its class asks for is done beside that. Where orders are delivered nobody waits."""
@@ -300,6 +303,15 @@ class ToolRunner:
         while set(more) & {item.action for item in self._fence.running()} and time.monotonic() < until_s:
             time.sleep(0.005)
         self.endings.timers.close()
+
+
+def _done(work: Callable[[], Future[Result]]) -> Future[Future[Result]]:
+    done: Future[Future[Result]] = Future()
+    try:
+        done.set_result(work())
+    except Exception as error:  # noqa: BLE001  as from a thread: whoever waits for it is told
+        done.set_exception(error)
+    return done
 
 
 def _named(permit: Permit) -> tuple[str, ...]:

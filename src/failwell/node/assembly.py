@@ -18,6 +18,7 @@ from failwell.core.state import rows_of
 from failwell.guard.place import place_of
 from failwell.guard.sealing import LocalGuard
 from failwell.ledger.book import Book
+from failwell.ledger.entropy import Entropy
 from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.ledger.seals import Seals
 from failwell.ledger.vault import Vault
@@ -46,8 +47,9 @@ def open_book(workspace: Workspace, ledger_keys: LedgerKeys, clock: Clock) -> Bo
     """The book of an existing ledger file. Raises StorageFailed, Corrupt."""
     origin = workspace.origin()
     storage = sqlite.SqliteStorage(workspace.ledger, rows_of)
-    vault = Vault(ledger_keys.blobs, ledger_keys.tokens, origin, secrets.token_bytes)
-    return Book(storage, vault, clock, origin, react)
+    entropy = Entropy()
+    vault = Vault(ledger_keys.blobs, ledger_keys.tokens, origin, entropy)
+    return Book(storage, vault, clock, origin, react, entropy)
 
 
 def create_book(workspace: Workspace, clock: Clock, place: Path | None = None) -> tuple[Book, LocalGuard]:

@@ -33,7 +33,7 @@ from failwell.node.assembly import EVALUATOR
 from failwell.node.certifying import KEY_GONE
 from failwell.node.endings.cooperating import SAID
 from failwell.node.identities import Identities
-from failwell.node.informed import decide_informed
+from failwell.node.informed import Judged, decide_informed
 from failwell.node.leaving import give_leave
 from failwell.node.passing import passing_on
 from failwell.node.refusals import REFUSED_ORDER
@@ -284,7 +284,7 @@ class Connection(asyncio.Protocol):
             return self._deny_unknown(proposal)
         self.need(request.agent)
         if request.how == "forward":
-            decided: Awaitable[Verdict] = self._node.forwarding.decide(self, request, proposal)
+            decided: Awaitable[Judged] = self._node.forwarding.decide(self, request, proposal)
         else:
             decided = decide_informed(self._node, proposal)
         # While an action is on its way from verdict to start its run stays open: what is closed never starts.
@@ -318,9 +318,7 @@ class Connection(asyncio.Protocol):
         await self._node.writer.submit_async(close_run(request.run, request.agent, request.reason, running, told))
         self._node.fence.forget_told([seq for seq in told if seq not in self._node.writer.book.state.action])
 
-    async def _execute(
-        self, request: asked.Act, proposal: Proposal, decided: Awaitable[Verdict]
-    ) -> Any:  # fmt: skip
+    async def _execute(self, request: asked.Act, proposal: Proposal, decided: Awaitable[Judged]) -> Any:
         try:
             if request.how in ("decide", "permit"):
                 return await give_leave(self._node, self, request, decided)
@@ -330,13 +328,14 @@ class Connection(asyncio.Protocol):
             if not self._node.under_way[request.run]:
                 del self._node.under_way[request.run]
 
-    async def _execute_decided(self, request: asked.Act, proposal: Proposal, verdict: Verdict) -> dict[str, Any]:
+    async def _execute_decided(self, request: asked.Act, proposal: Proposal, judged: Judged) -> dict[str, Any]:
+        verdict = judged.verdict
         if not verdict.may_start or verdict.repeated:
             told, outcome = await self._node.questions.recorded.told(verdict)
             return {"verdict": told, "result": outcome}
         try:
             await self._node.wait_for_orders()
-            prepared = await self._node.preparer.prepare(verdict, request.how, request.target, request.session)
+            prepared = await self._node.preparer.prepare(*judged, request.how, request.target, request.session)
             prepared = self._node.forwarding.follow(self, request, prepared)
             if self.gone:
                 raise Refused(CALLER_GONE)

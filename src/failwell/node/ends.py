@@ -13,6 +13,7 @@ from typing import Any
 from failwell.core.errors import FailwellError, Unhealthy
 from failwell.ledger.jobs import Job
 from failwell.ledger.writer import Writer
+from failwell.node.awaiting import running_loop
 from failwell.node.fence import Fence
 
 
@@ -32,7 +33,8 @@ class Ends:
         """
         recorded: Future[Any]
         try:
-            recorded = self._writer.submit(job, lane, certain=True)
+            # What ends on the loop is told there: it is woken once for all ends of a commit.
+            recorded = self._writer.submit(job, lane, certain=True, loop=running_loop())
         except FailwellError as error:
             recorded = Future()
             recorded.set_exception(error)

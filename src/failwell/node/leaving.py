@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.gate.verdicts import Verdict
 from failwell.node.guarding import sealed
+from failwell.node.informed import Judged
 from failwell.node.permits import Leave
 from failwell.node.requests import Act
 
@@ -21,12 +22,13 @@ if TYPE_CHECKING:
     from failwell.node.service import Node
 
 
-async def give_leave(node: Node, connection: Connection, request: Act, decided: Awaitable[Verdict]) -> Any:
+async def give_leave(node: Node, connection: Connection, request: Act, decided: Awaitable[Judged]) -> Any:
     """The verdict for a caller that acts by itself, with `how="permit"` a permit beside it, or none.
 
     An ALLOW of what cannot be undone leaves sealed, or never. A permit leaves once: asked again there is none.
     """
-    verdict = await decided
+    judged = await decided
+    verdict = judged.verdict
     fence = node.fence
     if verdict.repeated and verdict.state == "open" and not fence.has_left(verdict.entry):
         # Attack: ask twice. The first question waits for its seal, the second carries the leave off without one.
@@ -38,7 +40,7 @@ async def give_leave(node: Node, connection: Connection, request: Act, decided: 
     try:
         await node.wait_for_orders()
         if request.how == "permit":
-            leave = await _permit(node, verdict, request.audience)
+            leave = await _permit(node, judged, request.audience)
         elif verdict.irreversible:
             await sealed(node.writer.seals, verdict.entry)
         await connection.still(verdict)
@@ -50,11 +52,11 @@ async def give_leave(node: Node, connection: Connection, request: Act, decided: 
     return _answer(request, verdict, leave)
 
 
-async def _permit(node: Node, verdict: Verdict, audience: str | None) -> Leave:
+async def _permit(node: Node, judged: Judged, audience: str | None) -> Leave:
     if not audience:
         raise InputError("a permit is for one server", hint='Name it as the settings do: audience="...".')
-    await node.preparer.prepare(verdict, "permit", None)
-    return await node.permits.issue(verdict, audience)
+    await node.preparer.prepare(*judged, "permit", None)
+    return await node.permits.issue(judged.verdict, audience)
 
 
 def _answer(request: Act, verdict: Verdict, leave: Leave | None) -> Any:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from failwell.core import contract as contracts
 from failwell.core.errors import InputError, Refused
+from failwell.core.state import State
 from failwell.gate.verdicts import Verdict
 from failwell.node.guarding import sealed
 from failwell.node.redacting import NOTHING, Redaction
@@ -59,6 +60,11 @@ class Prepared:
         declared = None if self.settings is None else self.settings.limits
         return {} if declared is None else declared.rlimits()
 
+    @property
+    def waits_to_start(self) -> bool:
+        """Whether it is started off the loop: only a running tool server is asked without waiting for anything."""
+        return self.session is None or self.executor == "transactional"
+
     def output_cap_bytes(self, otherwise: int) -> int:
         """How much of its output is kept."""
         declared = None if self.settings is None else self.settings.output_cap_bytes
@@ -72,13 +78,16 @@ class Preparer:
         self._node = node
 
     async def prepare(
-        self, verdict: Verdict, how: str, target: Target | None, session: str | None = None
+        self, verdict: Verdict, tools: tuple[contracts.Tool, ...] | None, how: str, target: Target | None,
+        session: str | None = None,
     ) -> Prepared:  # fmt: skip
-        """What is to run for an allowed action. A tool that the settings declare runs as declared there."""
-        # What a contract promises of an OBSERVED agent's tools is not enforced.
-        look = self._node.questions.look
-        tools = await look(lambda state: _declared(state, verdict)) if verdict.governed else ()
-        declared = self._node.settings.tools.get(verdict.tool)
+        """What is to run for an allowed action. A tool that the settings declare runs as declared there.
+
+        `tools`: what its contracts say of its tool (`declared`); None where nobody has looked yet.
+        """
+        if tools is None:
+            tools = await self._node.questions.look(lambda state: declared(state, verdict))
+        settings = self._node.settings.tools.get(verdict.tool)
         upstream = self._node.settings.upstreams.get(verdict.tool.partition(".")[0])
         if upstream is not None and how in ("begin", "execute"):
             # Attack: what the agent runs by itself, on record under the name of what a person accepted.
@@ -86,7 +95,7 @@ class Preparer:
                 f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else",
                 hint="The agent's MCP client calls it: failwell gateway --agent NAME",
             )
-        executor = executor_class(how, declared, tools, elsewhere=upstream is not None and upstream.url is not None)
+        executor = executor_class(how, settings, tools, elsewhere=upstream is not None and upstream.url is not None)
         for tool in tools:
             if tool.executor is not None and tool.executor not in KEEPS[executor]:
                 raise Refused(
@@ -100,22 +109,22 @@ class Preparer:
         if verdict.irreversible:
             await sealed(self._node.writer.seals, verdict.entry)
         if how == "forward":
-            ready = Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
+            ready = Prepared(executor=executor, deadline_us=deadline_us, settings=settings)
             return self._node.forwarding.prepare(verdict, session, ready)
         if how in ("begin", "permit"):
-            return Prepared(executor=executor, deadline_us=deadline_us, settings=declared)
-        if declared is not None and not (declared.runs_function and target is not None):
-            target = Target(command=declared.command, cwd=declared.cwd, env=declared.env)
+            return Prepared(executor=executor, deadline_us=deadline_us, settings=settings)
+        if settings is not None and not (settings.runs_function and target is not None):
+            target = Target(command=settings.command, cwd=settings.cwd, env=settings.env)
         if target is None or not target.command:
             raise InputError(
                 f"nothing is declared to run for {verdict.tool}",
                 hint=f'Decorate a function with @gate.tool("{verdict.tool}"), or set [tools."{verdict.tool}"] command.',
             )
         # Attack: a target of the agent's own, named like a tool that holds a secret. What is declared runs alone.
-        held = await self._node.permits.carry(verdict, await self._node.broker.hold(verdict.agent, declared))
+        held = await self._node.permits.carry(verdict, await self._node.broker.hold(verdict.agent, settings))
         return Prepared(
             executor=executor, command=target.command, cwd=target.cwd, env={**held.surroundings, **target.env},
-            deadline_us=deadline_us, settings=declared, secrets=held.secrets, redaction=held.redaction,
+            deadline_us=deadline_us, settings=settings, secrets=held.secrets, redaction=held.redaction,
         )  # fmt: skip
 
 
@@ -141,7 +150,10 @@ def executor_class(
     return "unstoppable" if settings is not None and settings.confirm is not None else "supervised"
 
 
-def _declared(state: Any, verdict: Verdict) -> tuple[contracts.Tool, ...]:
+def declared(state: State, verdict: Verdict) -> tuple[contracts.Tool, ...]:
+    """What the contracts of all who handed an action over say of its tool."""
+    if not verdict.governed:
+        return ()  # what a contract promises of an OBSERVED agent's tools is not enforced
     # Attack: work handed to an agent whose own contract promises less of the tool: no stop, no deadline.
     found = (state.contract_of(agent) for agent in (*dict(verdict.chain), verdict.agent))
     return tuple(tool for each in found if each is not None for tool in each.tools if tool.tool == verdict.tool)

@@ -37,6 +37,7 @@ from failwell.node.assembly import (
     settings_in_force,
     write_now,
 )
+from failwell.node.awaiting import told_here
 from failwell.node.broker import Broker
 from failwell.node.clock import SystemClock
 from failwell.node.door import Connection
@@ -285,12 +286,10 @@ class Node:
 
     # -- what clients ask for ----------------------------------------------------------------------------------
 
-    async def execute(
-        self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared
-    ) -> Result:  # fmt: skip
+    async def execute(self, verdict: Verdict, permit: Permit, arguments: bytes, prepared: Prepared) -> Result:
         """Run an allowed and prepared action under a supervisor."""
-        started = await asyncio.wrap_future(self.runner.start(verdict, permit, arguments, prepared))
-        return await asyncio.wrap_future(started)
+        started = await told_here(self.runner.start(verdict, permit, arguments, prepared))
+        return await told_here(started)
 
     def settings_changed(self) -> bool:
         """Whether `failwell.toml` says something else than the settings in force."""

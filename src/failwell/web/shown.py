@@ -94,7 +94,7 @@ def _token(bearers: list[bytes], *, tokens: bool) -> Shown:
     if not tokens or len(bearers) != 1 or scheme.lower() != "bearer":
         raise _refused("this door takes no such authorization")
     try:
-        name = own_tokens.read_token(text).agent
+        name = _agent(text)
     except FailwellError as error:
         raise Refused(error.message, hint=error.hint, code="unauthenticated") from error
     mark = hashlib.sha256(b"token\0" + text.encode()).digest()
@@ -110,6 +110,12 @@ def _certificate(peer: bytes, chain: tuple[bytes, ...]) -> Shown:
     text = "".join(ssl.DER_cert_to_PEM_cert(each) for each in shown)
     mark = hashlib.sha256(b"tls\0" + text.encode()).digest()
     return Shown("agent", name, "tls", mark, {"proof": "", "certificate": text})
+
+
+@functools.lru_cache(maxsize=1024)
+def _agent(token: str) -> str:
+    """Whose token it says it is: a client brings the same one with each of its requests."""
+    return own_tokens.read_token(token).agent
 
 
 @functools.lru_cache(maxsize=1024)

@@ -418,3 +418,73 @@ def test_a_job_that_writes_nothing_is_answered_and_leaves_no_entry(made: ledgers
     size = made.book.state.size
     assert made.do(lambda turn: Plan((), lambda entries: ("seen", len(entries)))) == ("seen", 0)
     assert made.book.state.size == size
+
+
+# ---- what nobody awaits ------------------------------------------------------------------------------------------
+
+
+def commits(made: ledgers.Made) -> tuple[Writer, list[list[str]]]:
+    """A writer that has begun, and what each of its commits holds."""
+    held: list[list[str]] = []
+    writer = paused(made, after=lambda entries: held.append([entry.body.detail for entry in entries]))
+    writer.start()
+    return writer, held
+
+
+def test_what_nobody_awaits_shares_the_commit_of_what_comes_next(
+    made: ledgers.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "BEHIND_S", 60.0)
+    writer, held = commits(made)
+    behind = writer.submit(note("behind"), behind=True)
+    awaited = writer.submit(note("awaited"))
+    assert behind.result(10) < awaited.result(10)
+    assert held == [["behind", "awaited"]]
+
+
+def test_an_order_waits_for_nothing_that_nobody_awaits(made: ledgers.Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writers, "BEHIND_S", 60.0)
+    writer, held = commits(made)
+    behind = writer.submit(note("behind"), behind=True)
+    writer.submit(note("stop"), CONTAINMENT).result(10)
+    assert behind.result(10)
+    assert sorted(each for one in held for each in one) == ["behind", "stop"]
+
+
+def test_what_nobody_awaits_is_written_though_nothing_follows_it(made: ledgers.Made) -> None:
+    writer, held = commits(made)
+    assert writer.submit(note("behind"), behind=True).result(10)
+    assert held == [["behind"]]
+
+
+def test_a_ledger_that_closes_waits_for_nobody_and_writes_what_nobody_awaits(
+    made: ledgers.Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writers, "BEHIND_S", 60.0)
+    writer, held = commits(made)
+    behind = writer.submit(note("behind"), behind=True)
+    writer.close()
+    assert behind.result(0)
+    assert held == [["behind"]]
+
+
+def test_a_threads_answer_is_told_on_the_loop_that_it_names_and_anywhere_once_that_is_gone(made: ledgers.Made) -> None:
+    told: list[int] = []
+
+    async def ask() -> None:
+        loop = asyncio.get_running_loop()
+        answered = asyncio.Event()
+        future = made.writer.submit(note("on the loop"), loop=loop)
+
+        def hear(_: Future[int]) -> None:
+            told.append(threading.get_ident())
+            answered.set()
+
+        future.add_done_callback(hear)
+        await answered.wait()
+
+    asyncio.run(ask())
+    assert told == [threading.get_ident()]
+    gone = asyncio.new_event_loop()
+    gone.close()
+    assert made.writer.submit(note("its loop is gone"), loop=gone).result(10)

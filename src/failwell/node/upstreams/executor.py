@@ -20,6 +20,7 @@ import msgspec
 
 from failwell.core.errors import Refused
 from failwell.execute.processes import boottime_us
+from failwell.node.awaiting import running_loop
 from failwell.node.timers import Timers
 from failwell.node.upstreams.server import CALL, METHODS, Call, Server
 from failwell.ports.executor import Ended, Executor, Launch, Process, SelfTest
@@ -119,8 +120,9 @@ class SessionsExecutor:
             self._calls[launch.action] = call
             server.calls.add(launch.action)
             process = server.process
+        loop = server.loop  # which need not be woken for what is launched on it
         try:
-            server.loop.call_soon_threadsafe(self._ask, call)
+            (loop.call_soon if running_loop() is loop else loop.call_soon_threadsafe)(self._ask, call)
         except RuntimeError:  # the node is closing
             with self._lock:
                 self._forget(call)

@@ -18,7 +18,7 @@ from failwell.core.errors import NotFound, Refused
 from failwell.core.state import State
 from failwell.gate.verdicts import Proposal, Verdict
 from failwell.node import requests as asked
-from failwell.node.informed import decide_informed
+from failwell.node.informed import Judged, decide_informed
 from failwell.node.preparing import Prepared
 from failwell.node.upstreams.server import Server
 
@@ -61,7 +61,7 @@ class Forwarding:
 
     # -- a call ------------------------------------------------------------------------------------------------
 
-    async def decide(self, connection: Connection, request: asked.Act, proposal: Proposal) -> Verdict:
+    async def decide(self, connection: Connection, request: asked.Act, proposal: Proposal) -> Judged:
         """The verdict on a call that is to be forwarded; a tool that nobody accepted as it is now is denied by it."""
         session = self._node.sessions.of(connection, request.session, request.agent, request.run)
         changed = await self._node.sessions.changed(session, request.tool)

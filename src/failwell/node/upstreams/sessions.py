@@ -327,7 +327,7 @@ class Sessions:
         for server in self._of(lambda each: each.doomed is not None and not each.ending):
             self._executor.kill(server)
         closed = {entry.run for entry in entries if isinstance(entry.body, kinds.RunClosed)}
-        for server in self._of(lambda each: each.who.run in closed):
+        for server in self._of(lambda each: each.who.run in closed) if closed else ():
             self._on_loop(server, lambda each=server: self._run_over(each))  # type: ignore[misc]
 
     def dropped(self) -> None:

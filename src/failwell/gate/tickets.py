@@ -40,7 +40,9 @@ NO_TICKET = Redeemed(frozenset(), None)
 def redeem(turn: Turn, number: int, proposal: Any, run: rows.Run) -> Redeemed:
     """What ticket `number` lets pass for `proposal`; a ticket that is not good for exactly this denies."""
     row = find_ticket(turn, number)
-    why = f"There is no ticket {number}." if row is None else _fault(turn, number, row, proposal, run)
+    # Attack: naming numbers, to learn which tickets of others there are.
+    theirs = row is not None and row.agent != proposal.agent and row.agent not in run.chain
+    why = f"There is no ticket {number}." if row is None or theirs else _fault(turn, number, row, proposal, run)
     if why is not None or row is None:
         return Redeemed(frozenset(), Decided(id="ticket", then="deny", severity=RESERVED["ticket"], because=why or ""))
     return Redeemed(_unchanged(turn, number, row), None)

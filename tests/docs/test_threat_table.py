@@ -17,6 +17,8 @@ DOCUMENT = ROOT / "docs" / "threats.md"
 TESTS = ROOT / "tests" / "attacks" / "ledger"
 
 HEAD = ("id", "attack", "the attacker holds", "what finds it", "grade", "located", "tests")
+#: Rows about the doors: there nothing is found afterwards, so that nothing is graded or located.
+DOORS = ("id", "attack", "by", "what comes of it", "tests")
 HOLDS = {
     "file", "file, node's keys", "file, guard's key", "guard's directory", "everything", "public key", "network",
     "nothing",
@@ -39,17 +41,50 @@ class Row(NamedTuple):
     tests: tuple[str, ...]
 
 
-def rows(text: str) -> list[Row]:
-    """The rows of all tables in the document; ValueError for one that is not of the table's form."""
+class AtDoor(NamedTuple):
+    """One attack on the way to a verdict or back."""
+
+    id: str
+    attack: str
+    by: str
+    comes_of_it: str
+    tests: tuple[str, ...]
+
+
+def lines(text: str) -> list[tuple[str, ...]]:
+    """The cells of each line of all tables in the document, without their heads."""
     found = []
     for line in text.splitlines():
         if not line.startswith("|") or set(line) <= set("|- "):
             continue
         cells = tuple(cell.strip() for cell in line.strip("|").split("|"))
-        if cells == HEAD:
+        if cells not in (HEAD, DOORS):
+            found.append(cells)
+    return found
+
+
+def at_doors(text: str) -> list[AtDoor]:
+    """The rows about the doors; ValueError for one that is not of their form."""
+    found = []
+    for cells in lines(text):
+        if not cells[0].startswith("D"):
+            continue
+        if len(cells) != len(DOORS) or not re.fullmatch(r"D\d\d", cells[0]):
+            raise ValueError(f"not a row of the threat table: {cells}")
+        number, attack, by, comes_of_it, tests = cells
+        named = tuple(each.strip("` ") for each in tests.split("<br>"))
+        found.append(AtDoor(number, attack, by, comes_of_it, named))
+    return found
+
+
+def rows(text: str) -> list[Row]:
+    """The rows about the record; ValueError for one that is of no table's form."""
+    found = []
+    for cells in lines(text):
+        if cells[0].startswith("D"):
             continue
         if len(cells) != len(HEAD) or not re.fullmatch(r"T\d\d", cells[0]):
-            raise ValueError(f"not a row of the threat table: {line}")
+            raise ValueError(f"not a row of the threat table: {cells}")
         number, attack, holds, found_by, grade, located, tests = cells
         named = tuple(each.strip("` ") for each in tests.split("<br>"))
         found.append(Row(number, attack, holds, found_by, grade, located, named))
@@ -94,6 +129,18 @@ def test_every_row_names_tests_that_exist_and_every_test_stands_in_a_row(documen
     folders = {ROOT / "tests" / test.rpartition("/")[0] for row in table for test in row.tests if "/" in test}
     elsewhere = frozenset(test for folder in folders for test in named_tests(folder, beside=ROOT / "tests"))
     assert faults(table, named_tests(TESTS), elsewhere) == []
+
+
+def test_every_row_about_the_doors_names_tests_that_exist(document: str) -> None:
+    table = at_doors(document)
+    exist = named_tests(ROOT / "tests" / "attacks", beside=ROOT / "tests")
+    assert [f"{row.id}: {test}" for row in table for test in row.tests if test not in exist] == []
+    assert [
+        row.id for row in table if row.by not in {"server", "caller"} or not row.attack or not row.comes_of_it
+    ] == []
+    ids = [row.id for row in table]
+    assert ids == sorted({*ids})
+    assert len(ids) > 10
 
 
 def test_ids_are_in_order_so_that_a_row_keeps_its_own(document: str) -> None:
@@ -142,7 +189,10 @@ def test_a_table_that_claims_too_much_is_refused(row: Row, tests: set[str]) -> N
     assert faults([SOUND, SOUND], {"test_a.py::test_b"}) != []
 
 
-@pytest.mark.parametrize("line", ["| T01 | edit | file |", "| 7 | a | file | b | C | entry | c |"])
+@pytest.mark.parametrize(
+    "line",
+    ["| T01 | edit | file |", "| 7 | a | file | b | C | entry | c |", "| D1 | a | server | b | c |", "| D01 | a |"],
+)
 def test_a_line_that_is_no_row_is_not_passed_over(line: str) -> None:
     with pytest.raises(ValueError, match="threat table"):
-        rows(line)
+        assert rows(line) + at_doors(line) == []

@@ -6,7 +6,7 @@ import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from tests.integration.shell import AGENT, open_shell
+from tests.integration.shell import AGENT, CONTRACT, open_shell
 
 SIGN = ("--as", "anna", "--yes")
 
@@ -23,4 +23,9 @@ def test_an_agent_that_runs_is_observed_and_governed(tmp_path: Path) -> None:
         ran = shell("run", "--agent", "old-bot", "--tool", "notices.send", "--", sys.executable, "-c", "print('done')")
         assert ran.out == "done\n"
         assert "NOT GOVERNED, it ran all the same: DENY" in ran.err
-        assert shell.json("agent", "govern", "old-bot", *SIGN)["authority"] == "REGISTERED"
+        (shell.root / "old-bot.yaml").write_text(CONTRACT.format(name="old-bot"))
+        shell("contract", "sign", "old-bot.yaml", *SIGN)
+        adopted = shell("contract", "adopt", "old-bot.yaml", "--as", "bert", "--yes")
+        assert "It stops nothing yet: OBSERVED, NOT GOVERNED, until" in adopted.out
+        assert "failwell agent govern old-bot" in adopted.out
+        assert shell.json("agent", "govern", "old-bot", *SIGN)["authority"] == "ACTIVE"

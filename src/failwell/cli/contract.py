@@ -12,6 +12,7 @@ from failwell.cli import floor, options, session
 from failwell.cli.contract_file import File, keep_signature, load_file, read_file
 from failwell.cli.contract_read import show_changes_since
 from failwell.cli.contract_schema import schema
+from failwell.cli.lookup import standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import NotFound, Refused
 
@@ -137,6 +138,8 @@ def adopt(
         show_changes_since(place, contract)
     with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
         entry = hand.adopt_contract(contract, signed)
+    with session.reach_node(place) as wire:
+        row = wire.call("ask", about="agents")[contract.agent]
     agent = contract.agent.rsplit("/", 1)[-1]
 
     def show(screen: Screen) -> None:
@@ -144,6 +147,9 @@ def adopt(
             f"{contract.contract} v{contract.version} is in force for {agent} (entry {entry}).",
             f"From now on every action of {agent} is judged by it: failwell agent show {agent}",
         )
+        if row["authority"] == "OBSERVED":
+            screen.say(f"It stops nothing yet: {standing(row)}.")
+            screen.say(f"From now on: failwell agent govern {agent}")
         advisory = [tool.tool for tool in contract.tools if tool.custody == "none"]
         if advisory:
             screen.say(

@@ -147,7 +147,7 @@ def serve(
     if (holder := lock_holder(place)) is not None:
         raise Unhealthy(
             f"a node (process {holder}) serves this workspace already",
-            hint="failwell serve --stop ends it. One that runs opens its HTTP door by [http] and failwell config apply.",
+            hint="failwell serve --stop ends it. Its HTTP door is opened by [http] and failwell config apply.",
             code="locked",
         )  # fmt: skip
 

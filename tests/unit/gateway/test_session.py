@@ -240,6 +240,9 @@ def test_a_node_that_is_gone_in_the_midst_of_a_call_is_an_error_with_the_id_to_a
         error = (await house.call("read"))["error"]
         assert error["code"] == -32013
         assert error["data"]["call"] in error["message"]
+        assert error["message"].startswith("the node is gone. What became of this call is told")
+        house.backend.fails = Unreachable("The node is gone.")
+        assert (await house.call("read"))["error"]["message"].startswith("The node is gone. What became")
         house.backend.fails = None
         await house.call("read", meta={"failwell/call": error["data"]["call"]})
         assert house.backend.calls[-1].call == error["data"]["call"]

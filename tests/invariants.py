@@ -92,6 +92,11 @@ def check(ledger: Path, *, acks: Iterable[int] = (), runs: Sequence[Json] = (), 
     return report
 
 
+def entries(ledger: Path) -> list[Json]:
+    """The entries as they stand in a ledger file, of a running node or not; nothing is checked."""
+    return [json.loads(data) for _, data, _ in _read(ledger)[0]]
+
+
 # ---- reading ---------------------------------------------------------------------------------------------------
 
 

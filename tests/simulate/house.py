@@ -38,7 +38,7 @@ from failwell.node import settings, watch
 from failwell.node.audit import verify_workspace
 from failwell.node.beginning import begin
 from failwell.node.workspace import Workspace
-from tests.invariants import check
+from tests.invariants import check, entries
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = Path(__file__).with_name("tool.py")
@@ -370,7 +370,7 @@ class House:
 
     def entries(self, kind: str | None = None, agent: str | None = None) -> list[dict[str, Any]]:
         """Entries as the ledger file has them, read without the node."""
-        found = check(self.workspace.ledger).entries
+        found = entries(self.workspace.ledger)
         wanted = None if agent is None else self.full(agent)
         return [
             entry

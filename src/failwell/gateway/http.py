@@ -129,7 +129,7 @@ class McpOverHttp:
     async def _serve(self, request: Request) -> None:
         scope, headers = request.scope, request.headers
         if not self.names.takes_host(headers.one("host"), scope["scheme"]):
-            raise Rejected(421, "this request is for a server of another name")
+            raise Rejected(421, "this request is for a server of another name (its operator adds names: --name)")
         if not self.names.takes_origin(headers.one("origin")):
             raise Rejected(403, "no web page calls tools here")
         if scope["path"] != PATH:

@@ -135,6 +135,7 @@ def parse_listen(text: str, *, allow_remote: bool) -> tuple[str, int]:
         ) from error
     if not address.is_loopback and not allow_remote:
         raise InputError(
-            f"{text} can be reached from other machines", hint="allow_remote = true wants that; see docs/http.md."
+            f"{text} can be reached from other machines",
+            hint="allow_remote = true (--allow-remote) wants that, with TLS.",
         )
     return str(address), number

@@ -189,7 +189,7 @@ def test_servers_end_with_the_connection_and_with_the_run_that_they_were_opened_
 
 
 def test_what_a_tool_server_does_is_run_by_nobody_else_under_its_name(house: House, sitting: Client) -> None:
-    for how in ("execute", "begin"):
+    for how in ("execute", "begin", "decide", "permit"):
         with pytest.raises(FailwellError, match="forwarded"):
             sitting.act({"text": "mine"}, tool="box.echo", how=how)
     assert house.runs() == []

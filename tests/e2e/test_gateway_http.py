@@ -74,7 +74,7 @@ def test_the_kits_client_opens_a_session_lists_calls_and_ends_it(door: GatewayPr
         ):
             begun = await session.initialize()
             assert begun.server_info.name == "failwell-gateway"
-            assert [tool.name for tool in (await session.list_tools()).tools] == ["echo", "wait"]
+            assert [tool.name for tool in (await session.list_tools()).tools] == ["echo", "wait", "misbehave"]
             answer = await session.call_tool("echo", {"text": "hello"})
             assert [part.text for part in answer.content] == ["hello"]  # type: ignore[union-attr]
             heard = []

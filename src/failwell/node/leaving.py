@@ -39,6 +39,7 @@ async def give_leave(node: Node, connection: Connection, request: Act, decided: 
     leave = None
     try:
         await node.wait_for_orders()
+        node.preparer.check_forwarded(verdict)
         if request.how == "permit":
             leave = await _permit(node, judged, request.audience)
         elif verdict.irreversible:

@@ -77,6 +77,17 @@ class Preparer:
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    def check_forwarded(self, verdict: Verdict) -> None:
+        """Refused for a tool server's tool: nobody else runs it, and nobody gets leave to.
+
+        Attack: what the agent runs by itself, on record under the name of what a person accepted.
+        """
+        if verdict.tool.partition(".")[0] in self._node.settings.upstreams:
+            raise Refused(
+                f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else",
+                hint="The agent's MCP client calls it: failwell gateway --agent NAME",
+            )
+
     async def prepare(
         self, verdict: Verdict, tools: tuple[contracts.Tool, ...] | None, how: str, target: Target | None,
         session: str | None = None,
@@ -89,12 +100,8 @@ class Preparer:
             tools = await self._node.questions.look(lambda state: declared(state, verdict))
         settings = self._node.settings.tools.get(verdict.tool)
         upstream = self._node.settings.upstreams.get(verdict.tool.partition(".")[0])
-        if upstream is not None and how in ("begin", "execute"):
-            # Attack: what the agent runs by itself, on record under the name of what a person accepted.
-            raise Refused(
-                f"{verdict.tool} is a tool server's: it is forwarded to that, and run by nobody else",
-                hint="The agent's MCP client calls it: failwell gateway --agent NAME",
-            )
+        if how in ("begin", "execute"):
+            self.check_forwarded(verdict)
         executor = executor_class(how, settings, tools, elsewhere=upstream is not None and upstream.url is not None)
         for tool in tools:
             if tool.executor is not None and tool.executor not in KEEPS[executor]:

@@ -50,9 +50,7 @@ class WebDoor:
     @property
     def wanted(self) -> bool:
         """Whether there is to be one. A record that takes no entry has none: nothing is permitted there."""
-        return (
-            self.listen is not None or self._node.settings.http is not None
-        ) and self._node.writer.read_only is None
+        return (self.listen is not None or self._node.settings.http is not None) and self._node.writer.read_only is None
 
     def told(self) -> dict[str, Any]:
         """How it stands."""

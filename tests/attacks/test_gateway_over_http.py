@@ -84,6 +84,7 @@ PAGES: tuple[tuple[dict[str, str | None], int], ...] = (
 )  # fmt: skip
 
 
+@pytest.mark.requirement("R30.4")
 def test_a_page_in_the_operators_browser_calls_nothing(door: GatewayProcess) -> None:
     before = done(door.house)
     client = door.client()
@@ -102,6 +103,7 @@ def test_a_preflight_is_answered_as_anybody_is(door: GatewayProcess) -> None:
 # -- by other agents ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.22")
 def test_another_agents_session_is_not_there_for_anybody_else_and_goes_on(door: GatewayProcess) -> None:
     house = door.house
     mine, theirs = door.client("refund-bot"), door.client("other-bot")

@@ -59,6 +59,7 @@ def trusted_for_now(house: House) -> tuple[dict[str, Any], bytes]:
     return scope({}, extensions=tls(base64.b64decode("".join(made.split("\n")[1:-2])))), b""
 
 
+@pytest.mark.requirement("R8.38")
 def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_the_door_took(house: House) -> None:
     house.node()
     shown = trusted_for_now(house)
@@ -77,6 +78,7 @@ def test_an_authority_that_was_given_up_reads_nothing_more_by_certificates_that_
     asyncio.run(work())
 
 
+@pytest.mark.requirement("R8.37")
 def test_an_authority_that_was_given_up_speaks_for_nobody_over_the_connection_of_an_agent_who_goes_on(
     house: House,
 ) -> None:
@@ -99,6 +101,7 @@ def test_an_authority_that_was_given_up_speaks_for_nobody_over_the_connection_of
     asyncio.run(work())
 
 
+@pytest.mark.requirement("R28.26")
 def test_a_caller_whom_a_silent_node_took_too_late_is_nobody_and_keeps_nobody_out(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -127,6 +130,7 @@ def test_a_caller_whom_a_silent_node_took_too_late_is_nobody_and_keeps_nobody_ou
     asyncio.run(work())
 
 
+@pytest.mark.requirement("R6.34")
 def test_an_action_whose_stream_ends_while_leave_is_given_is_not_begun_by_anybody(house: House) -> None:
     house.node()
 
@@ -196,6 +200,8 @@ def order(house: House, origin: str, ago_s: float = 0) -> shapes.GiveOrders:
     return shapes.GiveOrders(orders=(shapes.SignedOrder(**powers.as_fields(sign_order(house.persons["anna"], made))),))
 
 
+@pytest.mark.requirement("R8.39")
+@pytest.mark.requirement("R8.40")
 def test_a_stop_that_was_given_before_or_elsewhere_stops_nobody_while_the_node_is_silent(
     house: House, monkeypatch: pytest.MonkeyPatch
 ) -> None:

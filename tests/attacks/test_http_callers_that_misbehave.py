@@ -118,6 +118,7 @@ def problem(answer: bytes) -> tuple[int, str]:
     ],
     ids=["nothing", "an-empty-line", "half-a-head", "half-a-body", "no-body"],
 )
+@pytest.mark.requirement("R28.14")
 def test_whoever_does_not_go_on_is_hung_up_on_in_time(said: bytes) -> None:
     async def work(place: Place) -> None:
         began = time.monotonic()
@@ -128,6 +129,7 @@ def test_whoever_does_not_go_on_is_hung_up_on_in_time(said: bytes) -> None:
     during(work)
 
 
+@pytest.mark.requirement("R28.14")
 def test_a_byte_now_and_then_buys_no_time() -> None:
     async def work(place: Place) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", place.port)
@@ -199,6 +201,7 @@ def test_what_is_too_large_is_refused_before_it_has_come(said: bytes, refused: t
         "a-list-of-lengths",
     ],
 )
+@pytest.mark.requirement("R28.16")
 def test_what_two_readers_could_read_differently_is_not_read(said: bytes) -> None:
     async def work(place: Place) -> None:
         assert problem(await place.say(said)) == (400, "malformed")
@@ -207,6 +210,7 @@ def test_what_two_readers_could_read_differently_is_not_read(said: bytes) -> Non
     during(work)
 
 
+@pytest.mark.requirement("R28.17")
 def test_a_second_request_before_the_first_answer_is_not_taken_and_answers_nothing() -> None:
     async def work(place: Place) -> None:
         place.behind.may.clear()
@@ -238,6 +242,7 @@ def test_whoever_does_not_read_the_answer_is_cut_off() -> None:
     during(work)
 
 
+@pytest.mark.requirement("R28.15")
 def test_more_than_is_worked_on_waits_and_more_than_may_wait_is_turned_away() -> None:
     limits = Limits(in_flight=4, queued=8, queue_s=5)
 
@@ -298,6 +303,7 @@ def test_a_stop_gets_through_where_all_other_places_are_taken() -> None:
 
 
 @pytest.mark.parametrize("query", [b"wait_s=30", b"wait%5Fs=30", b"%77ait_s=30", b"x=1&wait_s=30"])
+@pytest.mark.requirement("R28.28")
 def test_however_a_wait_is_spelled_it_takes_no_place_of_what_is_answered_at_once(query: bytes) -> None:
     assert app.lane({"path": "/v1/tickets/7", "query_string": query}) is Lane.LASTING
     assert app.lane({"path": "/v1/tickets/7", "query_string": b""}) is Lane.PROMPT
@@ -351,6 +357,7 @@ def _stops(scope: Any) -> Lane:
     return Lane.STOP if scope["path"] == "/stop" else Lane.PROMPT
 
 
+@pytest.mark.requirement("R28.27")
 def test_bodies_that_never_end_leave_room_for_a_stop() -> None:
     limits = Limits(body_bytes=10_000, buffered_bytes=18_000, body_s=5)
     part = b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Length: 10000\r\n\r\n" + b"x" * 9000
@@ -370,6 +377,7 @@ def test_bodies_that_never_end_leave_room_for_a_stop() -> None:
 
 
 @pytest.mark.parametrize("said", [b"POST /st", HEAD + b"Content-Length: 9\r\n\r\n1"], ids=["heads", "bodies"])
+@pytest.mark.requirement("R28.29")
 def test_requests_that_never_end_on_all_connections_leave_one_for_a_stop(said: bytes) -> None:
     limits = Limits(connections=8, header_s=5, body_s=5)
 

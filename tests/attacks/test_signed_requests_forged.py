@@ -184,6 +184,7 @@ def test_another_key_and_another_agents_key_prove_nothing(lived: House, known: b
 
 
 @pytest.mark.parametrize("known", [False, True], ids=["first", "later"])
+@pytest.mark.requirement("R3.17")
 def test_a_request_that_was_changed_on_its_way_is_refused(lived: House, known: bool) -> None:
     async def work(door: Door) -> None:
         if known:
@@ -200,6 +201,8 @@ def test_a_request_that_was_changed_on_its_way_is_refused(lived: House, known: b
     at(lived, work)
 
 
+@pytest.mark.requirement("R3.16")
+@pytest.mark.requirement("R3.18")
 def test_a_field_that_is_added_a_second_time_is_refused_wherever_it_stands(lived: House) -> None:
     async def work(door: Door) -> None:
         other = dict(door.request("other-bot")[0]["headers"])
@@ -211,6 +214,7 @@ def test_a_field_that_is_added_a_second_time_is_refused_wherever_it_stands(lived
     at(lived, work)
 
 
+@pytest.mark.requirement("R3.16")
 def test_a_request_for_another_server_is_refused_though_it_was_well_signed(lived: House) -> None:
     async def work(door: Door) -> None:
         for target in ("http://evil.example/v1/runs", "http://127.0.0.1:7342/v1/runs", "http://127.0.0.1/v1/runs"):
@@ -254,6 +258,7 @@ def test_taking_the_signature_away_leaves_nothing_that_counts(lived: House) -> N
 # ---- kept and shown again ------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.14")
 def test_a_request_that_was_seen_is_taken_once_also_when_it_comes_twice_at_once(lived: House) -> None:
     async def work(door: Door) -> None:
         for request in (door.request(), door.request()):  # the first judged by the node, the second by this door
@@ -289,6 +294,7 @@ def test_a_clock_that_is_set_back_makes_nothing_new_that_was_forgotten(lived: Ho
     at(lived, work)
 
 
+@pytest.mark.requirement("R3.15")
 def test_a_door_that_begins_anew_takes_nothing_that_the_one_before_it_took(lived: House) -> None:
     kept: list[Any] = []
 
@@ -310,6 +316,7 @@ def test_a_door_that_begins_anew_takes_nothing_that_the_one_before_it_took(lived
     at(lived, after, began=0)
 
 
+@pytest.mark.requirement("R3.32")
 def test_what_was_signed_for_one_door_is_taken_by_no_other_however_its_clock_stands(lived: House) -> None:
     kept: list[Any] = []
 
@@ -420,6 +427,7 @@ def bearing(text: str) -> tuple[dict[str, Any], bytes]:
     return scope({"Authorization": f"Bearer {text}"}), b""
 
 
+@pytest.mark.requirement("R3.20")
 def test_a_token_of_the_agents_own_key_is_taken_where_tokens_are_and_no_other(lived: House) -> None:
     now = int(time.time())
 
@@ -449,6 +457,7 @@ def test_a_token_of_the_agents_own_key_is_taken_where_tokens_are_and_no_other(li
 # ---- keys taken away -----------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R8.33")
 def test_a_revoked_agent_is_nobody_at_once_on_connections_that_are_open_too(lived: House) -> None:
     held = Certified(lived, LOST)
 
@@ -536,6 +545,7 @@ def passed(door: Door, name: str = "refund-bot", **more: Any) -> dict[str, Any]:
     return {"role": "agent", "name": name, "shown": "signature", "proof": proof, "base": signed.base.decode()}
 
 
+@pytest.mark.requirement("R3.19")
 def test_nobody_passes_a_caller_on_who_is_not_the_door_and_a_connection_stands_for_one(lived: House) -> None:
     async def work(door: Door) -> None:
         key = await asyncio.to_thread(door_key.open_key, lived.workspace.keys)

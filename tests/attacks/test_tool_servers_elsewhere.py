@@ -152,6 +152,9 @@ LIES = [
 
 
 @pytest.mark.parametrize(("answer", "words", "lost"), LIES)
+@pytest.mark.requirement("R3.28")
+@pytest.mark.requirement("R28.23")
+@pytest.mark.requirement("R30.8")
 def test_what_is_no_answer_ends_the_request_and_says_whether_it_may_have_been_done(
     answer: bytes, words: str, lost: bool
 ) -> None:
@@ -169,6 +172,7 @@ def test_an_error_that_comes_with_a_status_is_the_servers_own() -> None:
         }  # fmt: skip
 
 
+@pytest.mark.requirement("R3.28")
 def test_nobody_is_followed_elsewhere_and_no_other_address_hears_a_secret() -> None:
     async def play(here: Relayed) -> None:
         trap = Hostile(reply(GOOD))
@@ -184,12 +188,14 @@ def test_nobody_is_followed_elsewhere_and_no_other_address_hears_a_secret() -> N
     assert [headers["authorization"] for _, headers, _ in hostile.heard] == ["Bearer s3cret"]
 
 
+@pytest.mark.requirement("R3.29")
 def test_no_proxy_of_the_environment_hears_anything(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
     assert ask_once(reply(GOOD)) == json.loads(GOOD)
 
 
+@pytest.mark.requirement("R3.30")
 def test_a_localhost_that_leads_to_another_machine_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 80))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
@@ -266,6 +272,7 @@ def test_a_stream_that_ends_early_is_taken_up_where_the_server_says_so_and_not_f
     assert ask_once(again)["error"]["data"] == messages.LOST
 
 
+@pytest.mark.requirement("R30.8")
 def test_what_is_said_beside_the_answers_is_passed_on_but_never_an_answer() -> None:
     note = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
     began = b'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-06-18"}}'

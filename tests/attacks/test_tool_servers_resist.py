@@ -86,6 +86,7 @@ def test_a_suspended_agent_s_server_is_gone_with_deaf_grandchildren_that_hold_it
 @pytest.mark.parametrize(
     ("scope", "ended"), [("contract:bot-02", True), ("tool:box.echo", True), ("tool:other.echo", False)]
 )
+@pytest.mark.requirement("R8.31")
 def test_a_stop_ends_every_server_that_is_within_it_though_it_was_asked_nothing(
     house: House, scope: str, ended: bool
 ) -> None:
@@ -145,6 +146,7 @@ def test_a_call_beyond_its_deadline_is_killed_and_what_ran_beside_it_is_told_why
 # ---- whose session ---------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.21")
 def test_a_session_is_nobody_else_s_also_not_another_connection_s_of_the_same_agent(
     house: House, sitting: Client
 ) -> None:
@@ -245,6 +247,7 @@ def test_a_tool_that_nobody_accepted_and_one_named_like_a_request_are_never_call
 
 
 @pytest.mark.parametrize("how", ["stranger", "garble", "hang up", "die"])
+@pytest.mark.requirement("R30.12")
 def test_a_server_that_lies_hangs_up_or_dies_is_believed_nothing(house: House, how: str) -> None:
     mine = client(house, "bot-07", "box")
     result = mine.call("box.misbehave", {"how": how})["result"]

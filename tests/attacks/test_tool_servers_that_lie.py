@@ -107,6 +107,7 @@ def attack(play: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(bounded())
 
 
+@pytest.mark.requirement("R30.7")
 def test_only_the_answer_under_its_own_number_ends_a_call_and_only_once() -> None:
     async def play() -> None:
         async with connected() as (ours, theirs):
@@ -194,6 +195,7 @@ def test_a_result_over_the_cap_is_told_and_not_passed_on() -> None:
     attack(play)
 
 
+@pytest.mark.requirement("R1.14")
 def test_arguments_hold_no_second_message_wherever_their_lines_end() -> None:
     """Attack: a call that the contract allows, with a call of another tool on a line of its own between two members."""
     inner = b'{"jsonrpc":"2.0","id":3,"method":"tools/call","params":{"name":"delete_all","arguments":{}}}'
@@ -212,6 +214,7 @@ def test_arguments_hold_no_second_message_wherever_their_lines_end() -> None:
     attack(play)
 
 
+@pytest.mark.requirement("R6.33")
 def test_a_failure_that_is_too_long_is_still_one() -> None:
     async def play() -> None:
         async with connected() as (ours, theirs):
@@ -260,6 +263,7 @@ def test_an_overlong_log_line_ends_no_call_as_done(monkeypatch: pytest.MonkeyPat
     attack(play)
 
 
+@pytest.mark.requirement("R30.14")
 def test_a_request_of_a_servers_own_that_is_none_answers_no_call_of_its_number() -> None:
     async def play() -> None:
         async with connected() as (ours, theirs):
@@ -275,6 +279,7 @@ def test_a_request_of_a_servers_own_that_is_none_answers_no_call_of_its_number()
     attack(play)
 
 
+@pytest.mark.requirement("R28.22")
 def test_a_long_line_that_answers_nothing_or_never_ends_ends_the_connection(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(speaking, "MAX_LISTED_BYTES", 100_000)
 
@@ -309,6 +314,7 @@ def test_closing_in_the_middle_of_an_answer_is_no_answer() -> None:
     attack(play)
 
 
+@pytest.mark.requirement("R28.20")
 def test_a_flood_is_read_slowly_while_the_loop_goes_on_and_the_answer_in_it_arrives() -> None:
     async def play() -> None:
         async with connected() as (ours, theirs):
@@ -385,6 +391,7 @@ def test_a_server_that_does_not_read_fills_no_memory(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize(("again", "words"), [(True, "comes back"), (False, "pages")])
+@pytest.mark.requirement("R28.21")
 def test_a_list_that_never_ends_is_not_read_to_its_end(again: bool, words: str) -> None:
     async def play() -> None:
         async with connected(begin=False) as (ours, theirs):
@@ -405,6 +412,7 @@ def test_a_list_that_never_ends_is_not_read_to_its_end(again: bool, words: str) 
     attack(play)
 
 
+@pytest.mark.requirement("R30.11")
 def test_two_tools_of_one_name_are_both_left_out_and_so_is_what_is_no_definition() -> None:
     async def play() -> None:
         async with connected(begin=False) as (ours, theirs):
@@ -439,6 +447,7 @@ def test_a_server_that_does_not_begin_is_not_begun(said: dict[str, Any] | None) 
     attack(play)
 
 
+@pytest.mark.requirement("R30.10")
 def test_a_change_is_told_before_what_the_server_says_after_it() -> None:
     # Attack: one answer that makes the agent call a tool again, which is another one by then.
     async def play() -> None:

@@ -124,6 +124,7 @@ def test_the_answer_of_a_call_whose_connection_broke_is_fetched_and_the_call_is_
     assert client.send("DELETE").status == 204
 
 
+@pytest.mark.requirement("R6.28")
 def test_hanging_up_cancels_in_the_stateless_era(door: GatewayProcess) -> None:
     client = door.client("other-bot")
     before = len(logged(door.house, "other", "called"))

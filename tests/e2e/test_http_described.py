@@ -12,6 +12,7 @@ from tests.property.http_described import ask_all, place
 from tests.simulate.house import await_true, scene
 
 
+@pytest.mark.requirement("R30.13")
 def test_no_drawn_request_finds_a_fault_or_an_answer_that_is_not_described(seed: int) -> None:
     with scene() as root:
         house = place(root / "h")

@@ -117,6 +117,7 @@ def test_an_action_is_executed_once_however_often_its_call_is_made(house: House)
     at(house, work)
 
 
+@pytest.mark.requirement("R1.12")
 def test_a_verdict_is_an_answer_and_what_it_forbids_is_no_success(house: House) -> None:
     async def work(caller: HttpCaller, run: int) -> None:
         for customer, verdict, code in (("maybe", "ESCALATE", "escalated"), (7, "DENY", "denied")):
@@ -164,6 +165,7 @@ def test_arguments_that_two_readers_read_differently_are_denied_on_record(house:
         b'{"reason":' + b"[" * 5000 + b"]" * 5000 + b"}", b'{"reason":"a"} x', b'\xef\xbb\xbf{"reason":"a"}',
     ],
 )  # fmt: skip
+@pytest.mark.requirement("R28.19")
 def test_a_body_that_is_not_strict_json_is_not_read(house: House, body: bytes) -> None:
     async def work(caller: HttpCaller, run: int) -> None:
         told = await caller.ask("POST", f"/v1/runs/{run}/close", body)
@@ -185,6 +187,7 @@ def test_what_a_browser_can_send_without_asking_is_not_read(house: House) -> Non
 # ---- who may read what ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R3.25")
 def test_an_agent_reads_what_is_its_own_and_nothing_of_another(house: House) -> None:
     async def work(caller: HttpCaller, run: int) -> None:
         entry = (await caller.ask("POST", "/v1/actions/execute", note(house, run, "mine"))).json["verdict"]["entry"]
@@ -242,6 +245,7 @@ def test_nobody_is_told_one_word_and_what_answers_here(house: House) -> None:
 # ---- stopping ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R6.27")
 def test_a_caller_that_hangs_up_has_what_it_started_stopped(house: House) -> None:
     async def work(caller: HttpCaller, run: int) -> None:
         asked = note(house, run, "left", 60_000)
@@ -298,6 +302,7 @@ def test_an_action_that_the_caller_executes_is_asked_to_stop_over_its_stream(hou
     at(house, work, "other-bot")
 
 
+@pytest.mark.requirement("R6.35")
 def test_a_stream_that_ends_alone_leaves_nothing_open_that_was_begun_over_it(house: House) -> None:
     """Attack: go on acting where nobody can say stop, while other requests of the agent keep its connection."""
 
@@ -352,6 +357,7 @@ def suspend(house: House, name: str, person: str = "bert") -> dict[str, Any]:
     return {"orders": [powers.as_fields(sign_order(house.persons[person], order))]}
 
 
+@pytest.mark.requirement("R8.34")
 def test_a_door_that_falls_over_is_there_again_and_ends_with_its_node() -> None:
     with scene() as root:
         house = opened(root / "h")

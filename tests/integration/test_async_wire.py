@@ -194,6 +194,7 @@ def test_an_identity_is_proved_on_it_with_the_key_that_lies_in_the_configuration
     asyncio.run(whole())
 
 
+@pytest.mark.requirement("R28.25")
 def test_what_a_node_answered_before_it_went_is_told_to_all_who_waited(place: Path) -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(frame({"origin": "o"}))

@@ -87,6 +87,8 @@ def files(root: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.ci_must_run
+@pytest.mark.requirement("R1.11")
+@pytest.mark.requirement("R3.27")
 def test_a_server_that_misleads_is_imported_as_far_as_it_can_be_read_and_nothing_of_it_is_left(shell: Shell) -> None:
     before = files(shell.root)
     # Nobody is there to agree: it is shown what would be done, and nothing is.

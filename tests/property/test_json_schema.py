@@ -127,6 +127,7 @@ def _tool(**arguments: str) -> model.Tool:
     return model.Tool(tool="s.t", effect="read", custody="broker", arguments=declared)
 
 
+@pytest.mark.requirement("R2.14")
 def test_what_the_contract_does_not_declare_is_not_offered() -> None:
     theirs = {"type": "object", "properties": {"path": {"type": "string"}, "force": {"type": "boolean"}},
               "required": ["path", "force"]}  # fmt: skip

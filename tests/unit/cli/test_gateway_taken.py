@@ -81,6 +81,7 @@ def test_plain_values_stay_where_they_are(value: str) -> None:
         "AWS_SECRET_ACCESS_KEY",
     ],
 )
+@pytest.mark.requirement("R3.26")
 def test_what_is_named_like_a_secret_is_taken_for_one(name: str) -> None:
     assert looks_secret(name, "anything")
 

@@ -45,6 +45,7 @@ def test_every_name_is_read_back_from_its_key_which_entries_take(name: str) -> N
 @example("factsPaid", "facts-paid")
 @example("argsDryRun", "dryRun")
 @example("aB", "AB")
+@pytest.mark.requirement("R14.7")
 def test_no_two_names_have_one_key(one: str, other: str) -> None:
     assert (key_of(one) == key_of(other)) == (one == other)
 

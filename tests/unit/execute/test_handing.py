@@ -28,6 +28,7 @@ def test_what_was_sent_comes_with_the_first_byte_and_is_not_inherited() -> None:
 
 
 @pytest.mark.parametrize("handles", [[], [5], [5, 6, 7]])
+@pytest.mark.requirement("R6.32")
 def test_a_launch_without_its_two_ends_starts_nothing(handles: list[int]) -> None:
     with pytest.raises(ValueError, match="did not come"):
         take_two(handles)

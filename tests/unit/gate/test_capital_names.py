@@ -85,6 +85,7 @@ def body(house: House, verdict: Verdict) -> kinds.Decision2:
     return found
 
 
+@pytest.mark.requirement("R14.7")
 def test_a_decision_on_names_with_capital_letters_is_recorded_under_keys_that_entries_take(house: House) -> None:
     verdict, asked = ask(house, ownerId="o-1")
     assert verdict.verdict == "ALLOW"
@@ -124,6 +125,7 @@ def test_what_was_owed_after_the_act_is_asked_with_the_names_of_the_tool(house: 
     assert owing.arguments == {"entityNames": ["a", "b"], "dryRun": True}
 
 
+@pytest.mark.requirement("R14.8")
 def test_the_record_of_it_verifies_and_a_second_spelling_or_another_amount_is_found(house: House) -> None:
     """Attack: with all hashes made anew, a fact is renamed, or said to be what a source said."""
     verdict, _ = ask(house, ownerId="nine")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import pytest
+
 from failwell.gateway.backend import Progress
 from failwell.gateway.node_backend import NodeLine
 
@@ -23,6 +25,7 @@ class Heard:
     def ended(self, upstream: str, why: str) -> None: ...
 
 
+@pytest.mark.requirement("R3.31")
 def test_progress_reaches_no_other_session_whose_client_numbers_its_calls_alike() -> None:
     line = NodeLine(cast("Any", SimpleNamespace(on_push=None)))
     one, other = Heard(), Heard()

@@ -45,6 +45,7 @@ def test_a_host_says_on_whose_behalf_in_ascii_or_wrapped() -> None:
 
 
 @pytest.mark.parametrize("field", ["principal", "request"])
+@pytest.mark.requirement("R3.23")
 def test_an_agent_that_says_itself_on_whose_behalf_it_works_is_refused(field: str) -> None:
     with pytest.raises(Rejected) as refused:
         read(said(**{field: "customer:8841"}), None)

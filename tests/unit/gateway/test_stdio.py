@@ -115,6 +115,7 @@ def test_a_client_that_closes_its_end_hears_what_is_done_soon_and_has_the_rest_s
     asyncio.run(main())
 
 
+@pytest.mark.requirement("R28.18")
 def test_a_client_that_does_not_read_is_not_read_from_until_it_does() -> None:
     large = json.dumps({"content": [{"type": "text", "text": "x" * 300_000}]}).encode()
 

@@ -185,6 +185,7 @@ def test_what_a_host_says_of_the_run_is_covered_by_its_signature() -> None:
 
 
 @pytest.mark.parametrize("name", hs.BEHALF)
+@pytest.mark.requirement("R3.24")
 def test_a_principal_put_beside_a_signature_that_does_not_speak_of_it_is_refused(name: str) -> None:
     with pytest.raises(Refused):
         read({**signed(), name: "customer:8841"})

@@ -51,6 +51,7 @@ def test_the_three_messages_keep_what_they_carry_as_it_was_written() -> None:
     b'{"jsonrpc":"2.0","id":1,"result":{}} {}', b'\xef\xbb\xbf{"jsonrpc":"2.0","method":"a"}',
     b'{"jsonrpc":"2.0","id":"' + b"x" * 300 + b'","result":{}}',
 ])  # fmt: skip
+@pytest.mark.requirement("R30.9")
 def test_what_two_readers_could_read_differently_is_no_message(text: bytes) -> None:
     with pytest.raises(Malformed):
         read(text)

@@ -154,6 +154,7 @@ def test_arguments_go_byte_for_byte_and_a_request_of_the_protocol_is_no_tool() -
     assert as_request(launch(5, 'box.a"b'))[1].startswith(b'{"name":"a\\"b",')
 
 
+@pytest.mark.requirement("R6.30")
 def test_what_answers_after_it_was_told_to_stop_confirms_nothing_by_that() -> None:
     async def play(stage: Stage) -> None:
         await stage.call(5)
@@ -180,6 +181,7 @@ def test_what_answers_and_cannot_be_shown_to_have_ended_is_unconfirmed() -> None
     assert "still there: sleep (7)" in str(end.why)
 
 
+@pytest.mark.requirement("R6.31")
 def test_a_call_ends_with_its_server_and_says_of_what_it_does_not_know_that_it_does_not() -> None:
     async def play(stage: Stage) -> None:
         await stage.call(5)
@@ -217,6 +219,7 @@ def test_an_order_between_verdict_and_call_finds_it_unasked_and_it_never_is() ->
 
 
 @pytest.mark.parametrize("how", ["doomed", "unpinned", "stale"])
+@pytest.mark.requirement("R1.15")
 def test_what_is_withdrawn_between_launch_and_the_turn_of_the_loop_is_never_asked(how: str) -> None:
     async def play(stage: Stage) -> None:
         elsewhere = threading.Thread(target=stage.launch, args=(5,))
@@ -260,6 +263,7 @@ def test_a_server_that_calls_itself_or_a_tool_by_its_secret_tells_nobody() -> No
     played(play)
 
 
+@pytest.mark.requirement("R28.24")
 def test_sessions_that_are_asked_for_in_one_breath_are_counted_before_they_are_there(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -283,6 +287,8 @@ def test_sessions_that_are_asked_for_in_one_breath_are_counted_before_they_are_t
 
 
 @pytest.mark.parametrize("how", ["doomed", "changed", "stale", "ended", "stranger"])
+@pytest.mark.requirement("R1.10")
+@pytest.mark.requirement("R8.32")
 def test_nothing_is_asked_of_a_server_that_is_to_end_or_is_not_what_was_accepted(how: str) -> None:
     async def play(stage: Stage) -> None:
         session = "s"

@@ -68,6 +68,7 @@ def test_a_session_is_one_agent_s_in_one_run(held: Held) -> None:
     assert "name is none" in held.listed(session="mine")
 
 
+@pytest.mark.requirement("R8.35")
 def test_a_stopped_agent_has_no_tool_server(held: Held) -> None:
     held.house.suspend("olga")
     assert "is suspended" in held.listed()

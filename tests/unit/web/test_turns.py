@@ -95,6 +95,7 @@ def test_bytes_without_end_do_not_wait_in_memory(monkeypatch: pytest.MonkeyPatch
     assert [name for name, _ in taken] == [2, 1, 3]
 
 
+@pytest.mark.requirement("R8.36")
 def test_a_stop_that_comes_last_of_a_crowd_is_worked_on_first() -> None:
     worked_on: list[str] = []
 

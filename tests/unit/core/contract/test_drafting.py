@@ -78,6 +78,7 @@ def test_a_definition_that_goes_in_circles_ends() -> None:
     assert drafted_type("x", {"$ref": "#/$defs/a"}, {"#/$defs/a": {"$ref": "#/$defs/a"}}).type == "any"
 
 
+@pytest.mark.requirement("R2.15")
 def test_only_what_a_server_claims_to_read_is_proposed_as_reading_and_it_says_that_this_is_a_claim() -> None:
     made = _draft(
         _tool("look", annotations={"readOnlyHint": True}),

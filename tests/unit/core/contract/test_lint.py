@@ -155,6 +155,7 @@ def test_when_true_is_an_expression_and_no_boolean() -> None:
         (("purpose: Refund", "purpose: " + "x" * 2001), "empty or too long"),
     ],
 )
+@pytest.mark.requirement("R2.16")
 def test_what_is_wrong_is_found_and_placed(change: tuple[str, str], expected: str) -> None:
     assert change[0] in REFUND_BOT
     found = errors(REFUND_BOT.replace(*change, 1))

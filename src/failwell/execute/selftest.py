@@ -280,9 +280,15 @@ def _living(standing: list[Stat], marker: str) -> list[Stat]:
 def _collect(beside: list[Stat], until_us: int) -> list[Stat]:
     """Wait for what the stand-in had beside it, its supervisors and their nursery: they end with it. Those that came to
     us, a subreaper, are reaped, by their pids, never another's child. Gives those that are left.
+
+    One that the nursery made after they were looked at is known by its session, which nobody else can enter.
     """
+    sessions = {stat.session for stat in beside} - {os.getsid(0)}
     while True:
-        left = [now for was in beside if (now := read_stat(was.pid)) is not None and now.key == was.key]
+        below = find_descendants(scan_processes(), [os.getpid()])
+        came = [stat for stat in below if stat.session in sessions]
+        known = {stat.key: stat for stat in (*beside, *came)}
+        left = [now for was in known.values() if (now := read_stat(was.pid)) is not None and now.key == was.key]
         for stat in left:
             if stat.dead and stat.ppid == os.getpid():
                 os.waitpid(stat.pid, os.WNOHANG)

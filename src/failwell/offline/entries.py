@@ -39,6 +39,7 @@ KNOWN: Final = frozenset(
             "permit.key", "person.enrolled", "person.left", "posture", "reason.given", "refusals", "release.approved",
             "release.proposed", "run.closed", "run.opened", "scope.lifted", "scope.proposed", "scope.stopped", "seen",
             "signal", "started", "state.preserved", "ticket.decided", "ticket.expired", "ticket.opened",
+            "upstream.ended", "upstream.listed",
         )
     }
     | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "run.opened")}

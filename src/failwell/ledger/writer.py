@@ -33,7 +33,7 @@ T = TypeVar("T")
 
 #: Work gathered before a commit, in seconds: as long as the last commit took, within these bounds. An order does not
 #: wait for it (it cuts the batch short), only for the commit under way.
-BATCH_S, BATCH_MOST_S = 0.010, 0.020
+BATCH_S, BATCH_MOST_S = 0.004, 0.020
 BATCH_JOBS = 512
 QUEUE_JOBS = 50_000
 #: How often a failed store is asked whether it works again.

@@ -24,13 +24,13 @@ from tests.simulate.upstreams import KEY, Client, client, furnish, logged, said,
 __all__ = ["stage"]
 
 #: One agent for each test that stops its own.
-AGENTS = tuple(f"bot-{number:02d}" for number in range(8))
+AGENTS = tuple(f"bot-{number:02d}" for number in range(10))
 
 
 @pytest.fixture(scope="module")
 def house(stage: Path) -> Iterator[House]:
     """One house for all that leave its node alive; at the end nothing runs, and the record holds."""
-    made = furnish(stage / "h", AGENTS)
+    made = furnish(stage / "h", AGENTS, hands=("bot-08", "bot-09"))
     try:
         yield made
         made.hang_up()
@@ -100,6 +100,25 @@ def test_a_stop_ends_every_server_that_is_within_it_though_it_was_asked_nothing(
     finally:
         house.hand("anna").propose_lift(scope, "it was seen", (3,))
         house.hand("cleo").approve_lift(scope)
+
+
+def test_a_server_that_works_on_what_was_handed_over_ends_with_who_handed_it_over(house: House) -> None:
+    giver, taker, before = Client(house, "bot-08"), Client(house, "bot-09"), set(house.alive())
+    house.callers += [giver, taker]
+    giver.open()
+    taker.run = giver.wire.call("run.open", agent=taker.agent, parent=giver.run)
+    opened = taker.wire.call("upstreams.open", agent=taker.agent, run=taker.run, upstreams=["box"], timeout_s=20)
+    taker.session = opened["session"]
+    assert text_of(taker.call("box.echo", {"text": "for another"})) == "for another"
+    sent = taker.waiting(house, how="family")
+    assert house.suspend("bot-08").confirmed
+    assert sent.result(10)["result"]["state"] == "interrupted_confirmed"
+    assert await_end(house, taker)["state"] == "interrupted_confirmed"
+    assert set(house.alive()) <= before
+    again = taker.call("box.echo", {"text": "once more"})
+    assert again["verdict"]["verdict"] == "DENY"
+    mine = client(house, "bot-09", "box")
+    assert text_of(mine.call("box.echo", {"text": "of its own"})) == "of its own", "its own work goes on"
 
 
 def test_a_revoked_key_takes_the_servers_that_it_opened(house: House) -> None:

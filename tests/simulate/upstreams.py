@@ -89,8 +89,8 @@ def logged(house: House, name: str = "box", what: str | None = None) -> list[dic
     return [line for line in lines if what is None or line["what"] == what]
 
 
-def furnish(root: Path, agents: tuple[str, ...]) -> House:
-    """A house with its node running, whose agents may use tool servers."""
+def furnish(root: Path, agents: tuple[str, ...], *, hands: tuple[str, str] | None = None) -> House:
+    """A house with its node running, whose agents may use tool servers. `hands`: who hands work over, and to whom."""
     house = model().copy(root)
     shutil.copy(TOOLBOX, house.root / "toolbox.py")
     (house.root / "toolbox.py").chmod(0o644)
@@ -99,7 +99,8 @@ def furnish(root: Path, agents: tuple[str, ...]) -> House:
     key.chmod(0o600)
     house.node(crashing=True)
     for agent in agents:
-        made = contracts.load(CONTRACT.format(agent=agent), name=agent)
+        over = f"delegates: [{hands[1]}]\n" if hands is not None and agent == hands[0] else ""
+        made = contracts.load(CONTRACT.format(agent=agent) + over, name=agent)
         house.hand("bert").adopt_contract(made, house.hand("anna").sign_contract(made))
     apply(house, settings(house))
     return house

@@ -35,6 +35,7 @@ tools:
 TOOLS = {
     "shop.file": "broker", "shop.variable": "broker", "shop.command": "broker", "shop.bare": "broker",
     "shop.undeclared": "broker", "shop.network": "network", "shop.unprobed": "network", "shop.none": "none",
+    "held.echo": "broker", "bare.echo": "broker", "away.echo": "broker",
 }  # fmt: skip
 
 
@@ -63,6 +64,15 @@ command = ["/bin/true"]
 [tools."shop.network"]
 command = ["/bin/true"]
 probe = ["/bin/sh", "-c", "echo open; cat {root}/network"]
+[tools."held.echo"]
+fence = ["/bin/true"]
+[upstreams.held]
+command = ["/bin/true"]
+secrets = {{SHOP_KEY = "file"}}
+[upstreams.bare]
+command = ["/bin/true"]
+[upstreams.away]
+url = "http://127.0.0.1:9/mcp"
 """
 
 
@@ -122,7 +132,10 @@ def test_an_agent_that_is_the_nodes_user_reaches_what_is_kept(house: House) -> N
         "shop.file": "bypassable", "shop.variable": "bypassable", "shop.command": "bypassable",
         "shop.bare": "bypassable", "shop.undeclared": "bypassable", "shop.network": "bypassable",
         "shop.unprobed": "not tried", "shop.none": "advisory",
+        "held.echo": "bypassable", "bare.echo": "bypassable", "away.echo": "bypassable",
     }  # fmt: skip
+    assert (found["bare.echo"]["ways"], found["away.echo"]["ways"]) == (["command"], ["address"])
+    assert found["held.echo"]["ways"] == ["secret-file", "tool-environment", "workspace-keys"]
     assert found["shop.file"]["ways"] == ["secret-file", "tool-environment", "workspace-keys"]
     assert found["shop.variable"]["ways"] == ["tool-environment", "workspace-keys"]
     assert found["shop.command"]["ways"] == ["secret-command", "tool-environment", "workspace-keys"]
@@ -131,7 +144,7 @@ def test_an_agent_that_is_the_nodes_user_reaches_what_is_kept(house: House) -> N
     assert found["told"]["asserted"] is True
     assert found["told"]["uid"] == os.geteuid()
     entries = {entry["seq"]: entry for entry in house.entries("custody.probed")}
-    assert len(found["told"]["entries"]) == 6
+    assert len(found["told"]["entries"]) == 9
     assert set(found["told"]["entries"]) <= set(entries)
     house.verify()
 
@@ -142,6 +155,8 @@ def test_another_user_reaches_only_what_is_open_to_it_and_that_is_its_own_word(h
     assert states(found) == {
         "shop.file": "held", "shop.variable": "held", "shop.command": "held", "shop.bare": "bypassable",
         "shop.undeclared": "bypassable", "shop.network": "held", "shop.unprobed": "not tried", "shop.none": "advisory",
+        # A tool server that somebody starts by hand: without its secret where the node holds it, else as good as ours.
+        "held.echo": "held", "bare.echo": "bypassable", "away.echo": "bypassable",
     }  # fmt: skip
     assert found["shop.file"]["tried"] == ["secret-file", "tool-environment", "workspace-keys"]
     assert (found["told"]["uid"], found["told"]["variables_known"]) == (NOBODY, False)
@@ -149,8 +164,8 @@ def test_another_user_reaches_only_what_is_open_to_it_and_that_is_its_own_word(h
     assert told["schema"] == "failwell/doctor/1"
     assert told["tools"] == found["told"]["tools"]
     text = failwell(house, "doctor", "--as-agent", "refund-bot", "--user", "nobody", code=1)
-    assert "BYPASSABLE: refund-bot reaches 2 tools round the gate, as user 65534." in text
-    assert "4 held, by the word of the agent's side" in text
+    assert "BYPASSABLE: refund-bot reaches 4 tools round the gate, as user 65534." in text
+    assert "5 held, by the word of the agent's side" in text
 
 
 @AS_ROOT

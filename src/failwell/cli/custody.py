@@ -14,6 +14,7 @@ from failwell.core.ways import WAYS, place_of
 if TYPE_CHECKING:
     from failwell.client.wire import Wire
     from failwell.core.contract import Contract, Tool
+    from failwell.node.reached import UpstreamSettings
     from failwell.node.settings import Settings
 
 #: (part, state, what was found, what to do): a line of `doctor`.
@@ -48,10 +49,15 @@ def ask(wire: Wire) -> Told:
 
 def held(tool: str, force: Settings) -> bool:
     """Whether the node holds something that the tool does not work without."""
-    declared, server = force.tools.get(tool), force.upstreams.get(tool.partition(".")[0])
-    if declared is None:
-        return server is not None and bool(server.secrets)
-    return bool(declared.secrets or declared.permit)
+    declared, server = force.tools.get(tool), server_of(tool, force)
+    if server is not None:
+        return bool(server.secrets)
+    return declared is not None and bool(declared.secrets or declared.permit)
+
+
+def server_of(tool: str, force: Settings) -> UpstreamSettings | None:
+    """The tool server whose tool it is; None for one that is no server's."""
+    return force.upstreams.get(tool.partition(".")[0])
 
 
 def standing(agent: str, tool: Tool, told: Told) -> Standing:

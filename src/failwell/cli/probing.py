@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from failwell.core.contract import Contract, Tool
     from failwell.execute.reaching import Attempt, Place
     from failwell.node.kept import SecretSettings
-    from failwell.node.settings import Settings, ToolSettings
+    from failwell.node.settings import Settings
     from failwell.node.workspace import Workspace
 
 BYPASSABLE, HELD, ADVISORY, UNTRIED = "bypassable", "held", "advisory", "not tried"
@@ -107,16 +107,23 @@ def _tries(tool: Tool, force: Settings, at: Place, place: Workspace, node: int) 
         )
     if tool.custody != "broker":
         return
-    if declared is None or not (declared.command or custody.held(tool.tool, force)):
+    # What runs for a tool server's tool is the server, whatever else is said of the tool.
+    server = custody.server_of(tool.tool, force)
+    runs = declared if server is None else server
+    held = custody.held(tool.tool, force)
+    if runs is None or not (runs.command or held or server is not None):
         yield Try("own-code", None, "no command is declared for it, so the agent's own code is what runs")
         return
-    if not custody.held(tool.tool, force):
-        command = declared.command[0]
+    if server is not None and server.url is not None and not held:
+        yield Try("address", None, f"{server.url} is sent no secret, so whoever reaches it can ask it")
+        return
+    if not held:
+        command = runs.command[0]
         yield Try("command", Attempt(kind="executable", of=(command,)), f"to execute {command}, which holds no secret")
         return
-    for variable, name in declared.secrets.items():
+    for variable, name in runs.secrets.items():
         yield from _of_secret(variable, name, force.secrets[name], at, place)
-    yield from _of_node(declared, place, node)
+    yield from _of_node(place, node)
 
 
 def _of_secret(variable: str, name: str, kept: SecretSettings, at: Place, place: Workspace) -> Iterator[Try]:
@@ -134,7 +141,7 @@ def _of_secret(variable: str, name: str, kept: SecretSettings, at: Place, place:
         yield Try("secret-command", answers, f"to have the secret {name} from {kept.command[0]}")
 
 
-def _of_node(declared: ToolSettings, place: Workspace, node: int) -> Iterator[Try]:
+def _of_node(place: Workspace, node: int) -> Iterator[Try]:
     """What every process of the node's own user can do: look at the tool as it runs, and be a node itself."""
     from failwell.execute.reaching import Attempt
 

@@ -9,6 +9,7 @@ HELD: Final = "held"
 WAYS: Final = {
     "own-code": "nothing is declared to run for it: the agent's own code does, with whatever it needs",
     "command": "the declared command runs without a secret of the node's",
+    "address": "its server answers whoever reaches its address, without a secret of the node's",
     "probe": "its probe used it without anything of the node's",
     "secret-file": "the file that holds its secret can be read",
     "secret-variable": "the variable that holds its secret is set there",

@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import http.client
+import ipaddress
 import json
 import os
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from mcp import ClientSession
 from mcp.client.client import Client
 from mcp.client.streamable_http import streamable_http_client
 
+from failwell.identity import keys
+from failwell.identity.credential import credential_text
 from tests.simulate.fixtures import stage
 from tests.simulate.gateway_http import (
     STATELESS,
@@ -330,3 +341,67 @@ def test_a_token_from_the_command_line_is_good_for_the_agent_and_what_has_no_pla
     assert client.send("DELETE").status == 204
     code, refused = run("token", "--agent", "refund-bot", "--hours", "25")
     assert (code, refused["error"]["code"]) == (2, "input")
+
+
+def of_the_gateway(directory: Path) -> tuple[Path, Path]:
+    """A server's certificate for this machine that vouches for itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "gateway")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - timedelta(hours=1))
+        .not_valid_after(now + timedelta(hours=1))
+        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
+        .sign(key, hashes.SHA256())
+    )  # fmt: skip
+    certificate, private = directory / "gateway.crt", directory / "gateway.key"
+    certificate.write_bytes(made.public_bytes(Encoding.PEM))
+    private.write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    private.chmod(0o600)
+    return certificate, private
+
+
+def test_an_agents_certificate_over_tls_opens_its_session_and_without_one_there_is_none(
+    door: GatewayProcess, tmp_path: Path
+) -> None:
+    house, held = door.house, tmp_path / "agent.pem"
+    caller, key = house.caller(), keys.generate()
+    told = caller.wire.call(
+        "certify", agent=caller.agent, key=base64.b64encode(key.public).decode(), timeout_s=10
+    )  # fmt: skip
+    held.write_bytes(credential_text(key, told["certificate"], told["issuer"]))
+    certificate, private = of_the_gateway(tmp_path)
+    with gateway(house, "--server", "other", "--certificate", str(certificate), "--key", str(private)) as made:
+        assert made.url.startswith("https://127.0.0.1:")
+
+        def begin(shown: Path | None) -> int:
+            context = ssl.create_default_context(cafile=str(certificate))
+            if shown is not None:
+                context.load_cert_chain(shown)
+            line = http.client.HTTPSConnection("127.0.0.1", urlsplit(made.url).port or 0, context=context, timeout=20)
+            body = {
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "initialize",
+                "params": {
+                    "protocolVersion": "2025-11-25",
+                    "capabilities": {},
+                    "clientInfo": {"name": "c", "version": "1"},
+                },
+            }
+            line.request(
+                "POST",
+                "/mcp",
+                json.dumps(body),
+                {"content-type": "application/json", "accept": "application/json, text/event-stream"},
+            )
+            answer = line.getresponse()
+            answer.read()
+            line.close()
+            return answer.status
+
+        assert begin(None) == 401
+        assert begin(held) == 200
+    opened_by = [entry["agent"] for entry in house.entries("upstream.listed")]
+    assert opened_by[-1] == caller.agent

@@ -66,8 +66,8 @@ def serve(
     with session.reach_node(place):
         pass  # a node is started where none runs; without one nobody could show who they are
     made = Gateway(
-        socket=place.socket, keys=place.keys, config=session.config_directory(), servers=servers, names=names,
-        host=host, tls=_tls(certificate, key, allow_remote=allow_remote), allow_remote=allow_remote,
+        workspace=place, config=session.config_directory(), servers=servers, names=names, host=host,
+        certificate=_certificate(certificate, key, allow_remote=allow_remote), allow_remote=allow_remote,
     )  # fmt: skip
     asyncio.run(_serve(made, listen, as_json=as_json))
 
@@ -93,16 +93,13 @@ async def _serve(gateway: Gateway, listen: str, *, as_json: bool) -> None:
     await serve_http(gateway, listen, Bounds(), ready=ready, note=tell, until=until)
 
 
-def _tls(certificate: str | None, key: str | None, *, allow_remote: bool) -> Any:
-    """The door's certificate; None without one, which loopback needs not have."""
+def _certificate(certificate: str | None, key: str | None, *, allow_remote: bool) -> tuple[Path, Path] | None:
+    """The door's certificate and its key; None without one, which loopback needs not have."""
     if (certificate is None) != (key is None):
         raise InputError("--certificate and --key go together")
-    if certificate is None or key is None:
-        if allow_remote:
-            # Attack: what agents send and are answered, tokens among it, is read on its way.
-            raise InputError("callers on other machines are answered over TLS only", hint="--certificate and --key")
-        return None
-    from failwell.web.serving import Tls
-    from failwell.web.tls import server_context
-
-    return Tls(server_context(Path(certificate), Path(key)))
+    if certificate is not None and key is not None:
+        return Path(certificate).absolute(), Path(key).absolute()
+    if allow_remote:
+        # Attack: what agents send and are answered, tokens among it, is read on its way.
+        raise InputError("callers on other machines are answered over TLS only", hint="--certificate and --key")
+    return None

@@ -19,25 +19,27 @@ from failwell.gateway.http_callers import OwnHost
 from failwell.gateway.http_sessions import Bounds, Sessions
 from failwell.gateway.node_backend import NodeBackend
 from failwell.gateway.origins import Names
+from failwell.node.reached import HttpSettings
+from failwell.node.workspace import Workspace
 from failwell.web.callers import Callers
 from failwell.web.connection import Limits
 from failwell.web.lanes import Lane
 from failwell.web.serving import Tls, serve
+from failwell.web.tls import Secured
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Gateway:
     """What a gateway serves: the tool servers (none: all of each agent's contract), under which further names, and in
-    whose name it believes headers. `socket` and `keys` are the workspace's, `config` whose keys lie there.
+    whose name it believes headers. In `config` its user's keys lie; `certificate` is this door's own, with its key.
     """
 
-    socket: Path
-    keys: Path
+    workspace: Workspace
     config: Path
     servers: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     host: str | None = None
-    tls: Tls | None = None
+    certificate: tuple[Path, Path] | None = None
     allow_remote: bool = False
 
 
@@ -46,9 +48,12 @@ async def serve_http(
     until: asyncio.Event,
 ) -> None:  # fmt: skip
     """Serve on `listen` until `until` is set; `ready` is called with the address. InputError, Unreachable."""
-    scheme = "http" if gateway.tls is None else "https"
-    callers = Callers(gateway.socket, gateway.keys, (), tokens=True, name="gateway")
-    own = None if gateway.host is None else OwnHost(gateway.socket, gateway.config, gateway.host)
+    place = gateway.workspace
+    secured = await Secured.open(place, _http(gateway, listen))
+    tls = None if secured is None else Tls(secured.context)
+    scheme = "http" if tls is None else "https"
+    callers = Callers(place.socket, place.keys, (), tokens=True, name="gateway")
+    own = None if gateway.host is None else OwnHost(place.socket, gateway.config, gateway.host)
     sessions = Sessions(
         lambda line, agent, run: NodeBackend(line, agent, run, gateway.servers), bounds,
         single=len(gateway.servers) == 1, note=note,
@@ -63,20 +68,31 @@ async def serve_http(
     if own is not None:
         await own.wire()  # a host that is not registered, or whose key is not here, is said so at once
     closing = asyncio.ensure_future(_close(sessions, until))
-    watching = asyncio.ensure_future(sessions.watch())
+    keeping = [asyncio.ensure_future(sessions.watch())]
+    if secured is not None:
+        keeping.append(asyncio.ensure_future(secured.keep()))
     limits = Limits(connections=4096, of_one=2048, lasting=2048)
     try:
-        await serve(
-            app, listen, gateway.tls, limits, listening, lane=_lane, until=until, allow_remote=gateway.allow_remote
-        )
+        await serve(app, listen, tls, limits, listening, lane=_lane, until=until, allow_remote=gateway.allow_remote)
     finally:
-        watching.cancel()
-        closing.cancel()
-        await asyncio.gather(watching, closing, return_exceptions=True)
+        for task in (*keeping, closing):
+            task.cancel()
+        await asyncio.gather(*keeping, closing, return_exceptions=True)
+        if secured is not None:
+            await secured.close()
         await sessions.close()
         if own is not None:
             await own.close()
         await callers.close()
+
+
+def _http(gateway: Gateway, listen: str) -> HttpSettings:
+    """The address as settings would say it; agents' certificates are taken at it as at the other door over HTTP."""
+    certificate, key = gateway.certificate or (None, None)
+    return HttpSettings(
+        listen=listen, allow_remote=gateway.allow_remote, certificate=None if certificate is None else str(certificate),
+        key=None if key is None else str(key),
+    )  # fmt: skip
 
 
 async def _close(sessions: Sessions, until: asyncio.Event) -> None:

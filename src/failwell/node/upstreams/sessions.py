@@ -36,6 +36,9 @@ MAX_SESSIONS, MAX_SERVERS = 1024, 4096
 GRACE_S: Final = 1.0
 #: How soon it is looked again at what a server offers that says it changed, and how often in all.
 PAUSE_S, MAX_CHANGES = 0.25, 64
+#: How long one that says nothing more may take to end by itself, so that this is what is said of it. It is asked nothing
+#: meanwhile, and whoever orders a stop does not wait for it.
+GONE_S = 1.0
 CLOSED, NO_SESSION = "its session was closed", "no-session"
 
 
@@ -270,7 +273,7 @@ class Sessions:
     def _gone(self, server: Server, why: str) -> None:
         """Its word has ended, or makes no sense."""
         self._executor.doom(server, why)
-        self._executor.kill_after(0.3, server)
+        self._executor.kill_after(GONE_S, server)
 
     def _over(self, server: Server, end: Ended) -> None:
         """In the executor's thread: its end, on record and told."""

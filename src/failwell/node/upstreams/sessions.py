@@ -36,8 +36,8 @@ MAX_SESSIONS, MAX_SERVERS = 1024, 4096
 GRACE_S: Final = 1.0
 #: How soon it is looked again at what a server offers that says it changed, and how often in all.
 PAUSE_S, MAX_CHANGES = 0.25, 64
-#: How long one that says nothing more may take to end by itself, so that this is what is said of it. It is asked nothing
-#: meanwhile, and whoever orders a stop does not wait for it.
+#: How long one that says nothing more may take to end by itself, so that this is what is told of it. Meanwhile it is
+#: asked nothing, and whoever orders a stop does not wait for it.
 GONE_S = 1.0
 CLOSED, NO_SESSION = "its session was closed", "no-session"
 

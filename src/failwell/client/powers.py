@@ -71,6 +71,15 @@ class Hand:
         """Sign an order and have it carried out; returns the entry it left."""
         return self._wire.call("order", orders=[as_fields(self.sign(kind, details))], **about)
 
+    def write(self, kind: str, text: str | None, make: Callable[[str | None], o.Details]) -> Any:
+        """Give an order that is bound to `text` by a digest; the text goes beside it, for it may be personal.
+
+        `make` gets the digest (None without a text) and gives the order's details.
+        """
+        salt = secrets.token_bytes(16)
+        words = None if text is None else commitment(salt, text.encode())
+        return self.give(kind, make(words), text=text, salt=None if text is None else salt.hex())
+
     def enrol(self, person: Named, public: str, proof: str, roles: tuple[str, ...], email: str | None) -> Any:
         """Enrol a further person, who brought key and proof."""
         if email is not None:

@@ -31,6 +31,8 @@ from failwell.core import (
 from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
+from failwell.core.incidents import folds as incidents
+from failwell.core.incidents.agreed import settings_of
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
@@ -56,6 +58,7 @@ FOLDS: dict[type, _Fold] = {
     **stops.FOLDS,
     **undoing.FOLDS,
     **permitting.FOLDS,
+    **incidents.FOLDS,
 }
 
 
@@ -111,7 +114,11 @@ def _continued(state: Projections, entry: Entry[Any], body: kinds.Continued, at_
 @_folds(kinds.Config)
 def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: int) -> None:
     mail = tickets.mails(body.text)
-    state.change("workspace", 1, configuration=body.digest, configured=entry.seq, mail=mail)
+    agreed = settings_of(body.text)
+    state.change(
+        "workspace", 1, configuration=body.digest, configured=entry.seq, mail=mail, objectives=agreed.objectives,
+        keepers=agreed.keepers,
+    )  # fmt: skip
 
 
 @_folds(kinds.Clock)
@@ -309,10 +316,10 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
     if body.incident != state.incidents + 1:
         raise Corrupt(f"entry {entry.seq} opens incident {body.incident} after {state.incidents}")
     row = rows.Incident(
-        kind=body.kind, severity=body.severity, state="OPEN", title=body.title, agent=str(entry.agent),
+        kind=body.kind, severity=body.severity, state="OPEN", title=body.title, agent=entry.agent or "",
         opened=entry.seq, onset_first=body.onset_first, onset_last=body.onset_last, response=body.response,
         marks={"DETECTED": entry.seq}, waiting=(), signals=1, proposed_by=None, proposal=None,
-        stopped_by=_persons(body.by),
+        stopped_by=_persons(body.by), opened_us=at_us, state_us=at_us,
     )  # fmt: skip
     state.incidents = body.incident
     state.put("incident", body.incident, ends.opened_by_unproven(state, body.onset_last, row))
@@ -330,8 +337,10 @@ def _incident_updated(state: Projections, entry: Entry[Any], body: kinds.Inciden
     if worse(row.severity, body.severity) != body.severity:
         raise Corrupt(f"entry {entry.seq} lowers the severity of incident {body.incident}")
     more = 1 if body.signal is not None else 0
+    since_us = row.state_us if body.state == row.state else at_us
     state.change(
-        "incident", body.incident, state=body.state, severity=body.severity, signals=row.signals + more
+        "incident", body.incident, state=body.state, severity=body.severity, signals=row.signals + more,
+        state_us=since_us,
     )  # fmt: skip
 
 
@@ -353,16 +362,6 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
         mark(state, body.incident, "RELEASED", entry.seq)
 
 
-@_folds(kinds.HoldPlaced)
-def _hold(state: Projections, entry: Entry[Any], body: kinds.HoldPlaced, at_us: int) -> None:
-    if body.hold != state.holds + 1:
-        raise Corrupt(f"entry {entry.seq} places hold {body.hold} after {state.holds}")
-    state.holds = body.hold
-    row = rows.Hold(agent=str(entry.agent), incident=body.incident, first=body.first, last=body.last, why=body.why)
-    state.put("hold", body.hold, row)
-    mark(state, body.incident, "HELD", entry.seq)
-
-
 @_folds(kinds.PageAttempted)
 def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttempted, at_us: int) -> None:
     row = state.page.get(body.page)
@@ -382,7 +381,7 @@ def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttem
 
 @_folds(kinds.Acknowledged)
 def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledged, at_us: int) -> None:
-    mark(state, body.incident, "ACKNOWLEDGED", entry.seq)
+    mark(state, body.incident, "ACKNOWLEDGED", entry.seq, holder=body.person, offered=None)
 
 
 @_folds(kinds.ReleaseProposed)

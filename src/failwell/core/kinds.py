@@ -877,6 +877,13 @@ class PageQueued2(PageQueued, frozen=True, kw_only=True):
     ticket: int | None
 
 
+@register("page.queued", v=3)
+class PageQueued3(PageQueued2, frozen=True, kw_only=True):
+    """Version 3. `about` says which letter it is (`core.incidents.letters`): what the person is asked to do."""
+
+    about: str
+
+
 @register("page.attempted")
 class PageAttempted(Body, frozen=True, kw_only=True):
     """One try. Accepted is not seen, seen is not acknowledged. `checkpoint` is the tree size that travelled with it."""
@@ -920,3 +927,310 @@ class ReleaseApproved(Body, frozen=True, kw_only=True):
     person: str
     digest: str
     authority: str
+
+
+@register("release.approved", v=2)
+class ReleaseApproved2(ReleaseApproved, frozen=True, kw_only=True):
+    """Version 2. `until_us` (ledger time): how long PROBATION lasts at least; None where it is into ACTIVE.
+
+    `separated` says whether proposer and approver gave their orders as two users of the operating system: yes, no, or
+    unknown. Where it is no, the two persons may be one.
+    """
+
+    until_us: int | None
+    separated: str
+
+
+@register("release.broken")
+class ReleaseBroken(Body, frozen=True, kw_only=True):
+    """One person alone gave authority back (break-glass), until `until_us` (ledger time) and no longer. A review by
+    another person is owed from here on.
+    """
+
+    incident: int
+    person: str
+    why: str
+    until_us: int
+
+
+@register("release.reviewed")
+class ReleaseReviewed(Body, frozen=True, kw_only=True):
+    """Another person's answer to a release that one alone gave (entry `broken`): upheld, or not."""
+
+    incident: int
+    broken: int
+    person: str
+    upheld: bool
+    words: str
+
+
+# ---- cases: what people and rules do about an incident -------------------------------------------------------
+# `words` are SHA-256(salt || text) of what a person wrote; text and salt lie in the blob, for they may be personal.
+
+
+@register("response.rules")
+class ResponseRules(Body, frozen=True, kw_only=True):
+    """From here on what follows from an entry is told by this version of the rules (`core.react`). A ledger without one
+    is told by version 1, for ever (I6).
+    """
+
+    version: int
+
+
+@register("noticed")
+class Noticed(Body, frozen=True, kw_only=True):
+    """Somebody else than the gate noticed something: a host, a detector, or a person (`by`: `host:NAME`, ...).
+
+    `evidence` is asserted (somebody says so) or derived (computed from the record). `first` and `last` are the entries
+    it is about, where it can say so. `aware` is when whoever is accountable learned of it (a failure learned from
+    outside), RFC 3339.
+    """
+
+    by: str
+    signal: str
+    severity: str
+    evidence: str
+    kind: str
+    first: int | None
+    last: int | None
+    aware: str | None
+    title: str
+    words: str | None
+
+
+@register("incident.changed")
+class IncidentChanged(Body, frozen=True, kw_only=True):
+    """One thing about an incident is another now. `what`: state, severity, kind, serious, holder, onset, claimed.
+
+    `proposal` is the digest of the order that a second person agreed to, where it takes two.
+    """
+
+    incident: int
+    what: str
+    was: str
+    now: str
+    why: str
+    proposal: str | None
+
+
+@register("incident.proposed")
+class IncidentProposed(Body, frozen=True, kw_only=True):
+    """A person proposes what takes two: a lower severity, a false alarm, that nothing is to be changed (`none`), that
+    it is not serious after all.
+    """
+
+    incident: int
+    what: str
+    value: str
+    person: str
+    digest: str
+    why: str
+
+
+@register("incident.merged")
+class IncidentMerged(Body, frozen=True, kw_only=True):
+    """It is the same failure as `into`, and told there. What it holds and whom it suspended stays its own."""
+
+    incident: int
+    into: int
+    person: str
+    why: str
+
+
+@register("incident.noted")
+class IncidentNoted(Body, frozen=True, kw_only=True):
+    """What a person wrote: `sort` is note, finding (it cites entries) or factor (a finding on what contributed)."""
+
+    incident: int
+    note: int
+    sort: str
+    person: str
+    words: str
+    cites: tuple[int, ...]
+
+
+@register("incident.task")
+class IncidentTask(Body, frozen=True, kw_only=True):
+    """Something that a person is to do; `due_us` is ledger time."""
+
+    incident: int
+    task: int
+    person: str
+    by: str
+    due_us: int | None
+    words: str
+
+
+@register("incident.task.ended")
+class IncidentTaskEnded(Body, frozen=True, kw_only=True):
+    """`state`: done or dropped."""
+
+    incident: int
+    task: int
+    person: str
+    state: str
+    words: str | None
+
+
+@register("incident.offered")
+class IncidentOffered(Body, frozen=True, kw_only=True):
+    """The holder asks another person to take it over. It is theirs once they acknowledge it, and not before."""
+
+    incident: int
+    person: str
+    to: str
+    words: str | None
+
+
+@register("objective.missed")
+class ObjectiveMissed(Body, frozen=True, kw_only=True):
+    """What was agreed by severity did not happen in time: acknowledge, investigate or resolve, due at `due_us`."""
+
+    incident: int
+    objective: str
+    severity: str
+    due_us: int
+
+
+@register("change.claimed")
+class ChangeClaimed(Body, frozen=True, kw_only=True):
+    """A person says that something was changed so that it does not happen again: contract, tool, prompt, model, roster,
+    training or other. Claimed is not proven: the incident stays RESOLVED.
+    """
+
+    incident: int
+    change: str
+    person: str
+    words: str
+
+
+@register("customer.told")
+class CustomerTold(Body, frozen=True, kw_only=True):
+    """A customer (token) was told what happened to them, by a person who says so; `how`: mail, phone, letter..."""
+
+    incident: int
+    customer: str
+    person: str
+    how: str
+    words: str
+
+
+@register("customer.restored")
+class CustomerRestored(Body, frozen=True, kw_only=True):
+    """A customer (token) was made whole, or needed nothing, by a person who says so."""
+
+    incident: int
+    customer: str
+    person: str
+    words: str
+
+
+@register("authority.informed")
+class AuthorityInformed(Body, frozen=True, kw_only=True):
+    """A person informed a public authority of a serious incident; `informed_at` is when (RFC 3339), by their word."""
+
+    incident: int
+    authority: str
+    person: str
+    informed_at: str
+    complete: bool
+    words: str | None
+
+
+@register("work.left")
+class WorkLeft(Body, frozen=True, kw_only=True):
+    """Runs that a stopped agent left unfinished, and the persons who are asked to take them."""
+
+    incident: int
+    runs: tuple[int, ...]
+    to: tuple[str, ...]
+    more: int
+
+
+@register("work.ended")
+class WorkEnded(Body, frozen=True, kw_only=True):
+    """What became of one of these runs, by a person's word: taken, finished or dropped."""
+
+    incident: int
+    run: int
+    person: str
+    state: str
+    words: str | None
+
+
+@register("hold.described")
+class HoldDescribed(Body, frozen=True, kw_only=True):
+    """How its agent stood when the record was locked: what governed it, what ran, which runs and tickets were open.
+
+    Of more than 1,000 of a kind the first are named, and `more` counts the rest.
+    """
+
+    hold: int
+    authority: str
+    epoch: int
+    contract: str | None
+    posture: int | None
+    configuration: str
+    running: tuple[int, ...]
+    runs: tuple[int, ...]
+    tickets: tuple[int, ...]
+    more: int
+
+
+@register("directory.preserved")
+class DirectoryPreserved(Body, frozen=True, kw_only=True):
+    """A working directory that the settings declare for an agent, as it was after its hold: an encrypted copy.
+
+    `digest` is the SHA-256 of the copy's ciphertext, `listing` is SHA-256(salt || canonical listing) of path, size and
+    SHA-256 of each file; key and listing lie in the blob. `complete` false: `missing` says what was not taken.
+    """
+
+    hold: int
+    name: str
+    files: int
+    bytes: int
+    digest: str | None
+    listing: str | None
+    complete: bool
+    missing: str | None
+    took_us: int
+
+
+@register("preservation.asked")
+class PreservationAsked(Body, frozen=True, kw_only=True):
+    """Who keeps a tool's own records is asked to keep what belongs to an incident: of this tool, from this time on."""
+
+    hold: int
+    tool: str
+    person: str
+    since: str
+
+
+@register("hold.proposed")
+class HoldProposed(Body, frozen=True, kw_only=True):
+    """One person proposes to lift a hold."""
+
+    hold: int
+    person: str
+    digest: str
+    why: str
+
+
+@register("hold.lifted")
+class HoldLifted(Body, frozen=True, kw_only=True):
+    """Another person agreed: what it locked may be erased or expire again."""
+
+    hold: int
+    person: str
+    digest: str
+
+
+@register("run.stopped")
+class RunStopped(Body, frozen=True, kw_only=True):
+    """Nothing new starts in these runs (the one that was meant, and those it was handed over to), by a person's order
+    or a rule. What ran is in `interrupt.ordered` beside it.
+    """
+
+    runs: tuple[int, ...]
+    why: str
+    by: str

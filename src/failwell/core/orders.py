@@ -61,6 +61,7 @@ Tool = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}\Z")]
 VKey = Annotated[str, Meta(pattern=r"^[a-z0-9._/-]+\+[0-9a-f]{8}\+[A-Za-z0-9+/]{44}\Z", max_length=400)]
 Count = Annotated[int, Meta(ge=1, lt=2**53)]
 Seq = Annotated[int, Meta(ge=0, lt=2**53)]
+Severity = Annotated[str, Meta(pattern=r"^(minor|major|critical)\Z")]
 At = Annotated[str, Meta(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z\Z")]
 
 
@@ -280,14 +281,18 @@ class IncidentAcknowledge(Details, frozen=True):
     incident: Count
 
 
-class ReleasePropose(Details, frozen=True):
-    """Give authority back: the entries it rests on, the conditions, and the authority to return to."""
+class ReleasePropose(Details, frozen=True, omit_defaults=True):
+    """Give authority back: the entries it rests on, the conditions, and the authority to return to.
+
+    `probation_minutes`: how long PROBATION lasts at least (0: as the rules have it).
+    """
 
     incident: Count
     agent: AgentId
     authority: Annotated[str, Meta(pattern=r"^(PROBATION|RESTRICTED|ACTIVE)\Z")]
     conditions: Text
     evidence: Annotated[tuple[Seq, ...], Meta(min_length=1, max_length=256)]
+    probation_minutes: Annotated[int, Meta(ge=0, le=527_040)] = 0
 
 
 class ReleaseApprove(Details, frozen=True):
@@ -296,6 +301,214 @@ class ReleaseApprove(Details, frozen=True):
     incident: Count
     agent: AgentId
     proposal: Digest
+
+
+class ReleaseBreak(Details, frozen=True):
+    """Break-glass: one person alone gives authority back for so many minutes; people are paged, a review is owed."""
+
+    incident: Count
+    agent: AgentId
+    reason: Text
+    minutes: Annotated[int, Meta(ge=1, le=1440)]
+
+
+class ReleaseReview(Details, frozen=True):
+    """Another person's answer to that: `broken` is its entry. Not upheld, the agent is suspended again."""
+
+    incident: Count
+    broken: Seq
+    upheld: bool
+    words: Digest
+
+
+class IncidentReport(Details, frozen=True):
+    """A person reports a failure: also one learned of outside, `aware` when. What they know of it is in `words`.
+
+    `first` and `last` are entries it is about, where they can say so; without an agent nobody knows yet which it was.
+    """
+
+    report: Annotated[str, Meta(pattern=r"^(real|drill|canary|external|near-miss)\Z")]
+    agent: AgentId | None
+    severity: Severity
+    title: Text
+    words: Digest | None
+    aware: At | None
+    first: Seq | None
+    last: Seq | None
+
+
+class IncidentNote(Details, frozen=True):
+    """Write something down: a note, a finding that cites entries, or a factor that contributed."""
+
+    incident: Count
+    sort: Annotated[str, Meta(pattern=r"^(note|finding|factor)\Z")]
+    words: Digest
+    cites: Annotated[tuple[Seq, ...], Meta(max_length=256)]
+
+
+class IncidentGiveTask(Details, frozen=True):
+    """Somebody is to do something about it."""
+
+    incident: Count
+    person: Name
+    due: At | None
+    words: Digest
+
+
+class IncidentEndTask(Details, frozen=True):
+    """It is done, or dropped."""
+
+    incident: Count
+    task: Count
+    state: Annotated[str, Meta(pattern=r"^(done|dropped)\Z")]
+    words: Digest | None
+
+
+class IncidentHand(Details, frozen=True):
+    """Ask another person to take it over."""
+
+    incident: Count
+    to: Name
+    words: Digest | None
+
+
+class IncidentRaise(Details, frozen=True):
+    """It is worse than it was taken for."""
+
+    incident: Count
+    severity: Severity
+    reason: Text
+
+
+class IncidentSerious(Details, frozen=True):
+    """A person's mark with legal consequence (Article 73): nothing is changed before an authority was informed."""
+
+    incident: Count
+    reason: Text
+
+
+class IncidentInform(Details, frozen=True):
+    """An authority was informed, `at` when; `complete` false: a first report, more follows."""
+
+    incident: Count
+    authority: Text
+    at: At
+    complete: bool
+    words: Digest | None
+
+
+class IncidentMerge(Details, frozen=True):
+    """It is the same failure as another one."""
+
+    incident: Count
+    into: Count
+    reason: Text
+
+
+class IncidentReopen(Details, frozen=True):
+    """It is not over."""
+
+    incident: Count
+    reason: Text
+
+
+class IncidentResolve(Details, frozen=True):
+    """Nothing more goes wrong, and it is known why: what is left is to learn from it."""
+
+    incident: Count
+    reason: Text
+
+
+class IncidentPropose(Details, frozen=True):
+    """What takes a second person: a lower severity (`value`), a false alarm, that nothing is changed, not serious."""
+
+    incident: Count
+    what: Annotated[str, Meta(pattern=r"^(severity|false-alarm|none|not-serious)\Z")]
+    value: Annotated[str, Meta(pattern=r"^(minor|major|critical|-)\Z")]
+    reason: Text
+
+
+class IncidentAgree(Details, frozen=True):
+    """A second person agrees. `proposal` is the digest of the proposing order (`order_digest`)."""
+
+    incident: Count
+    proposal: Digest
+
+
+class IncidentClaim(Details, frozen=True):
+    """Something was changed so that it does not happen again: claimed, not proven."""
+
+    incident: Count
+    change: Annotated[str, Meta(pattern=r"^(contract|tool|prompt|model|roster|training|other)\Z")]
+    words: Digest
+
+
+class IncidentClose(Details, frozen=True):
+    """What was learned is in force, and nothing is open any more."""
+
+    incident: Count
+
+
+class CustomerTell(Details, frozen=True):
+    """A customer (token) was told what happened to them."""
+
+    incident: Count
+    customer: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_:-]{1,80}\Z")]
+    how: Text
+    words: Digest
+
+
+class CustomerRestore(Details, frozen=True):
+    """A customer (token) was made whole, or needed nothing."""
+
+    incident: Count
+    customer: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_:-]{1,80}\Z")]
+    words: Digest
+
+
+class WorkEnd(Details, frozen=True):
+    """What became of a run that a stopped agent left."""
+
+    incident: Count
+    run: Seq
+    state: Annotated[str, Meta(pattern=r"^(taken|finished|dropped)\Z")]
+    words: Digest | None
+
+
+class HoldPlace(Details, frozen=True):
+    """Lock the record of an agent, or without one all of it."""
+
+    agent: AgentId | None
+    incident: Count | None
+    reason: Text
+
+
+class HoldPropose(Details, frozen=True):
+    """Let go of a hold."""
+
+    hold: Count
+    reason: Text
+
+
+class HoldLift(Details, frozen=True):
+    """A second person agrees. `proposal` is the digest of the proposing order (`order_digest`)."""
+
+    hold: Count
+    proposal: Digest
+
+
+class RunStop(Details, frozen=True):
+    """Stop what runs in a run and in those it was handed over to; nothing new starts in them."""
+
+    run: Seq
+    reason: Text
+
+
+class ActionStop(Details, frozen=True):
+    """Stop one running action."""
+
+    action: Seq
+    reason: Text
 
 
 class NodeStop(Details, frozen=True):
@@ -367,6 +580,31 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
         "incident.acknowledge": Power(details=IncidentAcknowledge),
         "release.propose": Power(details=ReleasePropose),
         "release.approve": Power(details=ReleaseApprove, persons_needed=2, follows="release.propose"),
+        "release.break": Power(details=ReleaseBreak),
+        "release.review": Power(details=ReleaseReview),
+        "incident.report": Power(details=IncidentReport, restricts=True),
+        "incident.note": Power(details=IncidentNote),
+        "incident.task": Power(details=IncidentGiveTask),
+        "incident.finish": Power(details=IncidentEndTask),
+        "incident.hand": Power(details=IncidentHand),
+        "incident.raise": Power(details=IncidentRaise, restricts=True),
+        "incident.serious": Power(details=IncidentSerious, restricts=True),
+        "incident.inform": Power(details=IncidentInform),
+        "incident.merge": Power(details=IncidentMerge),
+        "incident.reopen": Power(details=IncidentReopen, restricts=True),
+        "incident.resolve": Power(details=IncidentResolve),
+        "incident.propose": Power(details=IncidentPropose),
+        "incident.agree": Power(details=IncidentAgree, persons_needed=2, follows="incident.propose"),
+        "incident.claim": Power(details=IncidentClaim),
+        "incident.close": Power(details=IncidentClose),
+        "customer.tell": Power(details=CustomerTell),
+        "customer.restore": Power(details=CustomerRestore),
+        "work.end": Power(details=WorkEnd),
+        "hold.place": Power(details=HoldPlace, restricts=True),
+        "hold.propose": Power(details=HoldPropose),
+        "hold.lift": Power(details=HoldLift, persons_needed=2, follows="hold.propose"),
+        "run.stop": Power(details=RunStop, restricts=True),
+        "action.stop": Power(details=ActionStop, restricts=True),
         "node.stop": Power(details=NodeStop, restricts=True),
         "ledger.rotate": Power(details=LedgerRotate),
         "ledger.continue": Power(details=LedgerContinue),

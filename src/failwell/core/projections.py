@@ -36,6 +36,7 @@ class Projections:
     """All projections that a verdict or a reaction may read, by table; and the rows changed since the last drain."""
 
     def __init__(self) -> None:
+        self.size = self.last_at_us = 0
         self.workspace: dict[int, rows.Workspace] = {}
         self.head: dict[str, rows.Head] = {}
         self.order: dict[int, rows.OrderRow] = {}
@@ -54,15 +55,14 @@ class Projections:
         self.hold: dict[int, rows.Hold] = {}
         self.page: dict[int, rows.Page] = {}
         self.witness: dict[str, rows.WitnessRow] = {}
-        #: Tickets that can still be answered or used, or given back by an action under way.
         self.ticket: dict[int, rows.Ticket] = {}
         #: Looks at the world that are still owed.
         self.check: dict[str, rows.Check] = {}
-        #: Scopes that were ever stopped.
         self.stop: dict[str, rows.Stop] = {}
-        #: Undoings that have not ended.
         self.compensation: dict[int, rows.Compensation] = {}
         self.custody: dict[str, rows.Custody] = {}
+        self.customer: dict[str, rows.Customer] = {}
+        self.work: dict[str, rows.Work] = {}
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], Window] = {}

@@ -23,7 +23,8 @@ class Workspace(Row, frozen=True, kw_only=True):
     which it holds; a log that was continued has more than one. `log_key`: the vkey that heads are signed by now.
     `issuer`: the entry and digest of the authority whose certificates hold.
     `mail`: whether the settings in force say how mail goes out. `permit_key`: the entry and id of the key that permits
-    are signed with.
+    are signed with. `rules` is the version of the rules by which entries follow from others (`core.react`);
+    `objectives` are (severity, objective, microseconds) and `keepers` (tool pattern, person) of the settings.
     """
 
     mode: str
@@ -36,6 +37,9 @@ class Workspace(Row, frozen=True, kw_only=True):
     failed: tuple[str, ...]
     issuer: tuple[int, str] | None = None
     permit_key: tuple[int, str] | None = None
+    rules: int = 1
+    objectives: tuple[tuple[str, str, int], ...] = ()
+    keepers: tuple[tuple[str, str], ...] = ()
 
 
 class Head(Row, frozen=True, kw_only=True):
@@ -116,6 +120,18 @@ class Agent(Row, frozen=True, kw_only=True):
     keyed: int | None
     certificates: tuple[Certificate, ...] = ()
     asked_us: int | None
+    probation: Probation | None = None
+
+
+class Probation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """How an agent in PROBATION came by it: the incident it was released from, since when and until when at least
+    (ledger time). `broken`: one person alone gave it back, and it ends at `until_us` unless another person upheld it.
+    """
+
+    incident: int
+    since_us: int
+    until_us: int
+    broken: int | None
 
 
 class ContractRow(Row, frozen=True, kw_only=True):
@@ -263,6 +279,12 @@ class Incident(Row, frozen=True, kw_only=True):
 
     `failed` are those of which nobody can say that they stopped: one that is shown to have stopped later falls out.
     `stopped_by` are the persons who ordered this stop: they do not approve the release (R23).
+
+    `agent` is "" where nobody knows yet which agent it was. `aware_us`: when it was learned of from outside. `holder`
+    has it now, `offered` is asked to take it over. `serious` is the entry of a person's mark with legal consequence,
+    `informed` those that say which authority was told. `tasks` that are open, `proposed` what waits for a second person
+    about the case (`proposal` is a release's). `claimed`: a change that nobody has proven. `missed`: objectives that
+    were. `opened_us` is when it was detected; `state_us` when it came into its state.
     """
 
     kind: str
@@ -281,6 +303,59 @@ class Incident(Row, frozen=True, kw_only=True):
     proposal: str | None
     stopped_by: tuple[str, ...]
     failed: tuple[int, ...] = ()
+    opened_us: int = 0
+    state_us: int = 0
+    aware_us: int | None = None
+    holder: str | None = None
+    offered: str | None = None
+    serious: int | None = None
+    informed: tuple[int, ...] = ()
+    notes: int = 0
+    findings: int = 0
+    factors: int = 0
+    tasks: tuple[Task, ...] = ()
+    tasked: int = 0
+    proposed: Proposed | None = None
+    claimed: int | None = None
+    missed: tuple[str, ...] = ()
+    merged_into: int | None = None
+    broken: int | None = None
+
+
+class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """An open task of an incident, by its number; `due_us` is ledger time."""
+
+    number: int
+    person: str
+    due_us: int | None
+    entry: int
+
+
+class Proposed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What one person proposed about a case and another may agree to; `digest` is of the proposing order."""
+
+    what: str
+    value: str
+    person: str
+    digest: str
+    entry: int
+
+
+class Customer(Row, frozen=True, kw_only=True):
+    """A customer of an incident of whom a person said something, by `INCIDENT/TOKEN`: the entries that say so."""
+
+    told: int | None
+    restored: int | None
+
+
+class Work(Row, frozen=True, kw_only=True):
+    """A run that a stopped agent left, by `INCIDENT/RUN`: left, taken, finished or dropped."""
+
+    agent: str
+    to: tuple[str, ...]
+    state: str
+    person: str | None
+    entry: int
 
 
 class Stop(Row, frozen=True, kw_only=True):
@@ -339,11 +414,21 @@ class Custody(Row, frozen=True, kw_only=True):
 
 
 class Hold(Row, frozen=True, kw_only=True):
+    """`agent` is "" for a hold on everything. `preserved`: which declared directories have been dealt with.
+
+    `placed_us` is ledger time; `lifted` the entry by which two persons let go of it.
+    """
+
     agent: str
     incident: int | None
     first: int
     last: int
     why: str
+    placed_us: int = 0
+    preserved: tuple[str, ...] = ()
+    proposed_by: str | None = None
+    proposal: str | None = None
+    lifted: int | None = None
 
 
 class WitnessRow(Row, frozen=True, kw_only=True):
@@ -356,7 +441,8 @@ class WitnessRow(Row, frozen=True, kw_only=True):
 class Page(Row, frozen=True, kw_only=True):
     """An outbox row: `state` is queued, accepted or failed; `due_us` when it is tried next. `ticket`: what it asks.
 
-    `agent` is whom it is about; where nothing else is, `why` is all there is to tell.
+    `agent` is whom it is about; where nothing else is, `why` is all there is to tell. `about` names the letter, where
+    it is not the first page of its incident, ticket or stop.
     """
 
     incident: int | None
@@ -369,6 +455,7 @@ class Page(Row, frozen=True, kw_only=True):
     attempts: int
     due_us: int
     why: str
+    about: str = ""
 
 
 #: table name -> (row type, whether the key is an integer). The order is the order of rebuild and of verification.
@@ -393,6 +480,8 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "stop": (Stop, False),
     "compensation": (Compensation, True),
     "custody": (Custody, False),
+    "customer": (Customer, False),
+    "work": (Work, False),
 }
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

@@ -16,11 +16,6 @@ from failwell.core.records import Entry, decode_entry
 class State(Projections):
     """Where the ledger stands after `size` entries."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.size = 0
-        self.last_at_us = 0
-
     def resume(self, size: int, at: str) -> None:
         """Stand after entry `size - 1`, which was written at ledger time `at`; rows follow by `load`."""
         self.size, self.last_at_us = size, parse_at(at)

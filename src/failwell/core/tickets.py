@@ -89,7 +89,7 @@ def _page_queued(state: Projections, entry: Entry[Any], body: kinds.PageQueued, 
     row = rows.Page(
         incident=body.incident, ticket=body.ticket if isinstance(body, kinds.PageQueued2) else None,
         agent=entry.agent, person=body.person, channel=body.channel, step=body.step, state="queued", attempts=0,
-        due_us=body.due_us, why=body.why,
+        due_us=body.due_us, why=body.why, about=body.about if isinstance(body, kinds.PageQueued3) else "",
     )  # fmt: skip
     state.put("page", body.page, row)
     if row.ticket is not None:
@@ -128,4 +128,5 @@ FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {
     kinds.TicketExpired: _expired,
     kinds.PageQueued: _page_queued,
     kinds.PageQueued2: _page_queued,
+    kinds.PageQueued3: _page_queued,
 }

@@ -11,7 +11,7 @@ from typing import Any
 
 from failwell.core import kinds
 from failwell.core.errors import Refused, Unhealthy
-from failwell.core.react import react
+from failwell.core.react import RULES, react
 from failwell.core.records import Draft, decode_entry
 from failwell.core.release import VERSION
 from failwell.core.state import rows_of
@@ -95,6 +95,13 @@ def mended_drafts(book: Book, *parts: str) -> tuple[Draft, ...]:
     )
 
 
+def rules_drafts(book: Book) -> tuple[Draft, ...]:
+    """From here on this release's rules say what follows from what: written once, by the first node that has them."""
+    if book.state.workspace and book.state.workspace[1].rules >= RULES:
+        return ()
+    return (Draft(body=kinds.ResponseRules(version=RULES), actor="node"),)
+
+
 def write_now(writer: Writer, drafts: tuple[Draft, ...]) -> None:
     """Write drafts and wait until they are durable."""
     writer.submit(lambda turn: Plan(drafts, _nothing), CONTAINMENT).result()
@@ -129,7 +136,7 @@ def backtest_ledger(workspace: Workspace, clock: Clock, observe: Callable[[list[
     # What a backtest made can be made again: its guard lies with it.
     book, guard = create_book(workspace, clock, workspace.path / "guard")
     writer = sealed_writer(book, guard, after=observe)
-    write_now(writer, genesis_drafts(book, guard.key, "backtest"))
+    write_now(writer, (*genesis_drafts(book, guard.key, "backtest"), *rules_drafts(book)))
     return writer
 
 

@@ -26,12 +26,15 @@ from failwell.node.assembly import EVALUATOR
 from failwell.node.contacts import Contacts
 from failwell.node.left_orders import KINDS, unjudged
 from failwell.node.requests import Give
-from failwell.response import compensation, stops
+from failwell.response import cases, compensation, customers, holds, releases, stops, work
 from failwell.response import orders as response_orders
+from failwell.response.said import MakeJob, Said
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
+#: Orders about incidents and what belongs to them, by kind.
+JOBS: dict[str, MakeJob] = {**cases.JOBS, **holds.JOBS, **customers.JOBS, **work.JOBS, **releases.JOBS}
 #: Orders that are kept until they can be judged. Nothing could be asked about who gave them, so there is a bound.
 MOST_KEPT = 1000
 
@@ -122,6 +125,8 @@ class GivenOrders:
     def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
         """The job that carries an order out, in the room that knows what it does."""
         last = signed[-1]
+        if kind in JOBS:
+            return JOBS[kind](last, verify_order, Said(request.text, request.salt))
         simple: dict[str, Callable[[], Any]] = {
             "agent.suspend": lambda: response_orders.suspend(last, verify_order, source="node"),
             "stop": lambda: stops.stop_scope(last, verify_order, source="node"),

@@ -164,7 +164,8 @@ class Explain(Request, frozen=True, kw_only=True, tag="explain"):
 class Give(Request, frozen=True, kw_only=True, tag="order"):
     """Signed orders (one, or two that belong together) and what they are about, such as a contract's text.
 
-    `code` is one that was mailed to the person: it goes beside the order, because an order is recorded.
+    `code` is one that was mailed to the person: it goes beside the order, because an order is recorded. So does `text`,
+    what the person wrote, to which the order is bound by a digest with `salt`.
     """
 
     orders: tuple[dict[str, str], ...]
@@ -172,6 +173,7 @@ class Give(Request, frozen=True, kw_only=True, tag="order"):
     contact: str | None = None
     salt: str | None = None
     code: str | None = None
+    text: str | None = None
 
 
 class Probed(Request, frozen=True, kw_only=True, tag="probed"):

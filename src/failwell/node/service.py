@@ -33,6 +33,7 @@ from failwell.node.assembly import (
     EVALUATOR,
     mended_drafts,
     open_book,
+    rules_drafts,
     sealed_writer,
     settings_in_force,
     write_now,
@@ -178,7 +179,6 @@ class Node:
     def _begin(self, book: Book) -> None:
         """The first entries of a node: time, what was found of the one before, what was proven about stopping."""
         prefixes = [prefix for origin in self.origins for prefix in (f"{origin}/", marker_of(origin))]
-        #: What was found of the node before, at this start.
         self.leftovers = sweep_node(self.workspace.runtime, self.workspace.orders, prefixes)
         test = self.tested.begin()
         self.self_test: dict[str, Any] = test.as_record()["kill"]
@@ -202,7 +202,7 @@ class Node:
             recovered=recovered,
         )  # fmt: skip
         begun = (Draft(body=body, actor="node"), *self.tested.drafts(), *mended)
-        write_now(self.writer, (*begun, *self.proving.begin()))
+        write_now(self.writer, (*begun, *rules_drafts(book), *self.proving.begin()))
         self.tested.bar(test)
 
     def _notifier(self) -> SmtpNotifier | None:

@@ -178,6 +178,23 @@ class IdentitySettings(Section, frozen=True, kw_only=True):
     certificate_minutes: Annotated[int, msgspec.Meta(ge=5, le=1440)] = 60
 
 
+class ObjectiveSettings(Section, frozen=True, kw_only=True):
+    """What was agreed for incidents of one severity, in seconds from their detection; a breach is a signal."""
+
+    acknowledge_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+    investigate_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+    resolve_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
+
+
+class PreserveSettings(Section, frozen=True, kw_only=True):
+    """Directories that an agent works in: copied and digested with every hold on it."""
+
+    agent: str
+    directories: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
+    most_mb: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
+    most_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 20_000
+
+
 class Settings(Section, frozen=True, kw_only=True):
     """Everything an operator may set; each section may be left out."""
 
@@ -193,6 +210,9 @@ class Settings(Section, frozen=True, kw_only=True):
     permits: PermitSettings = PermitSettings()
     upstreams: dict[str, UpstreamSettings] = {}
     http: HttpSettings | None = None
+    objectives: dict[Literal["minor", "major", "critical"], ObjectiveSettings] = {}
+    preserve: dict[str, PreserveSettings] = {}
+    keepers: dict[str, str] = {}
 
 
 DEFAULT_TEXT = """\
@@ -241,6 +261,18 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # [revocation.vendor-bot]  # how a detect-only agent loses its access when it is suspended
 # command = ["/usr/local/bin/vendor", "tokens", "revoke", "vendor-bot"]
 # confirm = ["/usr/local/bin/vendor", "tokens", "is-revoked", "vendor-bot"]  # ends with 0 once access is gone
+
+# [objectives.critical]    # what is agreed for incidents, in seconds from their detection; a breach is a signal
+# acknowledge_s = 900
+# investigate_s = 14400
+# resolve_s = 259200
+
+# [preserve.refund-bot]    # where an agent works: copied with every hold on it
+# agent = "refund-bot"
+# directories = ["/srv/agents/refund-bot"]
+
+# [keepers]                # who keeps a tool's own records, and is asked to keep what belongs to an incident
+# "payments.*" = "bert"
 
 # [identity]
 # certificate_minutes = 60   # how long the certificates of agents are good, 5 to 1440
@@ -294,9 +326,11 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams")
-_LATER = ("revocation", "sources", "trust", "secrets", "upstreams")
-_LATER_SECTIONS: dict[str, object] = {"identity": IdentitySettings(), "permits": PermitSettings(), "http": None}
+_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams", "preserve")
+_LATER = ("revocation", "sources", "trust", "secrets", "upstreams", "preserve")
+_LATER_SECTIONS: dict[str, object] = {
+    "identity": IdentitySettings(), "permits": PermitSettings(), "http": None, "objectives": {}, "keepers": {},
+}  # fmt: skip
 #: Fields of later releases in sections that were there before, left out where they say what is so by itself.
 _LATER_FIELDS: dict[str, dict[str, object]] = {
     "node": {"warm_supervisors": 2, "self_test_minutes": 60},
@@ -316,6 +350,7 @@ def settings_text(settings: Settings) -> str:
         built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
         if table in _LATER and not built[table]:
             del built[table]
+    built["keepers"] = [[pattern, person] for pattern, person in sorted(settings.keepers.items())]
     for section, default in _LATER_SECTIONS.items():
         if getattr(settings, section) == default:
             del built[section]
@@ -349,4 +384,5 @@ def settings_from_text(text: str) -> Settings:
             }
             for name, fields in built.get(table, ())
         }
+    built["keepers"] = dict(built.get("keepers", ()))
     return msgspec.convert(built, Settings, strict=True)

@@ -29,20 +29,25 @@ KNOWN: Final = frozenset(
         (kind, 1)
         for kind in (
             "access.revoked", "acknowledged", "agent.assigned", "agent.certificate", "agent.grouped", "agent.key",
-            "agent.registered", "authority.changed", "clock", "compensated", "compensation.begun",
-            "compensation.ordered", "config", "contact.asked", "contact.verified", "containment.measured",
-            "continued", "contract.adopted", "custody.probed", "decision", "effect.witnessed", "ensured",
-            "executor.tested", "floor.adopted", "genesis", "heads", "health", "hold.placed", "host.registered",
-            "identity.issuer", "incident.opened", "incident.updated", "interrupt.attempted", "interrupt.confirmed",
-            "interrupt.ordered", "interrupt.unconfirmed", "leftovers.swept", "log.key", "node.started",
-            "node.stopped", "observation", "order", "outcome", "page.attempted", "page.queued", "permit.issued",
-            "permit.key", "person.enrolled", "person.left", "posture", "reason.given", "refusals", "release.approved",
-            "release.proposed", "run.closed", "run.opened", "scope.lifted", "scope.proposed", "scope.stopped", "seen",
-            "signal", "started", "state.preserved", "ticket.decided", "ticket.expired", "ticket.opened",
-            "upstream.ended", "upstream.listed",
+            "agent.registered", "authority.changed", "authority.informed", "change.claimed", "clock", "compensated",
+            "compensation.begun", "compensation.ordered", "config", "contact.asked", "contact.verified",
+            "containment.measured", "continued", "contract.adopted", "custody.probed", "customer.restored",
+            "customer.told", "decision", "directory.preserved", "effect.witnessed", "ensured", "executor.tested",
+            "floor.adopted", "genesis", "heads", "health", "hold.described", "hold.lifted", "hold.placed",
+            "hold.proposed", "host.registered", "identity.issuer", "incident.changed", "incident.merged",
+            "incident.noted", "incident.offered", "incident.opened", "incident.proposed", "incident.task",
+            "incident.task.ended", "incident.updated", "interrupt.attempted", "interrupt.confirmed",
+            "interrupt.ordered", "interrupt.unconfirmed", "leftovers.swept", "log.key", "node.started", "node.stopped",
+            "noticed", "objective.missed", "observation", "order", "outcome", "page.attempted", "page.queued",
+            "permit.issued", "permit.key", "person.enrolled", "person.left", "posture", "preservation.asked",
+            "reason.given", "refusals", "release.approved", "release.broken", "release.proposed", "release.reviewed",
+            "response.rules", "run.closed", "run.opened", "run.stopped", "scope.lifted", "scope.proposed",
+            "scope.stopped", "seen", "signal", "started", "state.preserved", "ticket.decided", "ticket.expired",
+            "ticket.opened", "upstream.ended", "upstream.listed", "work.ended", "work.left",
         )
     }
-    | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "run.opened")}
+    | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "release.approved", "run.opened")}
+    | {("page.queued", 3)}
 )  # fmt: skip
 
 

@@ -28,7 +28,7 @@ from failwell.ports.storage import StorageFailed
 from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
-LAYOUT_VERSION = 4
+LAYOUT_VERSION = 5
 _STEPS = resources.files(__package__) / "layouts"
 #: What is evidence, in the order of its key.
 EVIDENCE = {
@@ -104,6 +104,29 @@ _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
     (3, "action"): _without("cut"),
     (3, "workspace"): _without("permit_key"),
     (3, "incident"): _without("failed"),
+    (4, "workspace"): _without("keepers", "objectives", "rules"),
+    (4, "agent"): _without("probation"),
+    (4, "page"): _without("about"),
+    (4, "hold"): _without("lifted", "placed_us", "preserved", "proposal", "proposed_by"),
+    (4, "incident"): _without(
+        "aware_us",
+        "broken",
+        "claimed",
+        "factors",
+        "findings",
+        "holder",
+        "informed",
+        "merged_into",
+        "missed",
+        "notes",
+        "offered",
+        "opened_us",
+        "proposed",
+        "serious",
+        "state_us",
+        "tasked",
+        "tasks",
+    ),
 }
 
 

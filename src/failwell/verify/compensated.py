@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from failwell.core import kinds, undoing
+from failwell.core.incidents.opening import ACTOR
 from failwell.core.orders import Order
-from failwell.core.react import ACTOR
 from failwell.core.records import Entry
 from failwell.core.rows import Compensation
 from failwell.core.state import State

@@ -13,7 +13,8 @@ from typing import Any, Protocol
 
 from failwell.core import kinds
 from failwell.core.errors import FailwellError
-from failwell.core.react import ACTOR, react
+from failwell.core.incidents.opening import ACTOR
+from failwell.core.react import react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State

@@ -61,6 +61,42 @@ DETAILS: dict[str, orders.Details] = {
         action=12, tool="payments.refund", step="payments.cancel", contract=HEX, reason="it was the wrong customer"
     ),
     "release.approve": orders.ReleaseApprove(incident=1, agent="refund-bot", proposal=HEX),
+    "release.break": orders.ReleaseBreak(incident=1, agent="refund-bot", reason="patients wait", minutes=60),
+    "release.review": orders.ReleaseReview(incident=1, broken=99, upheld=False, words=HEX),
+    "incident.report": orders.IncidentReport(
+        report="external",
+        agent=None,
+        severity="major",
+        title="paid twice",
+        words=HEX,
+        aware=None,
+        first=None,
+        last=None,
+    ),
+    "incident.note": orders.IncidentNote(incident=1, sort="factor", words=HEX, cites=(1, 2)),
+    "incident.task": orders.IncidentGiveTask(incident=1, person="ann", due=None, words=HEX),
+    "incident.finish": orders.IncidentEndTask(incident=1, task=1, state="done", words=None),
+    "incident.hand": orders.IncidentHand(incident=1, to="ben", words=None),
+    "incident.raise": orders.IncidentRaise(incident=1, severity="critical", reason="more customers than thought"),
+    "incident.serious": orders.IncidentSerious(incident=1, reason="a person was harmed"),
+    "incident.inform": orders.IncidentInform(
+        incident=1, authority="market surveillance", at="2026-11-23T05:00:00.000000Z", complete=False, words=None
+    ),
+    "incident.merge": orders.IncidentMerge(incident=2, into=1, reason="the same template"),
+    "incident.reopen": orders.IncidentReopen(incident=1, reason="it goes on"),
+    "incident.resolve": orders.IncidentResolve(incident=1, reason="the template is mended"),
+    "incident.propose": orders.IncidentPropose(incident=1, what="severity", value="minor", reason="nobody was told"),
+    "incident.agree": orders.IncidentAgree(incident=1, proposal=HEX),
+    "incident.claim": orders.IncidentClaim(incident=1, change="contract", words=HEX),
+    "incident.close": orders.IncidentClose(incident=1),
+    "customer.tell": orders.CustomerTell(incident=1, customer="c-" + "0" * 32, how="mail", words=HEX),
+    "customer.restore": orders.CustomerRestore(incident=1, customer="c-" + "0" * 32, words=HEX),
+    "work.end": orders.WorkEnd(incident=1, run=7, state="taken", words=None),
+    "hold.place": orders.HoldPlace(agent=None, incident=None, reason="a court asked"),
+    "hold.propose": orders.HoldPropose(hold=1, reason="the court has decided"),
+    "hold.lift": orders.HoldLift(hold=1, proposal=HEX),
+    "run.stop": orders.RunStop(run=7, reason="not what was asked"),
+    "action.stop": orders.ActionStop(action=9, reason="not what was asked"),
     "node.stop": orders.NodeStop(reason="maintenance"),
 }
 
@@ -113,6 +149,13 @@ def test_restricting_powers_are_exactly_those_that_take_authority_away() -> None
         "node.stop",
         "person.leave",
         "stop",
+        "run.stop",
+        "action.stop",
+        "hold.place",
+        "incident.report",
+        "incident.raise",
+        "incident.serious",
+        "incident.reopen",
         "ticket.deny",
     }
 
@@ -122,6 +165,8 @@ def test_two_persons_are_needed_to_release_and_to_adopt() -> None:
     assert two == {
         "release.approve": "release.propose",
         "stop.lift": "stop.propose",
+        "hold.lift": "hold.propose",
+        "incident.agree": "incident.propose",
         "contract.adopt": "contract.sign",
         "floor.adopt": "floor.sign",
     }

@@ -24,7 +24,7 @@ WhenRestricted = Literal["escalate", "deny", "allow"]
 LimitsRestricted = Literal["half", "same"]
 LimitKind = Literal["count", "sum", "rate", "concurrent", "cooldown", "once_per", "sequence", "blast"]
 Each = Literal["principal", "run", "subject"]
-Do = Literal["record", "ask", "restrict", "interrupt", "suspend", "hold", "notify"]
+Do = Literal["record", "ask", "restrict", "interrupt", "suspend", "suspend_group", "hold", "notify"]
 
 MAX_CANONICAL_BYTES = 49_152
 
@@ -173,6 +173,14 @@ class Restricted(Record, frozen=True):
     limits: LimitsRestricted
 
 
+class Stopping(Record, frozen=True):
+    """What it harms to stop the agent, and whom to ask to cover for it: weighed where no rule says what to do."""
+
+    harm: Severity
+    because: str
+    cover: str | None = None
+
+
 class Step(Record, frozen=True):
     """One step of the escalation path: who is told, by which channel."""
 
@@ -211,6 +219,7 @@ class Contract(Record, frozen=True):
     principals: tuple[str, ...] = ()
     delegates: tuple[str, ...] = ()
     oversight: Oversight | None = None
+    stopping: Stopping | None = None
 
 
 def to_canonical(contract: Contract) -> bytes:

@@ -28,7 +28,7 @@ THEN_OF_VERB = {"denied": "deny", "escalated": "escalate", "recorded": "record"}
 _ABOUT = (*THEN_OF_VERB, ENSURE, COMPENSATE)
 
 #: Every response word, in the order in which a rule's words are kept.
-DO_WORDS: tuple[Do, ...] = ("record", "ask", "restrict", "interrupt", "suspend", "hold", "notify")
+DO_WORDS: tuple[Do, ...] = ("record", "ask", "restrict", "interrupt", "suspend", "suspend_group", "hold", "notify")
 _SUSPEND_IMPLIES: frozenset[Do] = frozenset({"interrupt", "suspend", "hold", "notify"})
 
 #: The longest window of a rule: state keeps signals no longer (`core.state`).
@@ -73,5 +73,5 @@ def parse_signal(text: str) -> Signal:
 
 def expand_do(words: tuple[Do, ...]) -> tuple[Do, ...]:
     """Return the words in their fixed order, with what `suspend` always implies: interrupt, hold, notify."""
-    asked = set(words) | (_SUSPEND_IMPLIES if "suspend" in words else set())
+    asked = set(words) | (_SUSPEND_IMPLIES if {"suspend", "suspend_group"} & set(words) else set())
     return tuple(word for word in DO_WORDS if word in asked)

@@ -1,0 +1,15 @@
+"""The folds of everything about incidents, for `core.folds`."""
+
+from __future__ import annotations
+
+from failwell.core.incidents import cases, customers, holding, noticing, releasing, work
+from failwell.core.incidents.tables import Fold
+
+FOLDS: dict[type, Fold] = {
+    **noticing.FOLDS,
+    **cases.FOLDS,
+    **holding.FOLDS,
+    **customers.FOLDS,
+    **work.FOLDS,
+    **releasing.FOLDS,
+}

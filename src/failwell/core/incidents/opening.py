@@ -1,0 +1,120 @@
+"""From a signal to its case: a new one, or one more signal of the case that the agent has.
+
+A closed case never swallows a new signal. A case tells which agent, which clause spoke or who stopped it, and where it
+began.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from failwell.core import kinds
+from failwell.core.errors import ContractError
+from failwell.core.incidents.containing import contain
+from failwell.core.incidents.ladder import respond
+from failwell.core.machines import worse
+from failwell.core.projections import Projections
+from failwell.core.records import Draft, Entry
+
+ACTOR = "response"
+
+
+def draft_signal(state: Projections, about: Entry[Any], signal: str, severity: str) -> Draft:
+    """The signal that `about` raises, with the response that the rules ask for."""
+    agent = str(about.agent)
+    now_us = state.last_at_us
+    row = state.agent.get(agent)
+    rule, at_least, response = respond(state, agent, signal, severity, now_us)
+    acts = row is not None and state.mode == "live" and _governed(row.authority, about.body)
+    applied = acts and bool(set(response) - {"record"})
+    body = kinds.Signal(
+        by=ACTOR, signal=signal, severity=severity, about=about.seq, count=at_least, rule=rule, response=response,
+        applied=applied,
+    )  # fmt: skip
+    return Draft(body=body, actor=ACTOR, agent=agent, run=about.run, refs=(about.seq,))
+
+
+def _governed(authority: str, about: Any) -> bool:
+    """Whether rules act on what `about` tells. Of an OBSERVED agent they record what they would have done (D25)."""
+    if isinstance(about, kinds.Decision2):
+        return about.governed
+    return authority != "OBSERVED"
+
+
+def after_signal(state: Projections, entry: Entry[Any], body: kinds.Signal) -> tuple[Draft, ...]:
+    """A case for what a response was asked for: a new one, or the one that the agent has."""
+    if not body.applied or _asks_by_ticket(body):
+        return ()
+    agent = state.agent[str(entry.agent)]
+    if agent.incident is None:
+        return (_open(state, entry, body),)
+    row = state.incident[agent.incident]
+    update = kinds.IncidentUpdated(
+        incident=agent.incident, state=row.state, severity=worse(row.severity, body.severity), signal=entry.seq,
+        note=f"further signal {body.signal}",
+    )  # fmt: skip
+    return (
+        Draft(body=update, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,)),
+        *contain(
+            state,
+            str(entry.agent),
+            agent.incident,
+            body.response,
+            by=body.by,
+            why=body.signal,
+            cause=entry.seq,
+        ),
+    )
+
+
+def _asks_by_ticket(signal: kinds.Signal) -> bool:
+    """Whether a rule asks of people no more than the ticket does that the escalated action leaves: that is no case."""
+    return signal.signal.startswith("escalated(") and set(signal.response) <= {"record", "ask"}
+
+
+def _open(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> Draft:
+    agent = state.agent[str(entry.agent)]
+    body = kinds.IncidentOpened(
+        by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
+        title=_title(agent.name, signal), signal=entry.seq, onset_first=_began(state, entry, signal),
+        onset_last=signal.about, response=signal.response,
+    )  # fmt: skip
+    return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
+
+
+def _title(name: str, signal: kinds.Signal) -> str:
+    """A case in words: which agent, and which clause spoke or who stopped it why."""
+    if signal.by == ACTOR:
+        return f"{name}: {signal.signal}"
+    person, reason = signal.by.removeprefix("person:"), signal.rule.removeprefix("order: ")
+    return f"{name}: suspended by {person}: {reason}"[:200]
+
+
+def _began(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> int:
+    """Where it began: the first signal about the tools that the deciding clause is for. A person's order is its own.
+
+    What an agent did wrong with another tool is another story, and would date this one too early.
+    """
+    if signal.by != ACTOR:
+        return signal.about
+    onsets = state.agent[str(entry.agent)].onsets
+    tools = {state.decided[1] if state.decided[0] == signal.about else "", *_covered(state, str(entry.agent), signal)}
+    return min([signal.about, *(onsets[tool][0] for tool in tools if tool in onsets)])
+
+
+def _covered(state: Projections, agent: str, signal: kinds.Signal) -> tuple[str, ...]:
+    """The tools of the clause or limit that a signal is about."""
+    try:
+        contract = state.contract_of(agent)
+    except ContractError:
+        contract = None
+    if contract is None:
+        return ()
+    named = [*((clause.id, clause.tools) for clause in contract.clauses)]
+    named += [(limit.id, limit.tools) for limit in contract.limits]
+    return tuple(tool for name, tools in named if f"({name})" in signal.signal for tool in tools)
+
+
+def after_opened(state: Projections, entry: Entry[Any], body: kinds.IncidentOpened) -> tuple[Draft, ...]:
+    """What the new case sets in motion."""
+    return contain(state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq)

@@ -89,10 +89,24 @@ class _Whole(Scope):
                 f"It has {len(contract.purpose)} characters.",
                 f"Say in 1 to {MAX_TEXT_LENGTH} characters what the agent is for.",
             )
+        self._stopping()
         for key, value in contract.applies_to.items():
             for text in (key, value):
                 self.spelled(("applies_to", key), f"applies_to: {key}", text, _LABEL, "suite: banking")
         self._validity()
+
+    def _stopping(self) -> None:
+        stopping = self.contract.stopping
+        if stopping is None:
+            return
+        self.spelled(("stopping", "cover"), "Who covers for the agent", stopping.cover, PERSON, "team:payments")
+        if not 1 <= len(stopping.because) <= MAX_TEXT_LENGTH:
+            self.error(
+                ("stopping", "because"),
+                "stopping: because is empty or too long.",
+                "People weigh by it whether to stop the agent.",
+                f"Say in 1 to {MAX_TEXT_LENGTH} characters what stands still.",
+            )
 
     def _validity(self) -> None:
         valid = self.contract.valid

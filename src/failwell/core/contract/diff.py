@@ -318,11 +318,20 @@ def _delegates(was: tuple[str, ...], now: tuple[str, ...]) -> tuple[Means, str]:
     return by_set(frozenset(was), frozenset(now), more="looser"), says
 
 
+def _stopping(was: model.Stopping | None, now: model.Stopping | None) -> tuple[Means, str]:
+    """The graver a stop is said to be, the less is stopped without a person."""
+    one, other = (_SEVERITY.index("minor" if said is None else said.harm) for said in (was, now))
+    means: Means = "words" if one == other else "looser" if other > one else "tighter"
+    told = ("not said" if said is None else f"{said.harm} ({said.because.rstrip('.')})" for said in (was, now))
+    return means, "The harm of a stop was {} and is {}.".format(*told)
+
+
 _FIELDS: dict[str, Callable[[Any, Any], tuple[Means, str]]] = {
     "valid": _valid,
     "restricted": _restricted,
     "principals": _principals,
     "delegates": _delegates,
+    "stopping": _stopping,
     "purpose": lambda was, now: ("words", f"It was: {was} It is: {now}"),
     "applies_to": lambda was, now: ("words", _changed(was, now)[1]),
 }

@@ -15,7 +15,7 @@ from failwell.core.contract.argument import parse_type
 from failwell.core.contract.duration import format_duration
 from failwell.core.contract.limit_words import bound, tool_of
 from failwell.core.contract.measure import concerns
-from failwell.core.contract.model import Clause, Contract, Limit, Tool
+from failwell.core.contract.model import Clause, Contract, Limit, Stopping, Tool
 from failwell.core.contract.words import because, listed, names_of
 
 _STOPPED = {
@@ -221,5 +221,18 @@ def _off(contract: Contract) -> Iterator[str]:
     yield f"What escalates is decided by {who} within {within}; nobody in time is a denial."
     if contract.unfinished_runs is not None:
         yield f"Work that a stop leaves goes to {contract.unfinished_runs}."
+    if contract.stopping is not None:
+        yield from _stopping(contract.stopping)
     for step in contract.escalation:
         yield f"Told of a containment: {step.notify}, by {listed(list(step.by))}."
+
+
+def _stopping(stopping: Stopping) -> Iterator[str]:
+    yield f"Stopping it does {stopping.harm} harm: {stopping.because}"
+    if stopping.harm != "minor":
+        yield (
+            f"So what is less than {stopping.harm} restricts it, stops what it is about and asks a person, where no "
+            "rule says otherwise. What is critical always suspends it."
+        )
+    if stopping.cover is not None:
+        yield f"Meanwhile {stopping.cover} does the work."

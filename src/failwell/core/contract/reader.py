@@ -27,6 +27,7 @@ def read_contract(root: Node, notes: Notes) -> model.Contract | None:
     """Return the contract that the document holds, or None after noting what is wrong with its shape."""
     top = Fields(notes, root, "contract", "contract")
     unfinished = top.fields("on_suspend", "on_suspend")
+    stopping = top.fields("stopping", "stopping")
     valid = top.fields("valid", "valid")
     contract = model.Contract(
         contract=top.text("contract", required=True) or "",
@@ -46,6 +47,13 @@ def read_contract(root: Node, notes: Notes) -> model.Contract | None:
         principals=top.texts("principals"),
         delegates=top.texts("delegates"),
         oversight=_oversight(top.fields("oversight", "oversight")),
+        stopping=None
+        if stopping is None
+        else model.Stopping(
+            harm=stopping.choice("harm", model.Severity, required=True),
+            because=stopping.text("because", required=True) or "",
+            cover=stopping.text("cover"),
+        ),
     )
     return None if errors_of(notes.findings) else contract
 

@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple, TypeVar
 
 from failwell.core.contract import model
 from failwell.core.contract.document import Node
-from failwell.core.contract.fields import NOT_ENFORCED, Fields, called
+from failwell.core.contract.fields import Fields, called
 from failwell.core.contract.notes import Notes
 from failwell.core.contract.signal import DO_WORDS, Signal, expand_do, parse_signal
 
@@ -117,8 +117,6 @@ def read_rule(notes: Notes, node: Node) -> model.Rule:
         known = next((word for word in DO_WORDS if word == item.raw), None)
         if known is not None:
             words.append(known)
-        elif item.raw == "suspend_group":
-            notes.error(item, "response rule: suspend_group is not enforced yet.", NOT_ENFORCED, "Write suspend.")
         else:
             mend = f"Write any of: {', '.join(DO_WORDS)}."
             notes.error(item, f'response rule: "{item.raw}" is not a response.', "Nothing would happen.", mend)

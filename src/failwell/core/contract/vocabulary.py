@@ -128,6 +128,8 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "response": Field("What signals set in motion, above the default ladder.", _list("response")),
         "restricted": Field("What RESTRICTED and PROBATION mean.", _part("restricted")),
         "on_suspend": Field("What becomes of the work that a stopped agent leaves.", _part("on_suspend")),
+        "stopping": Field("What it harms to stop the agent, weighed where no rule says what to do.",
+                          _part("stopping")),
         "escalation": Field("Who is told of a containment, by which channel.", _list("escalation")),
         "examples": Field("Actions with the verdict that their author expects; run by `contract test`, not signed.",
                           _list("example")),
@@ -184,11 +186,19 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
     "response": {
         "signal": Field("denied(ID), escalated(ID), recorded(ID), ensure(NAME), compensate(TOOL), bypass or "
                         "executor.unconfirmed; with `>= 3 in 10m` as often.", _TEXT, required=True),
-        "do": Field("What follows; suspend implies interrupt, hold and notify.",
+        "do": Field("What follows; suspend implies interrupt, hold and notify; suspend_group does so for all of its "
+                    "groups.",
                     {"type": "array", "items": {"enum": list(DO_WORDS)}, "minItems": 1}, required=True),
     },
     "restricted": _RESTRICTED,
     "on_suspend": {"unfinished_runs": Field("Who gets the runs that it leaves open.", _TEXT, required=True)},
+    "stopping": {
+        "harm": Field("How grave it is that the agent's work stands still. Where it is graver than what was noticed, "
+                      "the agent is restricted and a person asked, unless that is critical.", _one(model.Severity),
+                      required=True),
+        "because": Field("What stands still, in words for whoever has to weigh it.", _TEXT, required=True),
+        "cover": Field("Who does the work meanwhile: a person, or team:NAME.", _TEXT),
+    },
     "escalation": {
         "notify": Field("Who is told.", {"const": "owner"}, required=True),
         "by": Field("By which channel.", {"type": "array", "items": {"const": "email"}, "minItems": 1},

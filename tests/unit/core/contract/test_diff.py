@@ -120,6 +120,8 @@ MEANT: list[tuple[dict[str, Any], str, str]] = [
     ({"response": ()}, "unclear",
      ("It was signal denied(refund-ceiling), at_least 3, within 10m, do interrupt, suspend, hold and notify and "
      "is nothing.")),
+    ({"stopping": model.Stopping(harm="major", because="Nobody refunds.")}, "looser",
+     "The harm of a stop was not said and is major (Nobody refunds)."),
     ({"owner": "someone-else"}, "unclear", "It was payments-owner and is someone-else."),
     ({"purpose": "Refund."}, "words", f"It was: {OLD.purpose} It is: Refund."),
 ]  # fmt: skip
@@ -148,6 +150,7 @@ def _other(value: Any, field: str) -> Any:
         "valid": None, "applies_to": {"suite": "x"}, "principals": ("a",), "delegates": ("a",), "unfinished_runs": None,
         "oversight": model.Oversight(reviewers=("a",), decide_within_us=1), "response": (), "escalation": (),
         "restricted": model.Restricted(irreversible="deny", limits="same"),
+        "stopping": model.Stopping(harm="major", because="x"),
     }  # fmt: skip
     return given.get(field, f"{value}x")
 

@@ -9,6 +9,7 @@ import pytest
 
 from failwell.core import canonical
 from failwell.core import contract as contracts
+from failwell.core.contract.explain import explain
 from failwell.core.errors import ContractError
 from tests.unit.core.contract.contracts import REFUND_BOT, clause, errors, one_tool, warnings
 
@@ -173,7 +174,6 @@ def test_what_is_wrong_is_found_and_placed(change: tuple[str, str], expected: st
         (("by: [email]", "by: [email, webhook]"), "escalation"),
         (("notify: owner", 'notify: "team:payments"'), "escalation"),
         (("{notify: owner, by: [email]}", "{last_resort: head-of-support}"), "last_resort"),
-        (("do: [suspend]", "do: [suspend_group]"), "suspend_group"),
         (('"denied(refund-ceiling) >= 3 in 10m"', "drift.alarm"), "drift.alarm"),
     ],
 )
@@ -200,6 +200,42 @@ def test_a_tool_says_by_which_step_it_is_undone_and_how_long_that_may_take() -> 
     assert contracts.from_canonical(data) == short
     with pytest.raises(ContractError):  # a default that is left out would be a second spelling
         contracts.from_canonical(data.replace(b',"within_us":30000000}', b"}"))
+
+
+def test_a_rule_suspends_a_whole_group_and_each_of_what_that_implies() -> None:
+    contract = contracts.load(REFUND_BOT.replace("do: [suspend]", "do: [suspend_group]"), name="x")
+    assert contract.response[0].do == ("interrupt", "suspend", "suspend_group", "hold", "notify")
+
+
+STOPPING = "stopping: {harm: major, because: Nobody answers the emergency line., cover: 'team:night'}\n"
+
+
+def test_a_contract_says_what_it_harms_to_stop_its_agent() -> None:
+    before = contracts.load(REFUND_BOT, name="x")
+    assert b"stopping" not in contracts.to_canonical(before)
+    contract = contracts.load(REFUND_BOT + STOPPING, name="x")
+    told = contracts.Stopping(harm="major", because="Nobody answers the emergency line.", cover="team:night")
+    assert contract.stopping == told
+    assert contracts.from_canonical(contracts.to_canonical(contract)) == contract
+    lines = explain(contract)[-1].lines
+    assert "Stopping it does major harm: Nobody answers the emergency line." in lines
+    assert any("What is critical always suspends it." in line for line in lines)
+    assert "Meanwhile team:night does the work." in lines
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (("harm: major, ", ""), "harm is missing"),
+        (("harm: major", "harm: grave"), "harm cannot be"),
+        (("because: Nobody answers the emergency line., ", ""), "because is missing"),
+        (("'team:night'", "'Night Team'"), "Who covers for the agent is not well formed"),
+        (("Nobody answers the emergency line.", "x" * 2001), "empty or too long"),
+    ],
+)
+def test_harm_that_nobody_could_weigh_is_refused(change: tuple[str, str], expected: str) -> None:
+    assert change[0] in STOPPING
+    assert expected in said(REFUND_BOT + STOPPING.replace(*change, 1))
 
 
 def test_undoing_what_only_reads_is_pointed_out() -> None:

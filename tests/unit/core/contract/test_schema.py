@@ -127,7 +127,7 @@ def test_an_editor_sees_what_is_wrong(change: tuple[str, str], said: str) -> Non
 PLACES = {
     "contract": "{@}",
     "floor": "{@}",
-    **{part: f"{{{part}: {{@}}}}" for part in ("valid", "oversight", "restricted", "on_suspend")},
+    **{part: f"{{{part}: {{@}}}}" for part in ("valid", "oversight", "restricted", "on_suspend", "stopping")},
     **{
         part: f"{{{name}: [{{@}}]}}"
         for part, name in (

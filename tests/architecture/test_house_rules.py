@@ -54,6 +54,7 @@ BROAD: dict[str, str] = {
     "ledger/writer.py": "a job that fails denies its own caller and must not end the one writer",
     "ledger/seals.py": "a fault of ours closes the gate by its lateness; it must not end all sealing unseen",
     "ledger/pending.py": "an answer that cannot be made is its own caller's failure, not the batch's",
+    "response/parts.py": "a fault in one part of an account is named there; whoever is called reads the others",
     "execute/start.py": "a forked child must never return into the supervisor's code",
     "execute/nursery.py": "a forked child must never return into the nursery's loop",
 }

@@ -29,5 +29,5 @@ def write_letter(node: Node, page: Page) -> Letter:
         return stop_letter(scope, state.stop[scope], len(agents_in(state, scope)), seal)
     if page.incident is None:
         return notice_letter(state.agent[page.agent or ""].name, page.why, state.reachable(page.person), seal)
-    future = asyncio.run_coroutine_threadsafe(node.questions.account(page.incident), node.loop)
+    future = asyncio.run_coroutine_threadsafe(node.questions.incidents.account(page.incident), node.loop)
     return incident_letter(future.result(timeout=30), seal)

@@ -21,11 +21,11 @@ from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.action_answers import ActionAnswers
+from failwell.node.incident_answers import IncidentAnswers
 from failwell.node.recorded import Recorded
 from failwell.node.run_answers import told_run
 from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
-from failwell.response.account import Account, account
 from failwell.response.containments import Containment, Report
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ class Questions:
         self.actions = ActionAnswers(node)
         self.stops = StopAnswers(node)
         self.recorded = Recorded(node)
+        self.incidents = IncidentAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),
@@ -60,7 +61,7 @@ class Questions:
             "custody": lambda key: self._rows("custody"),
             "secrets": lambda key: node.broker.check(),
             "contract": self._contract,
-            "incident": self._incident,
+            "incident": self.incidents.told,
             "sight": self._sight,
             "entries": self._entries,
             "entry": self._entry,
@@ -138,7 +139,7 @@ class Questions:
             "unproven": node.runner.endings.later.waiting(),
             "separation": node.separation,
             "running": len(node.fence.running()),
-            "settings_changed": node.settings_changed(),
+            "settings_changed": _settings_changed(node),
             "mail": node.settings.mail is not None,
             "http": node.duties.web.told(),
             "interrupt_bound_ms": node.settings.node.interrupt_bound_ms,
@@ -187,33 +188,6 @@ class Questions:
         found: dict[str, Any] = await self.look(see)
         return found
 
-    async def _incident(self, key: Any) -> dict[str, Any]:
-        return msgspec.to_builtins(await self.account(int(key)))  # type: ignore[no-any-return]
-
-    async def account(self, number: int) -> Account:
-        """The account of an incident, read from the ledger."""
-
-        def see(state: State) -> tuple[rows.Incident, rows.Agent]:
-            row = state.incident.get(number)
-            if row is None:
-                raise NotFound(f"there is no incident {number}", hint="failwell incident list shows those there are.")
-            return row, state.agent[row.agent]
-
-        row, agent = await self.look(see)
-        return await asyncio.to_thread(self._tell, number, row, agent)
-
-    def _tell(self, number: int, row: rows.Incident, agent: rows.Agent) -> Account:
-        first = min(row.onset_first, row.opened)
-        entries = _about(
-            self.read(max(0, first - 1)), row.agent
-        )  # how it was tried to stop stands before what came of it
-        entries = self._decisions_before(first, entries) + entries
-        names = self.names({entry.body.customer for entry in entries if isinstance(entry.body, kinds.EffectWitnessed)})
-        return account(
-            number, row, agent, entries, stated_ms=self._node.settings.node.interrupt_bound_ms,
-            reveal=lambda token: names.get(token, token),
-        )  # fmt: skip
-
     async def _containments(self, key: Any) -> list[int]:
         """The orders to stop, by entry, newest first: those of incidents, and those of whole scopes."""
 
@@ -235,7 +209,7 @@ class Questions:
             raise NotFound(f"entry {order} is no order to stop", hint="failwell stop report lists those there are.")
         report = Report()
         wanted = frozenset(entry.body.actions)
-        report.take(self._decisions(sorted(wanted)))
+        report.take(self.decisions(sorted(wanted)))
         first = order
         while not report.ended(order) and (page := self._node.storage.entries(first, PAGE)):
             entries = [decode_entry(row.data) for row in page]
@@ -243,19 +217,10 @@ class Questions:
             first = page[-1].seq + 1
         return report.containments()[0]
 
-    def _decisions(self, seqs: list[int]) -> list[Entry[Any]]:
+    def decisions(self, seqs: list[int]) -> list[Entry[Any]]:
+        """These decisions, decoded."""
         stored = [self._node.storage.entry(seq) for seq in seqs]
         return [decode_entry(row.data) for row in stored if row is not None]
-
-    def _decisions_before(self, first: int, entries: list[Entry[Any]]) -> list[Entry[Any]]:
-        """The decisions of actions that were stopped but had begun before the onset."""
-        stopped: set[int] = set()
-        for entry in entries:
-            if isinstance(entry.body, kinds.InterruptOrdered):
-                stopped.update(entry.body.actions)
-            elif isinstance(entry.body, kinds.InterruptUnconfirmed):
-                stopped.add(entry.body.action)
-        return self._decisions(sorted(action for action in stopped if action < first))
 
     def names(self, wanted: set[str | None]) -> dict[str, str]:
         """What the wanted tokens stand for."""
@@ -299,6 +264,14 @@ class Questions:
         ]
 
 
+def _settings_changed(node: Node) -> bool:
+    """Whether `failwell.toml` says something else than the settings in force."""
+    try:
+        return settings.read_settings(node.workspace.path) != node.settings
+    except InputError:
+        return True
+
+
 def _unconfirmed(state: State) -> set[int]:
     """The actions of which nobody could say that they stopped, as long as two persons did not give back what they are
     held for: the agent that is suspended, or the scope that is stopped.
@@ -313,21 +286,3 @@ def _speaks_of(body: Any, order: int, actions: frozenset[int]) -> bool:
     if isinstance(body, kinds.ContainmentMeasured):
         return body.order == order
     return getattr(body, "action", None) in actions or getattr(body, "decision", None) in actions
-
-
-def _about(entries: list[Entry[Any]], agent: str) -> list[Entry[Any]]:
-    """What an incident of `agent` is told from: its own entries, and those of work it handed over that was stopped."""
-    stopped = {
-        action
-        for entry in entries
-        if isinstance(entry.body, kinds.InterruptOrdered) and entry.agent == agent
-        for action in entry.body.actions
-    }
-    return [
-        entry
-        for entry in entries
-        if entry.agent == agent
-        or entry.seq in stopped
-        or getattr(entry.body, "decision", None) in stopped
-        or getattr(entry.body, "action", None) in stopped
-    ]

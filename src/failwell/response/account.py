@@ -16,16 +16,9 @@ from failwell.core.errors import InputError
 from failwell.core.instants import parse_at
 from failwell.core.records import Entry
 from failwell.response.containments import Report
+from failwell.response.moments import Moment, Moments, times
 from failwell.response.steps import tell
 from failwell.response.undone import Undoing, steps_begun, undoings
-
-
-class Moment(msgspec.Struct, frozen=True, kw_only=True):
-    """One moment of the response: the entry that says so, its ledger time, and milliseconds since the onset."""
-
-    entry: int
-    at: str
-    after_onset_ms: float
 
 
 class Stop(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,14 +93,15 @@ Reveal = Callable[[str], str]
 
 
 def account(
-    number: int, row: rows.Incident, agent: rows.Agent, entries: Sequence[Entry[Any]], *, stated_ms: int, reveal: Reveal
+    number: int, row: rows.Incident, agent: rows.Agent | None, entries: Sequence[Entry[Any]], *, stated_ms: int,
+    reveal: Reveal,
 ) -> Account:  # fmt: skip
     """Tell an incident from `entries`: the agent's entries from the onset on, in order.
 
     `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
     the customer's id (or back into the token where it was erased).
     """
-    own = _Own(number, row.onset_first, row.onset_last, entries, detect_only=agent.detect_only)
+    own = Moments(number, row.onset_first, row.onset_last, entries, detect_only=agent is not None and agent.detect_only)
     report = Report()
     report.take(entries)
     stops = _stops(own, entries, report)
@@ -122,98 +116,14 @@ def account(
     effects = _effects(own, entries)
     return Account(
         incident=number, title=row.title, kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
-        name=agent.name, owner=agent.owner, authority=agent.authority,
-        governed=agent.authority != "OBSERVED" and not agent.detect_only, access=own.access,
+        name="" if agent is None else agent.name, owner="" if agent is None else agent.owner,
+        authority="" if agent is None else agent.authority,
+        governed=agent is not None and agent.authority != "OBSERVED" and not agent.detect_only, access=own.access,
         onset=(row.onset_first, row.onset_last),
-        times=_times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
+        times=times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries)), signals=row.signals,
         asked=_asked(number, row, agent),
     )  # fmt: skip
-
-
-class _Own:
-    """The incident's own moments: for each the first entry that makes it."""
-
-    def __init__(
-        self, number: int, onset: int, cause: int, entries: Iterable[Entry[Any]], *, detect_only: bool = False
-    ) -> None:  # fmt: skip
-        """`cause`: what the signal that opened it is about."""
-        #: What its vendor said of a detect-only agent's access: nothing that we order stops it.
-        self.access: str | None = "nobody has been asked yet to take it away" if detect_only else None
-        self.moments: dict[str, Entry[Any]] = {}
-        #: Actions that were to be stopped, each with the entry that ordered it first.
-        self.actions: dict[int, Entry[Any]] = {}
-        self.ends: dict[int, Entry[Any]] = {}
-        self.pages: set[int] = set()
-        for entry in entries:
-            if entry.seq == onset:
-                self._first("onset", entry)
-            if entry.seq == cause and isinstance(entry.body, kinds.InterruptUnconfirmed):
-                # It was opened because this could not be confirmed: the first thing that is not shown to have stopped.
-                self.actions[entry.body.action] = self.ends[entry.body.action] = entry
-            self._take(number, entry, entry.body)
-
-    def _first(self, name: str, entry: Entry[Any]) -> None:
-        self.moments.setdefault(name, entry)
-
-    def _take(self, number: int, entry: Entry[Any], body: Any) -> None:
-        if isinstance(body, kinds.PageAttempted) and body.accepted and body.page in self.pages:
-            self._first("paged", entry)
-        elif isinstance(body, kinds.InterruptConfirmed | kinds.InterruptUnconfirmed) and body.action in self.actions:
-            self.ends[body.action] = entry
-            if self.actions.keys() <= {done for done, end in self.ends.items() if _is_shown(end)}:
-                self._first("stopped", entry)
-        if getattr(body, "incident", None) == number:
-            self._take_own(entry, body)
-
-    def _take_own(self, entry: Entry[Any], body: Any) -> None:
-        """An entry that names this incident."""
-        named = _MOMENT_OF.get(type(body))
-        if isinstance(body, kinds.AuthorityChanged):
-            named = {"SUSPENDED": "suspended", "PROBATION": "released"}.get(body.now)
-        if named is not None:
-            self._first(named, entry)
-        if isinstance(body, kinds.PageQueued):
-            self.pages.add(body.page)
-        elif isinstance(body, kinds.AccessRevoked):
-            self.access = f"{body.state}: {body.detail} (try {body.tries}, entry {entry.seq})"
-            if body.state == "confirmed":
-                self._first("stopped", entry)
-        elif isinstance(body, kinds.InterruptOrdered):
-            self.actions = {**dict.fromkeys(body.actions, entry), **self.actions}
-            if not self.actions and self.access is None:
-                self._first("stopped", entry)
-
-
-def _is_shown(end: Entry[Any]) -> bool:
-    """Whether that entry says that the action stopped; one of which nobody can say it has none."""
-    return isinstance(end.body, kinds.InterruptConfirmed)
-
-
-_MOMENT_OF: dict[type, str] = {
-    kinds.IncidentOpened: "detected",
-    kinds.InterruptOrdered: "ordered",
-    kinds.HoldPlaced: "held",
-    kinds.Acknowledged: "acknowledged",
-}
-
-MOMENTS = (
-    "onset", "detected", "ordered", "stopped", "suspended", "held", "paged", "acknowledged", "released",
-)  # fmt: skip
-
-
-def _times(own: _Own) -> dict[str, Moment | None]:
-    start = own.moments.get("onset") or own.moments.get("detected")
-    start_us = parse_at(start.at) if start is not None else 0
-    times: dict[str, Moment | None] = {}
-    for name in MOMENTS:
-        entry = own.moments.get(name)
-        times[name] = (
-            None
-            if entry is None
-            else Moment(entry=entry.seq, at=entry.at, after_onset_ms=(parse_at(entry.at) - start_us) / 1000)
-        )
-    return times
 
 
 def _both_times(measured: kinds.ContainmentMeasured | None) -> dict[str, float | None]:
@@ -225,7 +135,7 @@ def _both_times(measured: kinds.ContainmentMeasured | None) -> dict[str, float |
     return {"t1_ms": t1_ms, "t2_ms": t2_ms}
 
 
-def _stops(own: _Own, entries: Sequence[Entry[Any]], report: Report) -> tuple[Stop, ...]:
+def _stops(own: Moments, entries: Sequence[Entry[Any]], report: Report) -> tuple[Stop, ...]:
     """Per action that was ordered to stop: from the order's boot clock to the moment its last process was gone."""
     tools = {entry.seq: entry.body.tool for entry in entries if isinstance(entry.body, kinds.Decision)}
     return tuple(
@@ -265,7 +175,7 @@ def _measure(ordered: Entry[Any], body: kinds.InterruptConfirmed) -> tuple[float
 _Effects = dict[tuple[str, str], list[Entry[Any]]]
 
 
-def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
+def _effects(own: Moments, entries: Sequence[Entry[Any]]) -> _Effects:
     """Effects from the onset to the release, grouped by what they are: two witnesses of one effect are one effect."""
     onset = own.moments.get("onset") or own.moments.get("detected")
     onset_us = parse_at(onset.at) if onset is not None else 0
@@ -282,7 +192,7 @@ def _effects(own: _Own, entries: Sequence[Entry[Any]]) -> _Effects:
     return found
 
 
-def _since_release(own: _Own, body: kinds.EffectWitnessed, at_us: int | None) -> bool:
+def _since_release(own: Moments, body: kinds.EffectWitnessed, at_us: int | None) -> bool:
     """Whether an effect is of the time after the agent was given back: no part of this incident any more."""
     released = own.moments.get("released")
     if released is None:
@@ -300,7 +210,7 @@ def _at_tool_us(body: kinds.EffectWitnessed) -> int | None:
         return None
 
 
-def _escaped(effects: _Effects, own: _Own) -> Escaped:
+def _escaped(effects: _Effects, own: Moments) -> Escaped:
     before = stopping = after = unpaired = 0
     detected = own.moments.get("detected")
     suspended, ended_us = own.moments.get("suspended"), _ended_us(own)
@@ -324,7 +234,7 @@ def _escaped(effects: _Effects, own: _Own) -> Escaped:
     )  # fmt: skip
 
 
-def _ended_us(own: _Own) -> int | None:
+def _ended_us(own: Moments) -> int | None:
     """Ledger time at which the last process was gone; the order's own time when nothing ran; None while unproven."""
     ordered = own.moments.get("ordered")
     if own.access is not None:
@@ -352,7 +262,7 @@ def _customers(effects: _Effects, reveal: Reveal) -> tuple[Harmed, ...]:
 # ---- the story -----------------------------------------------------------------------------------------------
 
 
-def _timeline(number: int, own: _Own, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
+def _timeline(number: int, own: Moments, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
     onset = own.moments.get("onset") or own.moments.get("detected")
     released = own.moments.get("released")
     for entry in entries:
@@ -366,21 +276,27 @@ def _timeline(number: int, own: _Own, entries: Sequence[Entry[Any]]) -> Iterable
             yield Line(entry=entry.seq, at=entry.at, what=what, detail=detail)
 
 
-def _asked(number: int, row: rows.Incident, agent: rows.Agent) -> tuple[str, ...]:
+def _asked(number: int, row: rows.Incident, agent: rows.Agent | None) -> tuple[str, ...]:
     """What is asked of people now, as commands."""
     asked = []
     if "ACKNOWLEDGED" not in row.marks:
         asked.append(f"Somebody takes it: failwell incident acknowledge {number}")
-    if agent.detect_only and agent.incident == number and "STOPPED" not in row.marks:
+    detect_only = agent is not None and agent.detect_only
+    if agent is not None and detect_only and agent.incident == number and "STOPPED" not in row.marks:
         asked.append("Its vendor has not confirmed that its access is gone: take it away at its own side.")
-    elif "CONTAINMENT_FAILED" in row.marks and not agent.detect_only:
+    elif "CONTAINMENT_FAILED" in row.marks and not detect_only:
         asked.append(
             "A tool could not be shown to be stopped: stop it at its own side. Which: failwell stop report --incident"
             f" {number}"
         )
     if row.waiting:
         asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
-    if agent.incident == number and agent.authority == "SUSPENDED" and "ACKNOWLEDGED" in row.marks:
+    if (
+        agent is not None
+        and agent.incident == number
+        and agent.authority == "SUSPENDED"
+        and "ACKNOWLEDGED" in row.marks
+    ):
         what, more = ("approve", "") if row.proposal else ("propose", ' --conditions "..." --evidence ENTRY')
         command = f"failwell agent release {what} {agent.name} --incident {number}{more}"
         asked.append(f"Two persons give authority back: {command}")

@@ -9,7 +9,8 @@ from failwell.core import kinds
 from failwell.core.instants import format_at
 from failwell.core.records import Draft
 from failwell.gate import outcomes
-from failwell.response.account import MOMENTS, Account, account
+from failwell.response.account import Account, account
+from failwell.response.moments import MOMENTS
 from tests.unit.gate.house import AGENT, FATAL, HOUR_US, RULES, SECOND_US, SMALL, House, open_house
 
 WARNED = RULES + "response:\n  - {signal: denied(small), do: [interrupt]}\n"

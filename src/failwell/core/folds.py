@@ -33,6 +33,7 @@ from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
 from failwell.core.incidents import folds as incidents
 from failwell.core.incidents.agreed import settings_of
+from failwell.core.incidents.tables import BESIDE
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
@@ -117,7 +118,7 @@ def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: in
     agreed = settings_of(body.text)
     state.change(
         "workspace", 1, configuration=body.digest, configured=entry.seq, mail=mail, objectives=agreed.objectives,
-        keepers=agreed.keepers,
+        keepers=agreed.keepers, preserve=agreed.preserve,
     )  # fmt: skip
 
 
@@ -375,7 +376,7 @@ def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttem
     )
     if now != "queued":
         state.forget("page", body.page)
-    if body.accepted:
+    if body.accepted and row.about not in BESIDE:
         mark(state, row.incident, "NOTIFIED", entry.seq)
 
 

@@ -56,6 +56,20 @@ class NodeStopped(Body, frozen=True, kw_only=True):
     reason: str
 
 
+@register("node.takeover")
+class NodeTakeover(Body, frozen=True, kw_only=True):
+    """The node that started just before this entry had stood by for another (process `pid`) and took its place.
+
+    `why`: it died, it was silent, or it gave way, since it could record nothing. `late_us` is how old its last heartbeat
+    was; `killed` says that it was ended for that.
+    """
+
+    pid: int
+    why: str
+    late_us: int
+    killed: bool
+
+
 @register("health")
 class Health(Body, frozen=True, kw_only=True):
     """A part changed its state (ok, degraded, failed); written before the first verdict that it alters."""
@@ -919,6 +933,23 @@ class ReleaseProposed(Body, frozen=True, kw_only=True):
     conditions: str
 
 
+@register("release.proposed", v=2)
+class ReleaseProposed2(ReleaseProposed, frozen=True, kw_only=True):
+    """Version 2. It refers to its evidence, and `bound` is the digest of what else it is for: how the case and its agent
+    stand (`core.incidents.binding`). Once they stand otherwise nobody approves it.
+
+    `probation_us`: how long PROBATION is to last at least; None where `authority` is ACTIVE. `notified`: `mail`, or who
+    took the case where no mail is set up. `user`: whose process of the operating system gave the order, where the
+    socket told that.
+    """
+
+    authority: str
+    probation_us: int | None
+    bound: str
+    notified: str
+    user: str | None
+
+
 @register("release.approved")
 class ReleaseApproved(Body, frozen=True, kw_only=True):
     """Signed by a person who neither proposed the release nor suspended the agent."""
@@ -933,11 +964,12 @@ class ReleaseApproved(Body, frozen=True, kw_only=True):
 class ReleaseApproved2(ReleaseApproved, frozen=True, kw_only=True):
     """Version 2. `until_us` (ledger time): how long PROBATION lasts at least; None where it is into ACTIVE.
 
-    `separated` says whether proposer and approver gave their orders as two users of the operating system: yes, no, or
-    unknown. Where it is no, the two persons may be one.
+    `user` as in `release.proposed`; `separated` says whether proposer and approver gave their orders as two users of
+    the operating system: yes, no, or unknown. Where it is no, the two persons may be one.
     """
 
     until_us: int | None
+    user: str | None
     separated: str
 
 
@@ -951,6 +983,15 @@ class ReleaseBroken(Body, frozen=True, kw_only=True):
     person: str
     why: str
     until_us: int
+
+
+@register("release.over")
+class ReleaseOver(Body, frozen=True, kw_only=True):
+    """The time is over for which one person alone gave authority back (entry `broken`)."""
+
+    incident: int
+    broken: int
+    why: str
 
 
 @register("release.reviewed")
@@ -1162,7 +1203,8 @@ class WorkEnded(Body, frozen=True, kw_only=True):
 class HoldDescribed(Body, frozen=True, kw_only=True):
     """How its agent stood when the record was locked: what governed it, what ran, which runs and tickets were open.
 
-    Of more than 1,000 of a kind the first are named, and `more` counts the rest.
+    Of more than 1,000 of a kind the first are named, and `more` counts the rest. `directories` are those that the
+    settings in force declare for it: a copy of each is owed. Of a hold on everything there is no one authority ("").
     """
 
     hold: int
@@ -1174,6 +1216,7 @@ class HoldDescribed(Body, frozen=True, kw_only=True):
     running: tuple[int, ...]
     runs: tuple[int, ...]
     tickets: tuple[int, ...]
+    directories: tuple[str, ...]
     more: int
 
 
@@ -1181,8 +1224,9 @@ class HoldDescribed(Body, frozen=True, kw_only=True):
 class DirectoryPreserved(Body, frozen=True, kw_only=True):
     """A working directory that the settings declare for an agent, as it was after its hold: an encrypted copy.
 
-    `digest` is the SHA-256 of the copy's ciphertext, `listing` is SHA-256(salt || canonical listing) of path, size and
-    SHA-256 of each file; key and listing lie in the blob. `complete` false: `missing` says what was not taken.
+    `digest` is the SHA-256 of the copy's file, which names it; `listing` is SHA-256(salt || canonical listing) of path,
+    size and SHA-256 of each file, and lies in the copy. Key and salt lie in the blob. Both are None where nothing was
+    there to copy. `complete` false: `missing` says what was not taken.
     """
 
     hold: int
@@ -1198,12 +1242,14 @@ class DirectoryPreserved(Body, frozen=True, kw_only=True):
 
 @register("preservation.asked")
 class PreservationAsked(Body, frozen=True, kw_only=True):
-    """Who keeps a tool's own records is asked to keep what belongs to an incident: of this tool, from this time on."""
+    """Who keeps tools' own records is asked to keep what belongs to a hold: of these tools, from the time of entry
+    `first` on.
+    """
 
     hold: int
-    tool: str
+    tools: tuple[str, ...]
     person: str
-    since: str
+    first: int
 
 
 @register("hold.proposed")

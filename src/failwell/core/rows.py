@@ -24,7 +24,8 @@ class Workspace(Row, frozen=True, kw_only=True):
     `issuer`: the entry and digest of the authority whose certificates hold.
     `mail`: whether the settings in force say how mail goes out. `permit_key`: the entry and id of the key that permits
     are signed with. `rules` is the version of the rules by which entries follow from others (`core.react`);
-    `objectives` are (severity, objective, microseconds) and `keepers` (tool pattern, person) of the settings.
+    `objectives` are (severity, objective, microseconds), `keepers` (tool pattern, person) and `preserve` (agent,
+    directory) of the settings.
     """
 
     mode: str
@@ -40,6 +41,7 @@ class Workspace(Row, frozen=True, kw_only=True):
     rules: int = 1
     objectives: tuple[tuple[str, str, int], ...] = ()
     keepers: tuple[tuple[str, str], ...] = ()
+    preserve: tuple[tuple[str, str], ...] = ()
 
 
 class Head(Row, frozen=True, kw_only=True):
@@ -62,8 +64,8 @@ class Person(Row, frozen=True, kw_only=True):
     """`contact` and `verified` are commitments to the address they enrolled with, and to that they were reached at.
 
     `asked` is the entry of the newest code that was sent, good until `due_us` (ledger time), `tries` how often one was
-    given; `vouched_by` who says that
-    they were reached (None: the code came back); `left` the entry by which they are gone, `successor` who follows.
+    given; `vouched_by` who says that they were reached (None: the code came back); `left` the entry by which they are
+    gone, `successor` who follows; `by` who enrolled them.
     """
 
     key: str
@@ -77,6 +79,7 @@ class Person(Row, frozen=True, kw_only=True):
     vouched_by: str | None
     left: int | None
     successor: str | None
+    by: str | None = None
 
 
 class Host(Row, frozen=True, kw_only=True):
@@ -99,7 +102,8 @@ class Agent(Row, frozen=True, kw_only=True):
 
     `observed_until_us` is when an OBSERVED agent's time is over. `orphaned`: its owner left, so it is RESTRICTED until
     another one stands for it. `keyed` is the entry of its newest key: certificates before it are void. `asked_us` is
-    when people were last written to about a ticket of it.
+    when people were last written to about a ticket of it. `acted`: by tool, what the newest signal was about that tells
+    of more than a denial, since which no near-miss is one.
     """
 
     name: str
@@ -121,17 +125,20 @@ class Agent(Row, frozen=True, kw_only=True):
     certificates: tuple[Certificate, ...] = ()
     asked_us: int | None
     probation: Probation | None = None
+    acted: dict[str, int] = {}
 
 
 class Probation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
-    """How an agent in PROBATION came by it: the incident it was released from, since when and until when at least
-    (ledger time). `broken`: one person alone gave it back, and it ends at `until_us` unless another person upheld it.
+    """How an agent in PROBATION came by it: the incident it was released from, since when nothing was noticed of it and
+    until when at least (ledger time). `broken`: one person alone gave it back, and it ends at `until_us` unless another
+    person upheld it. `minor`: when the last minor signals of it were, as far as they count.
     """
 
     incident: int
     since_us: int
     until_us: int
     broken: int | None
+    minor: tuple[int, ...] = ()
 
 
 class ContractRow(Row, frozen=True, kw_only=True):
@@ -284,7 +291,9 @@ class Incident(Row, frozen=True, kw_only=True):
     has it now, `offered` is asked to take it over. `serious` is the entry of a person's mark with legal consequence,
     `informed` those that say which authority was told. `tasks` that are open, `proposed` what waits for a second person
     about the case (`proposal` is a release's). `claimed`: a change that nobody has proven. `missed`: objectives that
-    were. `opened_us` is when it was detected; `state_us` when it came into its state.
+    were. `opened_us` is when it was detected, `reopened_us` when it turned out not to be over; `state_us` when it came
+    into its state. `broken` is a release by one person
+    alone that is owed a review, `broken_by` who ever gave one, `authors` who changed since what binds its agent.
     """
 
     kind: str
@@ -319,7 +328,26 @@ class Incident(Row, frozen=True, kw_only=True):
     claimed: int | None = None
     missed: tuple[str, ...] = ()
     merged_into: int | None = None
+    reopened_us: int | None = None
     broken: int | None = None
+    broken_by: tuple[str, ...] = ()
+    authors: tuple[str, ...] = ()
+    release: Release | None = None
+
+
+class Release(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """The release that stands proposed: its entry, into what authority and how long PROBATION lasts, the digest of how
+    case and agent stood, the conditions, (entry, leaf) of its evidence, how people were told, and whose process it was.
+    """
+
+    entry: int
+    authority: str
+    probation_us: int | None
+    bound: str
+    conditions: str
+    evidence: tuple[tuple[int, str], ...]
+    notified: str
+    user: str | None
 
 
 class Task(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -339,6 +367,7 @@ class Proposed(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_li
     person: str
     digest: str
     entry: int
+    why: str = ""
 
 
 class Customer(Row, frozen=True, kw_only=True):
@@ -414,7 +443,8 @@ class Custody(Row, frozen=True, kw_only=True):
 
 
 class Hold(Row, frozen=True, kw_only=True):
-    """`agent` is "" for a hold on everything. `preserved`: which declared directories have been dealt with.
+    """`agent` is "" for a hold on everything. `directories` are those of which a copy is owed, `preserved` those that
+    have been dealt with.
 
     `placed_us` is ledger time; `lifted` the entry by which two persons let go of it.
     """
@@ -425,6 +455,7 @@ class Hold(Row, frozen=True, kw_only=True):
     last: int
     why: str
     placed_us: int = 0
+    directories: tuple[str, ...] = ()
     preserved: tuple[str, ...] = ()
     proposed_by: str | None = None
     proposal: str | None = None

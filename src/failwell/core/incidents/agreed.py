@@ -1,4 +1,6 @@
-"""What the settings in force agree on about incidents: objectives by severity, and who keeps which tool's records."""
+"""What the settings in force agree on about incidents: objectives by severity, who keeps which tool's records, and
+which directories are copied with a hold.
+"""
 
 from __future__ import annotations
 
@@ -11,15 +13,22 @@ OBJECTIVES = ("acknowledge", "investigate", "resolve")
 
 
 class Agreed(NamedTuple):
-    """(severity, objective, microseconds) and (tool pattern, person), sorted."""
+    """(severity, objective, microseconds), (tool pattern, person) and (agent, directory), sorted."""
 
     objectives: tuple[tuple[str, str, int], ...] = ()
     keepers: tuple[tuple[str, str], ...] = ()
+    preserve: tuple[tuple[str, str], ...] = ()
+
+
+class _Preserve(msgspec.Struct):
+    agent: str
+    directories: tuple[str, ...]
 
 
 class _Settings(msgspec.Struct):
     objectives: dict[str, dict[str, Any]] = {}
     keepers: list[tuple[str, str]] = []
+    preserve: list[tuple[str, _Preserve]] = []
 
 
 def settings_of(text: str) -> Agreed:
@@ -34,4 +43,5 @@ def settings_of(text: str) -> Agreed:
         for name in given
         if isinstance(given[name], int)
     ]
-    return Agreed(tuple(sorted(objectives)), tuple(sorted(found.keepers)))
+    preserve = {(each.agent, directory) for _, each in found.preserve for directory in each.directories}
+    return Agreed(tuple(sorted(objectives)), tuple(sorted(found.keepers)), tuple(sorted(preserve)))

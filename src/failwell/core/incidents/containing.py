@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from failwell.core import asking, kinds
+from failwell.core.incidents.tables import BESIDE
 from failwell.core.projections import Projections
 from failwell.core.records import Draft
 from failwell.core.stops import INTERRUPTED_AT_ONCE
@@ -44,7 +45,8 @@ def contain(
         drafts.append(
             draft(kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why))
         )
-    paged = any(page.incident == incident for page in state.page.values()) or "NOTIFIED" in case.marks
+    queued = (page for page in state.page.values() if page.incident == incident and page.about not in BESIDE)
+    paged = any(queued) or "NOTIFIED" in case.marks
     told = () if paged else _told(state, agent, response)
     for number, person in enumerate(told, 1):
         page = kinds.PageQueued(

@@ -14,6 +14,9 @@ Fold = Callable[[Projections, Entry[Any], Any, int], None]
 #: Takes the state, which includes the entry already.
 Reaction = Callable[[Projections, Entry[Any], Any], tuple[Draft, ...]]
 
+#: Letters to people who are not asked to take the case: one that arrives tells nobody who answers for the agent.
+BESIDE = frozenset({"preserve", "work", "task"})
+
 
 def case_of(state: Projections, entry: Entry[Any], number: int) -> rows.Incident:
     """The incident that an entry names; Corrupt where there is none."""

@@ -32,6 +32,7 @@ from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
 from failwell.core.incidents import folds as incidents
+from failwell.core.incidents import releasing
 from failwell.core.incidents.agreed import settings_of
 from failwell.core.incidents.tables import BESIDE
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
@@ -47,8 +48,6 @@ FREE_STEP_US = 60 * 1_000_000
 NO_TOOL = frozenset({"tool.unlisted", "contract.absent", "run.unknown", "evaluation.error", UNHEALTHY, STOPPED})
 #: Nothing began with it: what is denied because people stopped it is nobody's fault.
 DENIED_BY_STOP = f"denied({STOPPED})"
-#: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
-QUIET_US = 24 * 3600 * 1_000_000
 
 _Fold = Callable[[Projections, Entry[Any], Any, int], None]
 FOLDS: dict[type, _Fold] = {
@@ -147,6 +146,7 @@ def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted
     )  # fmt: skip
     state.put("contract", body.digest, row)
     state.change("agent", entry.agent, contract=body.digest)
+    releasing.note_authors(state, str(entry.agent), body.owner, body.approver)
 
 
 @_folds(kinds.Posture)
@@ -295,10 +295,12 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
     state.put("signal", entry.seq, row)
     state.forget("signal", entry.seq)
     state.note_signal(entry.seq, row)
+    if agent is not None and agent.probation is not None:
+        releasing.note_signal(state, name, body, at_us)
     if agent is not None and agent.incident is None and body.signal != DENIED_BY_STOP:
         tool = state.decided[1] if state.decided[0] == body.about else ""
         began, noticed_us = agent.onsets.get(tool, (body.about, at_us))
-        if at_us - noticed_us > QUIET_US:
+        if at_us - noticed_us > owing.QUIET_US:
             began = body.about
         state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)})
     elif agent is not None and agent.incident in state.incident:
@@ -353,13 +355,14 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
     if body.now not in AUTHORITY[row.authority]:
         raise Corrupt(f"entry {entry.seq}: {body.was} -> {body.now} is not a step of authority")
     by = body.by if body.now == "SUSPENDED" else row.suspended_by
-    incident = None if body.now in ("PROBATION", "ACTIVE") else row.incident
-    state.change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, incident=incident)
+    stands = releasing.stands(row, body)
+    state.change("agent", entry.agent, authority=body.now, epoch=body.epoch, suspended_by=by, **stands)
     if row.orphaned and body.now != "RESTRICTED":
         state.change("agent", entry.agent, orphaned=False)
     if body.now == "SUSPENDED":
+        releasing.suspended(state, body.incident)
         mark(state, body.incident, "SUSPENDED", entry.seq)
-    elif body.now == "PROBATION":
+    elif body.now in ("PROBATION", "ACTIVE"):
         mark(state, body.incident, "RELEASED", entry.seq)
 
 
@@ -383,11 +386,6 @@ def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttem
 @_folds(kinds.Acknowledged)
 def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledged, at_us: int) -> None:
     mark(state, body.incident, "ACKNOWLEDGED", entry.seq, holder=body.person, offered=None)
-
-
-@_folds(kinds.ReleaseProposed)
-def _proposed(state: Projections, entry: Entry[Any], body: kinds.ReleaseProposed, at_us: int) -> None:
-    mark(state, body.incident, "RELEASE_PROPOSED", entry.seq, proposed_by=body.person, proposal=body.digest)
 
 
 FOLDS.update(observed.FOLDS)

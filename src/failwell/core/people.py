@@ -11,6 +11,7 @@ from typing import Any
 
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import Corrupt
+from failwell.core.incidents import releasing
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
 
@@ -32,8 +33,11 @@ def _folds(kind: type) -> Callable[[_Fold], _Fold]:
 
 
 def returns(row: rows.Agent) -> bool:
-    """Whether an agent acts in full again once another owner stands for it: only its owner's leaving restricted it."""
-    return row.authority == "RESTRICTED" and row.orphaned and row.incident is None
+    """Whether an agent acts in full again once another owner stands for it: only its owner's leaving restricted it.
+
+    Attack: an agent in PROBATION whose owner leaves. Two persons end a PROBATION, not the next contract.
+    """
+    return row.authority == "RESTRICTED" and row.orphaned and row.incident is None and row.probation is None
 
 
 def note_order(state: Projections, order: orders.Order[Any]) -> None:
@@ -55,6 +59,7 @@ def _person(state: Projections, entry: Entry[Any], body: kinds.PersonEnrolled, a
     row = rows.Person(
         key=body.key, roles=body.roles, enrolled=entry.seq, contact=state.contacts.pop(body.person, None), asked=None,
         due_us=0, tries=0, verified=None, vouched_by=None, left=None, successor=None,
+        by=entry.actor.removeprefix("person:"),
     )  # fmt: skip
     state.put("person", body.person, row)
 
@@ -125,3 +130,6 @@ def _floor(state: Projections, entry: Entry[Any], body: kinds.FloorAdopted, at_u
         version=body.version, digest=body.digest, scope=body.scope, document=body.document, adopted=entry.seq
     )
     state.put("floor", body.floor, row)
+    for name, agent in list(state.agent.items()):
+        if body.scope == "organisation" or body.scope.removeprefix("group:") in agent.groups:
+            releasing.note_authors(state, name, body.signer, body.approver)

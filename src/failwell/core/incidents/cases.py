@@ -12,6 +12,7 @@ from msgspec.structs import replace
 
 from failwell.core import kinds, rows
 from failwell.core.errors import Corrupt
+from failwell.core.incidents import releasing
 from failwell.core.incidents.tables import Fold, Reaction, case_of
 from failwell.core.machines import INCIDENT, worse
 from failwell.core.projections import Projections
@@ -120,6 +121,7 @@ def _missed(state: Projections, entry: Entry[Any], body: kinds.ObjectiveMissed, 
 def _claimed(state: Projections, entry: Entry[Any], body: kinds.ChangeClaimed, at_us: int) -> None:
     case_of(state, entry, body.incident)
     state.change("incident", body.incident, claimed=entry.seq)
+    releasing.note_authors_of(state, body.incident, body.person)
 
 
 FOLDS: dict[type, Fold] = {

@@ -15,6 +15,7 @@ import pytest
 from failwell.client.wire import Wire
 from failwell.core.errors import FailwellError
 from failwell.execute.processes import read_stat, scan_processes
+from failwell.node.heartbeat import GAVE_WAY, read_beat
 from failwell.storage.files import log_of
 from failwell.storage.wal import HEADER_BYTES
 from tests.simulate.fixtures import house, stage
@@ -89,6 +90,9 @@ def test_a_node_whose_writer_dies_ends_and_the_next_one_recovers(house: House) -
         caller.write("c2")
     node.process.wait(20)
     assert house.alive() == []
+    left = read_beat(house.workspace.runtime)
+    assert left is not None
+    assert left.phase == GAVE_WAY  # whoever stands by takes its place
     with contextlib.suppress(FailwellError):
         running.result(5)
     house.hang_up()

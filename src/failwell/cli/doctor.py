@@ -17,6 +17,7 @@ from failwell.cli import (
     agent_owner,
     custody,
     doctor_http,
+    doctor_standby,
     doctor_stopping,
     doctor_undoing,
     observing,
@@ -101,7 +102,7 @@ def doctor(
     if user is not None or process is not None:
         raise InputError("--user and --process say where an agent runs", hint="failwell doctor --as-agent AGENT")
     seen, trouble = _ask_node(place)
-    checks = [*_of_node(seen, trouble), *_of_files(place, seen)]
+    checks = [*_of_node(seen, trouble), Check(*doctor_standby.line(place)), *_of_files(place, seen)]
     if seen is not None:
         checks += [*_of_contracts(seen), Check("stops", *stop.told(seen.status)), *_of_incidents(seen)]
         names = {full: row["name"] for full, row in seen.agents.items()}

@@ -118,6 +118,9 @@ def _settings_text(path: Path) -> str:
 def serve(
     workspace: options.Workspace = None,
     stop: Annotated[bool, typer.Option("--stop", help="End the running node and wait until it has ended.")] = False,
+    standby: Annotated[
+        bool, typer.Option("--standby", help="Stand by for the running node, and take its place when it dies or hangs.")
+    ] = False,
     idle_s: Annotated[
         int, typer.Option("--idle-s", min=0, metavar="S", help="End after S quiet seconds; 0: never.")
     ] = 0,
@@ -131,23 +134,30 @@ def serve(
 
     Commands and clients start a node by themselves where none runs; it ends when nobody has needed it for a while.
 
+    With --standby it waits beside the node that runs. Should that one die, or be 2 s late with its heartbeat (stopped,
+    hung), it is killed, and this process is the node from then on. One that ends on purpose is not replaced.
+
     \b
     Examples:
       failwell serve
+      failwell serve --standby
       failwell serve --http 127.0.0.1:7341
       failwell serve --stop
     """
     place = session.open_workspace(workspace)
     if stop:
+        if standby:
+            raise InputError("--stop ends a node, --standby waits for one", hint="failwell serve --help")
         return _stop(place)
     from failwell.node.__main__ import run
     from failwell.node.reached import parse_listen
     from failwell.node.workspace import lock_holder
 
-    if (holder := lock_holder(place)) is not None:
+    if (holder := lock_holder(place)) is not None and not standby:
         raise Unhealthy(
             f"a node (process {holder}) serves this workspace already",
-            hint="failwell serve --stop ends it. Its HTTP door is opened by [http] and failwell config apply.",
+            hint="failwell serve --stop ends it. Its HTTP door is opened by [http] and failwell config apply. "
+            "A second one beside it: failwell serve --standby",
             code="locked",
         )  # fmt: skip
 
@@ -164,8 +174,15 @@ def serve(
 
     if http is not None:
         parse_listen(http, allow_remote=_settings_of(place).allow_remote)
+    taken = None
+    if standby:
+        from failwell.cli.standby import await_place
+
+        taken = await_place(place, as_json=as_json)
+        if taken is None:
+            return None
     tell("proving that tools can be stopped here ...")
-    run(place.path, idle_s=idle_s, ready=ready, served=True, http=http)
+    run(place.path, idle_s=idle_s, ready=ready, served=True, http=http, taken=taken)
     return None
 
 

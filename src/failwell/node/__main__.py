@@ -15,6 +15,7 @@ from pathlib import Path
 
 from failwell.core.errors import FailwellError
 from failwell.node.service import Node
+from failwell.node.takeover import Taken
 from failwell.node.workspace import Workspace
 
 #: The switch interval of the interpreter: the door must get its turn while the writer works (default 5 ms).
@@ -23,16 +24,16 @@ SWITCH_S = 0.001
 
 def run(
     workspace: Path, *, idle_s: int | None, ready: Callable[[FailwellError | None], None], served: bool = False,
-    http: str | None = None,
+    http: str | None = None, taken: Taken | None = None,
 ) -> None:  # fmt: skip
     """Run a node until it is told to stop or has been idle; `ready` is called when its socket answers, with why it
     permits nothing (None where it does). `served`: an operator runs it by hand, and not a client on demand. `http`: the
-    address of its HTTP door, before what the settings say.
+    address of its HTTP door, before what the settings say. `taken`: the place of another node, which it takes.
 
     Raises FailwellError when it cannot start.
     """
     sys.setswitchinterval(SWITCH_S)
-    node = Node(Workspace(workspace), owns_process=True, served=served)
+    node = Node(Workspace(workspace), owns_process=True, served=served, taken=taken)
     node.duties.web.listen = http
 
     async def main() -> None:

@@ -46,6 +46,7 @@ from failwell.node.duties import Duties
 from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders, left_order
 from failwell.node.guarding import AbsentGuard, open_guard
+from failwell.node.held import Held
 from failwell.node.letters import write_letter
 from failwell.node.measuring import Measuring
 from failwell.node.outbox import Outbox, mail_notifier
@@ -58,12 +59,13 @@ from failwell.node.recovery import recover
 from failwell.node.refusals import RefusalCounter
 from failwell.node.scopes import Scopes
 from failwell.node.sources import Sources
+from failwell.node.takeover import Taken
 from failwell.node.tested import Tested, marker_of
 from failwell.node.uncontained import Uncontained
 from failwell.node.upstreams.executor import SessionsExecutor
 from failwell.node.upstreams.forwarding import Forwarding
 from failwell.node.upstreams.sessions import Sessions
-from failwell.node.workspace import Lock, Workspace
+from failwell.node.workspace import Workspace
 from failwell.notify.smtp import SmtpNotifier
 
 TICK_S = 0.2
@@ -75,9 +77,11 @@ WAIT_S = 0.005
 class Node:
     """One workspace, owned. `start` opens it, `serve` answers until `stop`; both in the same process."""
 
-    def __init__(self, workspace: Workspace, *, owns_process: bool = False, served: bool = False) -> None:
+    def __init__(
+        self, workspace: Workspace, *, owns_process: bool = False, served: bool = False, taken: Taken | None = None
+    ) -> None:  # fmt: skip
         """`owns_process`: this process is the node and nothing else, so every stray child of it is a tool's orphan.
-        `served`: an operator started it, so that its environment is no agent's.
+        `served`: an operator started it, so that its environment is no agent's. `taken`: whose place it takes.
         """
         self.workspace = workspace
         self._owns_process = owns_process
@@ -86,8 +90,8 @@ class Node:
         self.name = f"node-{secrets.token_hex(8)}"
         self.clock = SystemClock()
         workspace.check_finished()
-        self._lock = Lock(workspace)
-        self._left: list[Callable[[], None]] = [self._lock.release]
+        self._held = Held(workspace, taken)
+        self._left: list[Callable[[], None]] = [self._held.release]
         try:
             self._open()
         except BaseException:
@@ -201,7 +205,7 @@ class Node:
             software=f"failwell/{VERSION}", pid=self.pid, separation=self.separation, self_test=self.self_test,
             recovered=recovered,
         )  # fmt: skip
-        begun = (Draft(body=body, actor="node"), *self.tested.drafts(), *mended)
+        begun = (Draft(body=body, actor="node"), *self._held.drafts(), *self.tested.drafts(), *mended)
         write_now(self.writer, (*begun, *rules_drafts(book), *self.proving.begin()))
         self.tested.bar(test)
 
@@ -291,13 +295,6 @@ class Node:
         started = await told_here(self.runner.start(verdict, permit, arguments, prepared))
         return await told_here(started)
 
-    def settings_changed(self) -> bool:
-        """Whether `failwell.toml` says something else than the settings in force."""
-        try:
-            return settings.read_settings(self.workspace.path) != self.settings
-        except InputError:
-            return True
-
     def crowded(self) -> bool:
         """Whether callers hold half of the files that this process may open."""
         return len(self.connections) > resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2
@@ -330,6 +327,7 @@ class Node:
         self._busy_at = self.loop.time()
         reader = watch.WitnessReader(self)
         absent = AbsentGuard(self.workspace, self.writer.read_only)
+        self._held.serve()
         try:
             while not self._stopping.is_set():
                 with contextlib.suppress(TimeoutError):
@@ -339,8 +337,9 @@ class Node:
                     break  # a node that can record nothing makes room for one that can
                 limit_s = self.settings.node.idle_s if idle_s is None else idle_s
                 if limit_s and self._idle_for() > limit_s:
-                    break
+                    self.stop()
         finally:
+            self._held.end(on_purpose=self._stopping.is_set())
             await self.duties.end()
             server.close()
             self.workspace.socket.unlink(missing_ok=True)
@@ -377,6 +376,7 @@ class Node:
 
     def close(self, reason: str) -> None:
         """Stop what runs, say so in the record, close the ledger, give the workspace free."""
+        self._held.end()
         for running in self.fence.running():
             self.fence.close(running.agent, 0)
         self.runner.close()
@@ -389,7 +389,7 @@ class Node:
             self.writer.submit(self.heads.write, CONTAINMENT).result()
             write_now(self.writer, (Draft(body=kinds.NodeStopped(reason=reason), actor="node"),))
         self.writer.close()
-        self._lock.release()
+        self._held.release()
 
 
 #: The children of the node process that are no tools and run in sessions of their own: it has none.

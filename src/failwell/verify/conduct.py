@@ -33,6 +33,7 @@ from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.served import Served
 from failwell.verify.stops import decision_fault
+from failwell.verify.takeovers import Takeovers
 from failwell.verify.tested import ClassesShown
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
@@ -78,6 +79,7 @@ class Conduct:
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
+            Takeovers(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

@@ -12,6 +12,7 @@ from failwell.core import kinds, rows
 from failwell.core.errors import InputError, NotFound
 from failwell.core.records import Entry
 from failwell.core.state import State
+from failwell.response import layers
 from failwell.response.account import Account, account
 from failwell.response.parts import Material, Part, asked_of, tell_parts
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from failwell.node.service import Node
 
 #: What is told beside the account, by its key. One line each: `MODULE.PART`.
-PARTS: tuple[Part, ...] = ()
+PARTS: tuple[Part, ...] = (layers.PART,)
 
 
 class _Seen(NamedTuple):

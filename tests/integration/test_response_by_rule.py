@@ -17,6 +17,7 @@ from failwell.core.records import Entry, decode_entry
 from failwell.identity import keys, persons
 from failwell.response import account as accounts
 from failwell.response import orders as response
+from failwell.response import releases
 from tests.unit.verify import ledgers
 
 AGENT = ledgers.AGENT
@@ -202,5 +203,5 @@ def test_a_proposal_without_evidence_or_conditions_is_refused(contained: ledgers
             contained.sign("olga", "release.propose", orders.ReleasePropose(**{**whole, **lacking}))
     beyond = contained.sign("olga", "release.propose", orders.ReleasePropose(**{**whole, "evidence": (10**6,)}))
     with pytest.raises(Refused, match="no entry"):
-        contained.do(response.propose_release(beyond, persons.verify_order))
+        contained.do(releases.propose_release(beyond, persons.verify_order))
     assert authority(contained) == "SUSPENDED"

@@ -15,8 +15,7 @@ from failwell.core.records import Draft
 from failwell.gate import runs, tickets
 from failwell.gate.verdicts import Proposal
 from failwell.identity import persons
-from failwell.response import orders as response
-from failwell.response import stops
+from failwell.response import releases, stops
 from tests.property import drawn
 from tests.property.chronicle import Chronicle, Known
 from tests.unit.gate.house import AGENT, DAY_US, HOUR_US, MINUTE_US, OTHER, SECOND_US, House
@@ -215,7 +214,7 @@ class World:
             proposal = house.propose("olga", incident, agent=agent)
             details = orders.ReleaseApprove(incident=incident, agent=agent, proposal=proposal)
             signed = house.sign("piet", "release.approve", details)
-            house.do(response.approve_release(signed, persons.verify_order))
+            house.do(releases.approve_release(signed, persons.verify_order))
 
     def stop_more(self) -> None:
         """People stop everything, a group, a tool or a contract; sometimes a second time."""

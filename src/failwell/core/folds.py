@@ -31,9 +31,10 @@ from failwell.core import (
 from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
+from failwell.core.incidents import catches, endings, releasing
 from failwell.core.incidents import folds as incidents
-from failwell.core.incidents import releasing
 from failwell.core.incidents.agreed import settings_of
+from failwell.core.incidents.noticing import note_ended
 from failwell.core.incidents.tables import BESIDE
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
@@ -146,7 +147,6 @@ def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted
     )  # fmt: skip
     state.put("contract", body.digest, row)
     state.change("agent", entry.agent, contract=body.digest)
-    releasing.note_authors(state, str(entry.agent), body.owner, body.approver)
 
 
 @_folds(kinds.Posture)
@@ -268,6 +268,7 @@ def _outcome(state: Projections, entry: Entry[Any], body: kinds.Outcome, at_us: 
         ),
     )
     state.forget("action", body.decision)
+    note_ended(state, entry, row)
     tickets.settled(state, row, body.state)
     owing.owe(state, row, body, at_us)
     undoing.ended(state, row, entry)
@@ -283,8 +284,9 @@ def _effect(state: Projections, entry: Entry[Any], body: kinds.EffectWitnessed, 
 
 @_folds(kinds.Signal)
 def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: int) -> None:
-    name = str(entry.agent)
+    name = entry.agent or ""
     agent = state.agent.get(name)
+    state.lately.ended.pop(body.about, None)
     row = rows.SignalRow(
         agent=name,
         signal=body.signal,
@@ -295,14 +297,13 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
     state.put("signal", entry.seq, row)
     state.forget("signal", entry.seq)
     state.note_signal(entry.seq, row)
-    if agent is not None and agent.probation is not None:
-        releasing.note_signal(state, name, body, at_us)
     if agent is not None and agent.incident is None and body.signal != DENIED_BY_STOP:
         tool = state.decided[1] if state.decided[0] == body.about else ""
         began, noticed_us = agent.onsets.get(tool, (body.about, at_us))
         if at_us - noticed_us > owing.QUIET_US:
             began = body.about
-        state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)})
+        acted = catches.note(state, name, body.signal, body.about, tool)
+        state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)}, acted=acted)
     elif agent is not None and agent.incident in state.incident:
         # Whoever orders a stop that a rule had given already has stopped the agent too (R23).
         stopped_by = state.incident[agent.incident].stopped_by
@@ -326,8 +327,8 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
     )  # fmt: skip
     state.incidents = body.incident
     state.put("incident", body.incident, ends.opened_by_unproven(state, body.onset_last, row))
-    if entry.agent in state.agent:
-        state.change("agent", entry.agent, incident=body.incident, onsets={})
+    if endings.binds(state, row.agent, body.kind):
+        state.change("agent", entry.agent, incident=body.incident, onsets={}, acted={})
 
 
 @_folds(kinds.IncidentUpdated)
@@ -343,7 +344,7 @@ def _incident_updated(state: Projections, entry: Entry[Any], body: kinds.Inciden
     since_us = row.state_us if body.state == row.state else at_us
     state.change(
         "incident", body.incident, state=body.state, severity=body.severity, signals=row.signals + more,
-        state_us=since_us,
+        state_us=since_us, proposed=None if more else row.proposed,
     )  # fmt: skip
 
 
@@ -388,6 +389,7 @@ def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledge
     mark(state, body.incident, "ACKNOWLEDGED", entry.seq, holder=body.person, offered=None)
 
 
+FOLDS.update(releasing.after(FOLDS))
 FOLDS.update(observed.FOLDS)
 FOLDS.update(custody.FOLDS)
 FOLDS.update(ends.FOLDS)

@@ -11,7 +11,6 @@ from typing import Any
 
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import Corrupt
-from failwell.core.incidents import releasing
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
 
@@ -130,6 +129,3 @@ def _floor(state: Projections, entry: Entry[Any], body: kinds.FloorAdopted, at_u
         version=body.version, digest=body.digest, scope=body.scope, document=body.document, adopted=entry.seq
     )
     state.put("floor", body.floor, row)
-    for name, agent in list(state.agent.items()):
-        if body.scope == "organisation" or body.scope.removeprefix("group:") in agent.groups:
-            releasing.note_authors(state, name, body.signer, body.approver)

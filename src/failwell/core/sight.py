@@ -12,17 +12,21 @@ import msgspec
 
 from failwell.core import canonical
 from failwell.core.errors import NotFound
+from failwell.core.incidents.binding import GIVES_BACK, release_shown
+from failwell.core.incidents.shown import case_shown
 from failwell.core.orders import (
     ContractAdopt,
     ContractSign,
+    CustomerRestore,
+    CustomerTell,
     Details,
     FloorAdopt,
     FloorSign,
+    HoldLift,
+    HoldPropose,
     IncidentAcknowledge,
     LiftApprove,
     LiftPropose,
-    ReleaseApprove,
-    ReleasePropose,
     TicketApprove,
     TicketDeny,
     shown_digest,
@@ -34,13 +38,16 @@ from failwell.core.stops import sight_of
 def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
     """What a person who is about to give an order of `kind` with `details` must be shown; NotFound for no such case."""
     shown: dict[str, Any] = {"order": kind, "details": msgspec.to_builtins(details)}
-    if isinstance(details, IncidentAcknowledge | ReleasePropose | ReleaseApprove):
+    if isinstance(details, IncidentAcknowledge | CustomerTell | CustomerRestore | GIVES_BACK):
         shown["incident"] = _incident(state, details.incident)
+    shown |= case_shown(state, details) | release_shown(state, details)
     if isinstance(details, TicketApprove | TicketDeny):
         shown["ticket"] = _ticket(state, details.ticket)
+    if isinstance(details, HoldPropose | HoldLift):
+        shown["hold"] = _hold(state, details.hold)
     if isinstance(details, LiftPropose | LiftApprove):
         shown["stop"] = sight_of(state, details.scope)
-    if isinstance(details, ReleasePropose | ReleaseApprove):
+    if isinstance(details, GIVES_BACK):
         named = state.agent_named(details.agent)
         agent = None if named is None else state.agent[named]
         if agent is None:
@@ -81,6 +88,21 @@ def _ticket(state: State, number: int) -> dict[str, Any]:
         "principal": row.principal,
         "principal_provenance": row.principal_provenance,
         "contract": None if contract is None else f"{contract.id}@{contract.version}",
+    }
+
+
+def _hold(state: State, number: int) -> dict[str, Any]:
+    row = state.hold.get(number)
+    if row is None:
+        raise NotFound(f"there is no hold {number}", hint="failwell hold list shows those there are.")
+    case = None if row.incident is None else state.incident[row.incident]
+    return {
+        "hold": number,
+        "agent": row.agent,
+        "first": row.first,
+        "why": row.why,
+        "incident": row.incident,
+        "state": None if case is None else case.state,
     }
 
 

@@ -67,7 +67,7 @@ class Connection(asyncio.Protocol):
         #: The name of the door at the other end, where it is one, and (role, name) of the caller that it passed on.
         self.door: str | None = None
         self.stands_for: tuple[str, str] | None = None
-        self.peer_pid = 0
+        self.peer_pid, self._user = 0, ""
         self.executing: set[int] = set()
         self._supervised: set[int] = set()
         self.gone = False
@@ -82,7 +82,7 @@ class Connection(asyncio.Protocol):
         self._transport = transport
         peer: socket.socket = transport.get_extra_info("socket")
         pid, uid, _ = struct.unpack("3i", peer.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))
-        self.peer_pid = pid
+        self.peer_pid, self._user = pid, f"uid:{uid}"
         if uid not in (os.getuid(), 0):
             self._node.refusals.count(f"uid:{uid}", "another user of this machine")
             transport.close()
@@ -270,7 +270,8 @@ class Connection(asyncio.Protocol):
 
     async def _give(self, request: asked.Give) -> Any:
         try:
-            return await self._node.given_orders.take(request)
+            # Behind a door may be anybody, on any machine: then nobody here can say whose process it was.
+            return await self._node.given_orders.take(request, None if self.door else self._user)
         except Refused:
             self._node.refusals.count(f"pid:{self.peer_pid}", REFUSED_ORDER)
             raise

@@ -13,6 +13,7 @@ from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
 from failwell.node.web_door import WebDoor
+from failwell.response.releases import end_broken
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -47,6 +48,7 @@ class Duties:
             self._over_at = now_s + OVER_S
             # It takes authority away, so it waits for nothing (I8).
             await self._node.writer.submit_async(end_observations, CONTAINMENT)
+            await self._node.writer.submit_async(end_broken, CONTAINMENT)
             await self._node.writer.submit_async(expire_tickets)
         if now_s >= self._clock_at:
             self._clock_at = now_s + CLOCK_S

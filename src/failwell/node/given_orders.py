@@ -48,8 +48,8 @@ class GivenOrders:
         #: What restricts and nobody judged, by signature: whoever gave it is told so, and may be gone by then.
         self._unjudged: dict[str, SignedOrder] = {}
 
-    async def take(self, request: Give) -> Any:
-        """Carry out signed orders; what restricts goes by the containment lane.
+    async def take(self, request: Give, user: str | None = None) -> Any:
+        """Carry out signed orders; what restricts goes by the containment lane. `user`: whose process gave them.
 
         Where nothing may be written none is judged: an older record may not know who ordered, and a stop that was
         refused for that would not be left in `orders/`.
@@ -73,7 +73,7 @@ class GivenOrders:
             await asyncio.to_thread(floors.warm, request.document, bound)
         if order.order == "contact.ask":
             return await self._contacts.ask(signed[-1])
-        job = self._job_for(order.order, signed, request)
+        job = self._job_for(order.order, signed, request, user)
         lane = self._lane(order, signed[-1])
         try:
             answer = await self._node.writer.submit_async(job, lane, received_us=received_us)
@@ -122,7 +122,7 @@ class GivenOrders:
             return NORMAL  # to be refused there, in words
         return NORMAL
 
-    def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give) -> Any:
+    def _job_for(self, kind: str, signed: tuple[SignedOrder, ...], request: Give, user: str | None) -> Any:
         """The job that carries an order out, in the room that knows what it does."""
         last = signed[-1]
         if kind in JOBS:
@@ -134,8 +134,8 @@ class GivenOrders:
             "stop.lift": lambda: stops.approve_lift(last, verify_order),
             "incident.acknowledge": lambda: response_orders.acknowledge(last, verify_order),
             "action.compensate": lambda: compensation.order_undoing(last, verify_order),
-            "release.propose": lambda: response_orders.propose_release(last, verify_order),
-            "release.approve": lambda: response_orders.approve_release(last, verify_order),
+            "release.propose": lambda: releases.propose_release(last, verify_order, user),
+            "release.approve": lambda: releases.approve_release(last, verify_order, user),
             "ticket.approve": lambda: tickets.approve_ticket(last, verify_order),
             "ticket.deny": lambda: tickets.deny_ticket(last, verify_order),
             "person.leave": lambda: people.leave(last, verify_order),
@@ -190,6 +190,10 @@ def left_order(signed: SignedOrder, source: str = "orders") -> Any:
         return credentials.revoke_key(signed, verify_order, source=source)
     if kind == "stop":
         return stops.stop_scope(signed, verify_order, source=source)
+    if kind == "run.stop":
+        return work.stop_run(signed, verify_order, source=source)
+    if kind == "action.stop":
+        return work.stop_action(signed, verify_order, source=source)
     return response_orders.suspend(signed, verify_order, source=source)
 
 

@@ -8,7 +8,7 @@ from failwell.core import orders
 from failwell.core.errors import NotFound, Refused
 from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.identity import persons
-from failwell.response import orders as response
+from failwell.response import releases
 from tests.unit.gate.house import AGENT, FATAL, HOUR_US, House, contract_text, open_house
 
 PROPOSE = orders.ReleasePropose(
@@ -75,7 +75,7 @@ def test_an_order_over_something_else_than_stands_now_is_refused_and_nothing_wri
     house.adopt(contract_text(version=2))
     size = house.state.size
     with pytest.raises(Refused, match="something else"):
-        house.do(response.propose_release(stale, persons.verify_order))
+        house.do(releases.propose_release(stale, persons.verify_order))
     assert house.state.size == size
 
 

@@ -35,7 +35,7 @@ from failwell.ledger.vault import Vault
 from failwell.ledger.writer import Writer
 from failwell.node.assembly import genesis_drafts, sealed_writer
 from failwell.ports.executor import Ended
-from failwell.response import containment
+from failwell.response import containment, releases
 from failwell.response import orders as response
 from failwell.storage import sqlite
 from failwell.storage.sqlite import SqliteStorage
@@ -298,13 +298,13 @@ class House:
             conditions="the template is fixed", evidence=evidence,
         )  # fmt: skip
         signed = self.sign(person, "release.propose", details)
-        self.do(response.propose_release(signed, persons.verify_order))
+        self.do(releases.propose_release(signed, persons.verify_order))
         return orders.order_digest(orders.parse_order(signed.order))
 
     def approve(self, person: str, proposal: str, incident: int = 1) -> int:
         details = orders.ReleaseApprove(incident=incident, agent=AGENT, proposal=proposal)
         signed = self.sign(person, "release.approve", details)
-        return self.do(response.approve_release(signed, persons.verify_order))
+        return self.do(releases.approve_release(signed, persons.verify_order))
 
     def release(self, incident: int = 1) -> None:
         """Everything that gives the agent back after `incident`."""

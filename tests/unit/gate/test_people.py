@@ -14,7 +14,7 @@ from failwell.core.records import Draft
 from failwell.gate import people, registry, tickets
 from failwell.identity import keys, names, persons
 from failwell.ledger.vault import commitment
-from failwell.response import orders as response
+from failwell.response import releases
 from tests.unit.gate.house import AGENT, ASK, FINE, HOUR_US, MINUTE_US, OTHER, RULES, House, contract_text
 
 SALT, CODE_SALT, CODE = b"salt", b"salt of the code", "k7m2p9qx"
@@ -272,9 +272,9 @@ def test_nobody_is_given_back_to_an_owner_who_left(owned: House) -> None:
         incident=1, agent=AGENT, authority="PROBATION", conditions="mended", evidence=(3,)
     )  # fmt: skip
     with pytest.raises(Refused, match="nobody would answer"):
-        owned.do(response.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
+        owned.do(releases.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
     assign(owned, "quan")
-    owned.do(response.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
+    owned.do(releases.propose_release(owned.sign("olga", "release.propose", details), persons.verify_order))
 
 
 def test_what_a_leaver_proposed_or_approved_and_nobody_used_lets_nothing_happen(owned: House) -> None:
@@ -294,7 +294,7 @@ def test_what_a_leaver_proposed_or_approved_and_nobody_used_lets_nothing_happen(
     assert "who has left" in verdict.because
     approve = orders.ReleaseApprove(incident=1, agent=OTHER, proposal=proposal)
     with pytest.raises(Refused, match="piet, who proposed this release, has left"):
-        owned.do(response.approve_release(owned.sign("rita", "release.approve", approve), persons.verify_order))
+        owned.do(releases.approve_release(owned.sign("rita", "release.approve", approve), persons.verify_order))
 
 
 def test_assigning_alone_changes_no_authority_and_no_contract(owned: House) -> None:

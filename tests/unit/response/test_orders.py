@@ -10,6 +10,7 @@ from failwell.core.machines import NEEDED_FOR_RELEASE
 from failwell.core.records import Draft
 from failwell.identity import persons
 from failwell.response import orders as response
+from failwell.response import releases
 from tests.unit.gate.house import AGENT, FATAL, HOUR_US, OTHER, RULES, SMALL, House, contract_text, open_house
 
 
@@ -144,8 +145,11 @@ def test_two_persons_give_authority_back_on_probation_under_a_new_epoch(house: H
     house.approve("piet", proposal)
     assert (house.agent().authority, house.agent().epoch, house.agent().incident) == ("PROBATION", 3, None)
     assert house.bodies(kinds.ReleaseApproved) == [
-        kinds.ReleaseApproved(incident=1, person="piet", digest=proposal, authority="PROBATION")
-    ]
+        kinds.ReleaseApproved2(
+            incident=1, person="piet", digest=proposal, authority="PROBATION", user=None, separated="unknown",
+            until_us=house.state.last_at_us + 72 * HOUR_US,
+        )
+    ]  # fmt: skip
     change = house.bodies(kinds.AuthorityChanged)[-1]
     assert (change.by, change.incident) == ("person:piet", 1)
     assert "RELEASED" in house.state.incident[1].marks
@@ -228,20 +232,20 @@ def test_a_proposal_that_grew_stale_before_the_approval_is_no_release(house: Hou
     signed = house.sign("piet", "release.approve", details)
     house.adopt(contract_text(version=2))
     with refused(house, "something else"):
-        house.do(response.approve_release(signed, persons.verify_order))
+        house.do(releases.approve_release(signed, persons.verify_order))
 
 
 def test_an_approval_is_used_once(house: House) -> None:
     contained(house)
     details = orders.ReleaseApprove(incident=1, agent=AGENT, proposal=house.propose("olga"))
     signed = house.sign("piet", "release.approve", details)
-    house.do(response.approve_release(signed, persons.verify_order))
+    house.do(releases.approve_release(signed, persons.verify_order))
     with pytest.raises(FailwellError):
-        house.do(response.approve_release(signed, persons.verify_order))
+        house.do(releases.approve_release(signed, persons.verify_order))
     house.clock.skip(HOUR_US)
     house.ask(house.run(), FATAL)
     with pytest.raises(FailwellError):
-        house.do(response.approve_release(signed, persons.verify_order))
+        house.do(releases.approve_release(signed, persons.verify_order))
     assert house.agent().authority == "SUSPENDED"
 
 

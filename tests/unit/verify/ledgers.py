@@ -29,7 +29,7 @@ from failwell.ledger.writer import Writer
 from failwell.node import assembly
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.executor import Ended
-from failwell.response import containment
+from failwell.response import containment, releases
 from failwell.response import orders as response
 from failwell.response.compensation import order_undoing
 from failwell.response.stops import stop_scope
@@ -401,10 +401,10 @@ def _release(made: Made) -> None:
         incident=1, agent=AGENT, authority="PROBATION", conditions="the template is fixed", evidence=(3,)
     )
     signed = made.sign("olga", "release.propose", propose)
-    made.do(response.propose_release(signed, persons.verify_order))
+    made.do(releases.propose_release(signed, persons.verify_order))
     proposal = orders.order_digest(orders.parse_order(signed.order))
     approve = orders.ReleaseApprove(incident=1, agent=AGENT, proposal=proposal)
-    made.do(response.approve_release(made.sign("piet", "release.approve", approve), persons.verify_order))
+    made.do(releases.approve_release(made.sign("piet", "release.approve", approve), persons.verify_order))
 
 
 def stops_and_undoing(made: Made, run: int) -> None:

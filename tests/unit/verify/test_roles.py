@@ -17,6 +17,7 @@ from failwell.core import kinds, orders
 from failwell.core.records import Draft
 from failwell.identity import keys, persons
 from failwell.response import orders as response
+from failwell.response import releases
 from tests.unit.verify import ledgers
 from tests.unit.verify.forgery import Forger, Image
 from tests.unit.verify.ledgers import AGENT, Made
@@ -106,7 +107,7 @@ def test_a_release_that_no_approver_gave_or_the_one_who_suspended_is_found(tmp_p
                 incident=1, agent=AGENT, authority="PROBATION", conditions="mended", evidence=(3,)
             )
             proposed = made.sign("olga", "release.propose", propose)
-            made.do(response.propose_release(proposed, persons.verify_order))
+            made.do(releases.propose_release(proposed, persons.verify_order))
             cited = orders.order_digest(orders.parse_order(proposed.order))
             details = orders.ReleaseApprove(incident=1, agent=AGENT, proposal=cited)
             signed = made.sign(approver, "release.approve", details)

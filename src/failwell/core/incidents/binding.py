@@ -11,8 +11,11 @@ from typing import Any
 
 from failwell.core import canonical, rows
 from failwell.core.machines import missing_for_release
+from failwell.core.orders import MINUTE_US, Details, ReleaseApprove, ReleaseBreak, ReleasePropose, ReleaseReview
 from failwell.core.projections import Projections
 
+#: Orders about a release.
+GIVES_BACK = ReleasePropose | ReleaseApprove | ReleaseBreak | ReleaseReview
 BY_MAIL = "mail"
 #: What giving back in full needs of a case that restricted its agent only: somebody took it.
 NEEDED_TO_ACT_IN_FULL = ("DETECTED", "ACKNOWLEDGED")
@@ -77,3 +80,30 @@ def notified(state: Projections, case: rows.Incident) -> str | None:
     agent, person = state.agent.get(case.agent), state.person.get(case.holder)
     answers = agent is not None and agent.owner == case.holder
     return case.holder if answers or (person is not None and "operator" in person.roles) else None
+
+
+def release_shown(state: Projections, details: Details) -> dict[str, Any]:
+    """What a person sees before an order about a release: what has come to light since makes it another order."""
+    if not isinstance(details, GIVES_BACK):
+        return {}
+    shown: dict[str, Any] = {"standing": binding(state, details.incident)}
+    if isinstance(details, ReleaseApprove):
+        shown["release"] = _proposed(state.incident[details.incident])
+    if isinstance(details, ReleaseReview):
+        shown["given_by"] = list(state.incident[details.incident].broken_by[-1:])
+    return shown
+
+
+def _proposed(case: rows.Incident) -> dict[str, Any] | None:
+    """What stands proposed: whoever approves it approves its conditions, on its evidence."""
+    release = case.release
+    if release is None:
+        return None
+    return {
+        "proposed_by": case.proposed_by,
+        "authority": release.authority,
+        "probation_minutes": None if release.probation_us is None else release.probation_us // MINUTE_US,
+        "conditions": release.conditions,
+        "evidence": [[seq, leaf] for seq, leaf in release.evidence],
+        "notified": release.notified,
+    }

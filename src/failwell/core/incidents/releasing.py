@@ -102,7 +102,8 @@ def stands(row: rows.Agent, body: kinds.AuthorityChanged) -> dict[str, Any]:
     given = row.probation if body.now in ("PROBATION", "RESTRICTED") else None
     if body.now in ("PROBATION", "ACTIVE"):
         return {"incident": None, "probation": given}
-    incident = body.incident if body.now == "SUSPENDED" and row.incident is None else row.incident
+    suspends = body.now == "SUSPENDED" and body.incident is not None  # whatever else is open, it is held for this
+    incident = body.incident if suspends else row.incident
     return {"incident": incident, "probation": given}
 
 
@@ -117,31 +118,44 @@ def suspended(state: Projections, number: int | None) -> None:
         state.change("incident", number, marks=marks, **_NONE_STANDS)
 
 
-def note_signal(state: Projections, agent: str, body: kinds.Signal, at_us: int) -> None:
+def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: int) -> None:
     """A signal about an agent that was given back: its time begins anew, or the signal is counted."""
-    given = state.agent[agent].probation
-    if given is not None:
+    row = state.agent.get(str(entry.agent))
+    if row is not None and row.probation is not None:
         applied = body.applied and not body.signal.startswith("escalated(")
-        now = probation.noticed(given, body.signal, body.severity, at_us, applied=applied)
-        if now != given:
-            state.change("agent", agent, probation=now)
+        now = probation.noticed(row.probation, body.signal, body.severity, at_us, applied=applied)
+        if now != row.probation:
+            state.change("agent", entry.agent, probation=now)
 
 
-def note_authors(state: Projections, agent: str, *persons: str) -> None:
+def _contract(state: Projections, entry: Entry[Any], body: kinds.ContractAdopted, at_us: int) -> None:
+    _note_authors(state, str(entry.agent), body.owner, body.approver)
+
+
+def _floor(state: Projections, entry: Entry[Any], body: kinds.FloorAdopted, at_us: int) -> None:
+    for name, agent in list(state.agent.items()):
+        if body.scope == "organisation" or body.scope.removeprefix("group:") in agent.groups:
+            _note_authors(state, name, body.signer, body.approver)
+
+
+def _claimed(state: Projections, entry: Entry[Any], body: kinds.ChangeClaimed, at_us: int) -> None:
+    _note_authors_of(state, body.incident, body.person)
+
+
+def _note_authors(state: Projections, agent: str, *persons: str) -> None:
     """What binds an agent was changed by these: none of them approves its release from what stands open by then."""
     row = state.agent[agent]
     for number in {row.incident, None if row.probation is None else row.probation.incident} - {None}:
-        note_authors_of(state, number, *persons)
+        _note_authors_of(state, number, *persons)
 
 
-def note_authors_of(state: Projections, number: int | None, *persons: str) -> None:
-    """The same, of one case."""
+def _note_authors_of(state: Projections, number: int | None, *persons: str) -> None:
     case = None if number is None else state.incident.get(number)
     if case is not None and not set(persons) <= set(case.authors):
         state.change("incident", number, authors=tuple(sorted({*case.authors, *persons})))
 
 
-def take_over(state: Projections, at_us: int) -> None:
+def _rules(state: Projections, entry: Entry[Any], body: kinds.ResponseRules, at_us: int) -> None:
     """Agents that were given back by the rules before these begin their time here: they would never have served it."""
     for name, row in list(state.agent.items()):
         released = [n for n, case in state.incident.items() if case.agent == name and "RELEASED" in case.marks]
@@ -149,6 +163,29 @@ def take_over(state: Projections, at_us: int) -> None:
             number = max(released)
             until_us = at_us + probation.LASTS_US[state.incident[number].severity]
             state.change("agent", name, probation=rows.Probation(number, at_us, until_us, None))
+
+
+#: What is noted here of entries that others fold, after they did.
+ALSO: dict[type, Fold] = {
+    kinds.Signal: _signal,
+    kinds.ContractAdopted: _contract,
+    kinds.FloorAdopted: _floor,
+    kinds.ChangeClaimed: _claimed,
+    kinds.ResponseRules: _rules,
+}
+
+
+def after(folds: dict[type, Fold]) -> dict[type, Fold]:
+    """Folds of others, each with what is noted here after it."""
+    return {kind: _both(folds[kind], also) for kind, also in ALSO.items()}
+
+
+def _both(first: Fold, then: Fold) -> Fold:
+    def fold(state: Projections, entry: Entry[Any], body: Any, at_us: int) -> None:
+        first(state, entry, body, at_us)
+        then(state, entry, body, at_us)
+
+    return fold
 
 
 # ---- what follows --------------------------------------------------------------------------------------------

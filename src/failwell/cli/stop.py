@@ -267,7 +267,9 @@ def _state(row: dict[str, Any]) -> str:
 
 
 def _by(row: dict[str, Any]) -> str:
-    return " and ".join(person.removeprefix("person:") for person in row["stopped_by"])
+    from failwell.core.stops import ordered_by
+
+    return ordered_by(row["stopped_by"])
 
 
 def told(status: dict[str, Any]) -> tuple[str, str, str | None]:

@@ -26,8 +26,8 @@ def mark(state: Projections, incident: int | None, name: str, seq: int, **fields
 
 def ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered, at_us: int) -> None:
     """The incident, or the stop, waits for the ends of the actions that are to stop."""
+    stops.interrupted(state, entry, body)
     if body.incident is None:
-        stops.interrupted(state, entry, body)
         return
     row = state.incident[body.incident]
     waiting = tuple(sorted({*row.waiting, *body.actions}))

@@ -14,7 +14,7 @@ import msgspec
 
 from failwell.core import asking, credentials, kinds, owing, stops, undoing
 from failwell.core.contract import COMPENSATE
-from failwell.core.incidents import cases, customers, holding, noticing, releasing, work
+from failwell.core.incidents import cases, customers, failing, holding, noticing, releasing, work
 from failwell.core.incidents.ladder import CONTAIN
 from failwell.core.incidents.opening import ACTOR, after_opened, after_signal, draft_signal
 from failwell.core.orders import parse_order
@@ -191,6 +191,6 @@ _REACTIONS: dict[type, _Reaction] = {
     kinds.ContractAdopted: _after_joined,
 }
 _SINCE_2: dict[type, tuple[_Reaction, ...]] = {}
-for _table in (noticing, cases, holding, work, customers, releasing):
+for _table in (noticing, cases, holding, work, failing, customers, releasing):
     for _kind, _reaction in _table.REACTIONS.items():
         _SINCE_2[_kind] = (*_SINCE_2.get(_kind, ()), _reaction)

@@ -76,9 +76,14 @@ def barred(state: Projections, agents: Sequence[str], tool: str) -> tuple[str, s
 
 def told(scope: str, row: rows.Stop) -> str:
     """What a stop says to whoever wants to act within it; why it was ordered is for people."""
-    by = " and ".join(person.removeprefix("person:") for person in row.stopped_by)
+    by = ordered_by(row.stopped_by)
     named = words(scope)
     return f"{named[0].upper()}{named[1:]} is stopped by {by} (entry {row.ordered}). Two other persons lift it."
+
+
+def ordered_by(stopped_by: Iterable[str]) -> str:
+    """Who ordered a stop, in words: persons, or the rule that contained a whole group."""
+    return " and ".join(by.removeprefix("person:") if by.startswith("person:") else "rule" for by in stopped_by)
 
 
 def words(scope: str) -> str:
@@ -150,15 +155,16 @@ def after_order(state: Projections, entry: Entry[Any], body: kinds.Order, actor:
     epoch = 1 if row is None else row.epoch if again else row.epoch + 1
     stopped = kinds.ScopeStopped(scope=scope, epoch=epoch, why=details.reason, by=entry.actor)
     running = actions_in(state, scope)
-    bodies: list[Any] = [stopped, *_interrupts(running, f"{words(scope)} stopped: {details.reason}")]
+    bodies: list[Any] = [stopped, *interrupts(running, f"{words(scope)} stopped: {details.reason}")]
     if not again:
         bodies += _mails(state, scope, running, parse_at(entry.at))
     return tuple(Draft(body=each, actor=actor, refs=(entry.seq,)) for each in bodies)
 
 
-def _interrupts(running: tuple[int, ...], why: str) -> Iterator[kinds.InterruptOrdered]:
+def interrupts(running: tuple[int, ...], why: str, incident: int | None = None) -> Iterator[kinds.InterruptOrdered]:
+    """Orders to stop these actions, one at least: that nothing ran is told too."""
     for first in range(0, max(1, len(running)), INTERRUPTED_AT_ONCE):
-        yield kinds.InterruptOrdered(incident=None, actions=running[first:][:INTERRUPTED_AT_ONCE], why=why)
+        yield kinds.InterruptOrdered(incident=incident, actions=running[first:][:INTERRUPTED_AT_ONCE], why=why)
 
 
 def _mails(state: Projections, scope: str, running: tuple[int, ...], now_us: int) -> Iterator[kinds.PageQueued]:
@@ -191,7 +197,7 @@ def after_joined(state: Projections, entry: Entry[Any], actor: str) -> tuple[Dra
         return ()
     running = tuple(seq for seq in state.running(str(entry.agent)) if seq not in row.waiting)
     why = f"{words(str(scope))} is stopped: {row.why}"
-    bodies = _interrupts(running, why) if running else ()
+    bodies = interrupts(running, why) if running else ()
     return tuple(Draft(body=each, actor=actor, refs=(entry.seq, row.ordered)) for each in bodies)
 
 
@@ -257,7 +263,7 @@ def _stopped(state: Projections, entry: Entry[Any], body: kinds.ScopeStopped, at
 
 
 def interrupted(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered) -> None:
-    """An order to stop that no incident is about: the stop that it follows from waits for the ends of what it names."""
+    """The stop that an order follows from waits for the ends of what it names, whether or not an incident does too."""
     cited = {ref.seq for ref in entry.refs}
     for scope, row in list(state.stop.items()):
         if row.ordered in cited:

@@ -130,7 +130,7 @@ def _is_meant(record: Record, agent: str | None, scope: str | None) -> bool:
     """Whether a recorded tool is of the agent, or within the scope, that is to be stopped."""
     scopes = record["scopes"]
     if scope is not None:
-        return scope == ALL or scope in scopes
+        return scope in (ALL, f"action:{record['action']}", *scopes)
     handed = [name.removeprefix("agent:") for name in scopes if name.startswith("agent:")]
     return agent is None or any(_is_of(name, agent) for name in (record["agent"], *handed))
 

@@ -79,6 +79,8 @@ class Fence:
         self._shut: set[str] = set()
         #: What of an agent, or handed over by it, was decided before that entry starts nothing; and why.
         self._void: dict[str, tuple[int, str]] = {}
+        #: Actions that were ordered to stop by themselves before they had started.
+        self._barred: set[int] = set()
         self._permits: dict[int, Permit] = {}
         self._running: dict[int, Running] = {}
         #: Actions whose callers were given leave to act by themselves: nobody here sees or stops what they do with it.
@@ -117,6 +119,12 @@ class Fence:
         """
         with self._lock:
             self._void[agent] = entry, why
+
+    def bar(self, actions: Iterable[int]) -> None:
+        """Those of these actions that have not started never will: as `void`, and of nothing else of their agents."""
+        with self._lock:
+            started = (self._running, self._ending, self._told)
+            self._barred.update(action for action in actions if not any(action in each for each in started))
 
     def take_key(self, agent: str, entry: int | None = None) -> None:
         """Nothing of `agent` starts, since nobody can prove to be it now, whether or not that is durable yet.
@@ -241,6 +249,8 @@ class Fence:
             self._stands(agents, scopes, since)
 
     def _stands(self, agents: Iterable[tuple[str, int]], scopes: Iterable[tuple[str, int]], since: int) -> None:
+        if since in self._barred:
+            raise Refused("it was ordered to stop before it started", code="fenced")
         for agent, epoch in agents:
             if agent in self._closed or self._epochs.get(agent) != epoch:
                 raise Refused(f"{agent} was stopped before this action started", code="fenced")

@@ -33,8 +33,19 @@ class Scopes:
         if isinstance(body, kinds.ScopeStopped):
             self._node.fence.shut(body.scope, body.epoch, self._joined(body.scope), entry.seq)
             self._node.duties.compensator.stop(body.scope)
+        elif isinstance(body, kinds.InterruptOrdered):
+            self._interrupted(entry, body)
         elif entry.agent is not None and (scope := stops.joined(body)) is not None:
             self._node.fence.join(entry.agent, scope, entry.seq)
+
+    def _interrupted(self, entry: Entry[Any], body: kinds.InterruptOrdered) -> None:
+        """What is named starts no more. An order about all of an agent names all that is open of it, or was handed over
+        by it; one about a run leaves the agent's other runs alone.
+        """
+        if entry.run is not None:
+            self._node.fence.bar(body.actions)
+        elif entry.agent is not None:
+            self._node.fence.void(entry.agent, entry.seq, f"{entry.agent} was ordered to stop what runs")
 
     def _joined(self, scope: str) -> Iterable[str]:
         """The agents in what one joins. That everything, or its tool, is stopped every permit says itself."""

@@ -223,8 +223,6 @@ class Node:
             elif body.now == "RESTRICTED" or body.was == "OBSERVED":
                 self.fence.bump(entry.agent, body.epoch)
         elif isinstance(body, kinds.InterruptOrdered):
-            if entry.agent is not None:  # all that is open of it, or was handed over by it, is named
-                self.fence.void(entry.agent, entry.seq, f"{entry.agent} was ordered to stop what runs")
             self.runner.freeze(body.actions)
         self.scopes.before(entry)
         self.proving.before(entry)

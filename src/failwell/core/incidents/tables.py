@@ -15,7 +15,7 @@ Fold = Callable[[Projections, Entry[Any], Any, int], None]
 Reaction = Callable[[Projections, Entry[Any], Any], tuple[Draft, ...]]
 
 #: Letters to people who are not asked to take the case: one that arrives tells nobody who answers for the agent.
-BESIDE = frozenset({"preserve", "work", "task"})
+BESIDE = frozenset({"preserve", "work", "task", "group"})
 
 
 def case_of(state: Projections, entry: Entry[Any], number: int) -> rows.Incident:

@@ -351,7 +351,11 @@ class Sessions:
             within = frozenset(stops.agents_in(self._node.writer.book.state, body.scope))
             why = f"{stops.words(body.scope)} was stopped"
             return [(server, why) for server in self._of(lambda each: _is_within(each, body.scope, within))]
-        why = "" if agent is None else self._strikes(body, agent)
+        if isinstance(body, kinds.RunStopped):
+            why = f"run {entry.run} was stopped by {body.by}: {body.why}"
+            return [(server, why) for server in self._of(lambda each: each.who.run in body.runs)]
+        of_a_run = isinstance(body, kinds.InterruptOrdered) and entry.run is not None
+        why = "" if agent is None or of_a_run else self._strikes(body, agent)
         if not why:
             return []
         return [(server, why) for server in self._of(lambda each: agent in dict(each.who.epochs))]

@@ -27,6 +27,7 @@ from failwell.core.orders import (
     IncidentAcknowledge,
     LiftApprove,
     LiftPropose,
+    ReleaseReview,
     TicketApprove,
     TicketDeny,
     shown_digest,
@@ -47,7 +48,7 @@ def sight(state: State, kind: str, details: Details) -> dict[str, Any]:
         shown["hold"] = _hold(state, details.hold)
     if isinstance(details, LiftPropose | LiftApprove):
         shown["stop"] = sight_of(state, details.scope)
-    if isinstance(details, GIVES_BACK):
+    if isinstance(details, GIVES_BACK) and not isinstance(details, ReleaseReview):
         named = state.agent_named(details.agent)
         agent = None if named is None else state.agent[named]
         if agent is None:

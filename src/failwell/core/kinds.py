@@ -1147,10 +1147,14 @@ class ChangeClaimed(Body, frozen=True, kw_only=True):
 
 @register("customer.told")
 class CustomerTold(Body, frozen=True, kw_only=True):
-    """A customer (token) was told what happened to them, by a person who says so; `how`: mail, phone, letter..."""
+    """A customer (token) was told what happened to them, by a person who says so; `how`: mail, phone, letter...
+
+    `shown` is the decision or the effect by which it happened to them.
+    """
 
     incident: int
     customer: str
+    shown: int
     person: str
     how: str
     words: str
@@ -1158,10 +1162,11 @@ class CustomerTold(Body, frozen=True, kw_only=True):
 
 @register("customer.restored")
 class CustomerRestored(Body, frozen=True, kw_only=True):
-    """A customer (token) was made whole, or needed nothing, by a person who says so."""
+    """A customer (token) was made whole, or needed nothing, by a person who says so; `shown` as in `customer.told`."""
 
     incident: int
     customer: str
+    shown: int
     person: str
     words: str
 

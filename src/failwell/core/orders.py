@@ -450,19 +450,21 @@ class IncidentClose(Details, frozen=True):
 
 
 class CustomerTell(Details, frozen=True):
-    """A customer (token) was told what happened to them."""
+    """A customer (token) was told what happened to them. `shown` is an entry by which it happened to them."""
 
     incident: Count
-    customer: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_:-]{1,80}\Z")]
-    how: Text
+    customer: Annotated[str, Meta(pattern=r"^c-[0-9a-f]{32}\Z")]
+    shown: Seq
+    how: Annotated[str, Meta(pattern=r"^(mail|phone|letter|message|meeting|other)\Z")]
     words: Digest
 
 
 class CustomerRestore(Details, frozen=True):
-    """A customer (token) was made whole, or needed nothing."""
+    """A customer (token) was made whole, or needed nothing. `shown` as above."""
 
     incident: Count
-    customer: Annotated[str, Meta(pattern=r"^[A-Za-z0-9_:-]{1,80}\Z")]
+    customer: Annotated[str, Meta(pattern=r"^c-[0-9a-f]{32}\Z")]
+    shown: Seq
     words: Digest
 
 

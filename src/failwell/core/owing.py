@@ -21,6 +21,8 @@ from failwell.core.records import Entry
 #: Outcomes after which the world must be as promised: the act came to its own end.
 DONE = ("completed", "completed_after_interrupt")
 ENDS = ("held", "missed", "unknown")
+#: After a quiet day what is noticed next is a new beginning, not the continuation of an old one.
+QUIET_US = 24 * 3600 * 1_000_000
 
 
 def check_key(decision: int, name: str) -> str:
@@ -82,6 +84,18 @@ def _ensured(state: Projections, entry: Entry[Any], body: kinds.Ensured, at_us: 
         raise Corrupt(f"entry {entry.seq} gives check {key} up before its time")
     state.put("check", key, msgspec.structs.replace(row, state=body.state))
     state.forget("check", key)
+    if body.state != "held" and state.workspace[1].rules >= 2:
+        _note_onset(state, row, body, at_us)
+
+
+def _note_onset(state: Projections, row: rows.Check, body: kinds.Ensured, at_us: int) -> None:
+    """It began with the act, not with the look that found it: or the record of the act would stand outside the hold."""
+    agent, name = state.agent.get(row.agent), signal_of(body.check)
+    if agent is None or agent.incident is not None:
+        return
+    began, noticed_us = agent.onsets.get(name, (body.decision, at_us))
+    began = body.decision if at_us - noticed_us > QUIET_US else min(began, body.decision)
+    state.change("agent", row.agent, onsets={**agent.onsets, name: (began, at_us)})
 
 
 FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {kinds.Ensured: _ensured}

@@ -98,7 +98,8 @@ class Certificate(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array
 
 
 class Agent(Row, frozen=True, kw_only=True):
-    """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was.
+    """`onsets`: by tool, what the first signal was about that no incident answers for, and when the last one was; by
+    the signal of a check, the first act after which the world was not as promised.
 
     `observed_until_us` is when an OBSERVED agent's time is over. `orphaned`: its owner left, so it is RESTRICTED until
     another one stands for it. `keyed` is the entry of its newest key: certificates before it are void. `asked_us` is

@@ -21,6 +21,7 @@ from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.action_answers import ActionAnswers
+from failwell.node.impact_answers import ImpactAnswers
 from failwell.node.incident_answers import IncidentAnswers
 from failwell.node.recorded import Recorded
 from failwell.node.run_answers import told_run
@@ -44,6 +45,7 @@ class Questions:
         self.stops = StopAnswers(node)
         self.recorded = Recorded(node)
         self.incidents = IncidentAnswers(node)
+        self.impacts = ImpactAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),
@@ -62,6 +64,8 @@ class Questions:
             "secrets": lambda key: node.broker.check(),
             "contract": self._contract,
             "incident": self.incidents.told,
+            "impact": self.impacts.told,
+            "customer-draft": self.impacts.draft,
             "sight": self._sight,
             "entries": self._entries,
             "entry": self._entry,

@@ -17,6 +17,8 @@ from failwell.core.records import Entry
 
 #: Decisions that are named of one run; `acts` counts all.
 NAMED = 20
+#: The run itself, the one that had handed it over, one that was handed work over afterwards.
+WAYS = ("own", "up", "down")
 
 
 class Handed(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +64,7 @@ def handed(tainted: dict[int, int], row_of: RowOf, opened: Iterable[tuple[int, i
                 how.setdefault(other, (way, run))
                 waiting.append(other)
     found = []
-    for run in sorted(since, key=lambda run: (since[run], run)):
+    for run in sorted(since, key=lambda run: (since[run], WAYS.index(how[run][0]), run)):
         row = row_of(run)
         if row is not None:
             way, of = how[run]

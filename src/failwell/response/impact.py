@@ -124,12 +124,13 @@ class Known(NamedTuple):
     """What entries alone do not tell.
 
     `terms`: the contract of an agent by its `ID@VERSION`; `facts`: what of a decision lies in its blob (empty where it
-    was erased); `reveal`: what a token stands for; `row_of`: a run's row; `said`: what people said of its customers.
+    was erased); `names`: what tokens stand for, as far as it is kept; `row_of`: a run's row; `said`: what people said
+    of its customers.
     """
 
     terms: Callable[[str, str], Contract | None]
     facts: Callable[[int], Mapping[str, Any]]
-    reveal: Callable[[str], str]
+    names: Callable[[set[str]], Mapping[str, str]]
     row_of: RowOf
     said: Mapping[str, rows.Customer]
 
@@ -139,9 +140,13 @@ Pages = Callable[[int], Iterable[Entry[Any]]]
 
 
 def impact(
-    number: int, row: rows.Incident, agent: rows.Agent | None, pages: Pages, known: Known, reach: Reach | None = None
-) -> Impact:
-    """Tell the impact of an incident. Of one whose agent nobody knows yet nothing is told but that."""
+    number: int, row: rows.Incident, agent: rows.Agent | None, pages: Pages, known: Known, reach: Reach | None = None,
+    *, most: int = TOLD_ACTS,
+) -> Impact:  # fmt: skip
+    """Tell the impact of an incident, and at most `most` acts one by one.
+
+    Of one whose agent nobody knows yet nothing is told but that.
+    """
     first = min(row.onset_first, row.opened)
     if agent is None:
         return _nobody(number, row, first)
@@ -152,8 +157,9 @@ def impact(
         taken.take(entry)
         if isinstance(entry.body, kinds.RunOpened2) and entry.body.parent is not None:
             opened.append((entry.seq, entry.body.parent))
-    seen = _Seen(known)
-    told = [seen.touched(act) for act in taken.acts()]
+    gathered = taken.acts()
+    seen = _Seen(known, known.names({token for act in gathered for token in _tokens(act)}))
+    told = [seen.touched(act) for act in gathered]
     acts = [act for act in told if act.effect != "read"]
     wrong = [act for act in acts if act.wrong]
     ordered = sorted(acts, key=lambda act: (not act.wrong, min(act.entries)))
@@ -165,9 +171,9 @@ def impact(
         wrong=len(wrong), touched=len(acts), perhaps=sum(act.happened == "perhaps" for act in wrong),
         undone=sum(act.undone == undoing.REVERSED for act in wrong),
         irreversible=sum(act.effect == "irreversible" for act in wrong), reads=len(told) - len(acts),
-        refused=len(taken.refused), counted_from=tuple(sorted(taken.witnesses)), acts=tuple(ordered[:TOLD_ACTS]),
-        more=max(0, len(ordered) - TOLD_ACTS), customers=seen.customers(number), resources=seen.resources(),
-        amounts=seen.amounts(taken.refused), reach=reach, downstream=_named(found, known.reveal),
+        refused=len(taken.refused), counted_from=tuple(sorted(taken.witnesses)), acts=tuple(ordered[:most]),
+        more=max(0, len(ordered) - most), customers=seen.customers(number), resources=seen.resources(),
+        amounts=seen.amounts(taken.refused), reach=reach, downstream=_named(found, known),
         unknown=tuple(_unknown(acts, wrong, taken, reach)),
     )  # fmt: skip
 
@@ -190,10 +196,17 @@ def _tainted(told: Iterable[Touched]) -> dict[int, int]:
     return tainted
 
 
-def _named(found: Iterable[Handed], reveal: Callable[[str], str]) -> tuple[Handed, ...]:
+def _tokens(act: Act) -> Iterable[str]:
+    yield from (token for token, _ in act.customers())
+    if act.decision is not None and act.decision.body.resource is not None:
+        yield act.decision.body.resource
+
+
+def _named(found: tuple[Handed, ...], known: Known) -> tuple[Handed, ...]:
+    wanted = {each.principal for each in found if each.principal is not None}
+    names = known.names(wanted) if wanted else {}
     return tuple(
-        msgspec.structs.replace(each, principal=None if each.principal is None else reveal(each.principal))
-        for each in found
+        msgspec.structs.replace(each, principal=names.get(str(each.principal), each.principal)) for each in found
     )
 
 
@@ -219,8 +232,9 @@ def _unknown(acts: list[Touched], wrong: list[Touched], taken: Acts, reach: Reac
 class _Seen:
     """Acts as they are told, and what they add up to by customer, resource and tool."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, names: Mapping[str, str]) -> None:
         self._known = known
+        self._names = names
         self._terms: dict[tuple[str, str], dict[str, Tool]] = {}
         self._told: list[tuple[Act, Touched]] = []
 
@@ -234,14 +248,17 @@ class _Seen:
             action=None if decided is None else decided.seq, at=act.at, agent=act.agent,
             run=None if decided is None else decided.run, tool=act.tool,
             effect="irreversible" if tool is None else tool.effect,
-            customers=tuple(self._known.reveal(token) for token, _ in act.customers()),
-            resource=None if resource is None else self._known.reveal(resource),
+            customers=tuple(self._name(token) for token, _ in act.customers()),
+            resource=None if resource is None else self._name(resource),
             amount=None if decided is None else self._amount(decided, tool), effects=len(act.effects),
             happened=act.happened, shown_by=act.shown_by, undone=act.undoing, wrong=act.wrong, entries=act.entries,
             outcome=None if act.outcome is None else act.outcome.seq,
         )  # fmt: skip
         self._told.append((act, told))
         return told
+
+    def _name(self, token: str) -> str:
+        return self._names.get(token, token)
 
     def is_act(self, entry: Entry[Any]) -> bool:
         """Whether a decision let pass what has an effect."""
@@ -284,7 +301,7 @@ class _Seen:
         wrong = [(act, effects) for act, effects in acts if act.wrong]
         entries = sorted({seq for act, _ in wrong or acts for seq in act.entries})
         return Customer(
-            customer=token, name=self._known.reveal(token), wrong=sum(effects for _, effects in wrong),
+            customer=token, name=self._name(token), wrong=sum(effects for _, effects in wrong),
             touched=sum(effects for _, effects in acts),
             perhaps=sum(effects for act, effects in wrong if act.happened == "perhaps"),
             undone=sum(effects for act, effects in wrong if act.undone == undoing.REVERSED),
@@ -301,7 +318,7 @@ class _Seen:
         found = [
             Resource(
                 resource=token,
-                name=self._known.reveal(token),
+                name=self._name(token),
                 wrong=sum(bool(act.wrong) for act in acts),
                 touched=len(acts),
                 entries=tuple(sorted({seq for act in acts for seq in act.entries})),

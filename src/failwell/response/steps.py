@@ -82,6 +82,8 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.TicketOpened: lambda body: ("person asked", f"ticket {body.ticket}: {', '.join(body.asked)}"),
     kinds.TicketDecided: lambda body: (f"ticket {body.answer}", f"ticket {body.ticket}, by {body.person}"),
     kinds.TicketExpired: lambda body: ("ticket expired", f"ticket {body.ticket}, was {body.was}"),
+    kinds.CustomerTold: lambda body: ("customer told", f"by {body.person}, {body.how}: {body.customer}"),
+    kinds.CustomerRestored: lambda body: ("customer made whole", f"by {body.person}'s word: {body.customer}"),
     kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
     kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
     kinds.ReleaseApproved: lambda body: ("release approved", f"by {body.person}, into {body.authority}"),

@@ -19,6 +19,7 @@ from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
 from failwell.verify.compensated import Undone
+from failwell.verify.customers import CustomersShown
 from failwell.verify.ends import Ends
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
@@ -79,7 +80,7 @@ class Conduct:
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
-            Takeovers(),
+            Takeovers(), CustomersShown(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

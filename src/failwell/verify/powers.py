@@ -18,7 +18,7 @@ from failwell.core.errors import FailwellError
 from failwell.core.machines import RESTRICTING
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
-from failwell.verify import compensated, credentials, observed, standing, stops, tickets
+from failwell.verify import compensated, credentials, customers, observed, standing, stops, tickets, work
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -44,11 +44,14 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.ReleaseProposed: (frozenset({"release.propose"}),),
     kinds.ReleaseApproved: (frozenset({"release.approve"}),),
     kinds.CompensationOrdered: (frozenset({"action.compensate"}),),
+    kinds.CustomerTold: (frozenset({"customer.tell"}),),
+    kinds.CustomerRestored: (frozenset({"customer.restore"}),),
     kinds.ScopeStopped: (frozenset({"stop"}),),
     kinds.ScopeProposed: (frozenset({"stop.propose"}),),
     kinds.ScopeLifted: (frozenset({"stop.lift"}),),
     kinds.LogKey: (frozenset({"ledger.rotate"}),),
     kinds.Continued: (frozenset({"ledger.continue"}),),
+    **work.NEEDED,
 }
 #: What a backtest does without people.
 BY_BACKTEST = (
@@ -81,7 +84,7 @@ class Powers:
         if isinstance(body, kinds.Order):
             self.count += 1
             self._order(entry, body, state)
-        elif type(body) in NEEDED and not compensated.by_rule(entry):
+        elif type(body) in NEEDED and not (compensated.by_rule(entry) or work.by_rule(entry)):
             self._used(entry, body, state)
         elif isinstance(body, kinds.AuthorityChanged):
             self._authority(entry, body, state)
@@ -146,6 +149,8 @@ class Powers:
             wrong = credentials.key_fault(entry, body, given[0], state)
         wrong = wrong or stops.stop_fault(entry, body, given[0], state)
         wrong = wrong or compensated.order_fault(entry, body, given[0], state)
+        wrong = wrong or work.order_fault(entry, body, given[0], state)
+        wrong = wrong or customers.order_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
         if isinstance(body, kinds.TicketDecided) and (amiss := tickets.answer_fault(entry, body, given[0], state)):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from failwell.core import kinds
 from failwell.core.errors import NotFound, Refused
+from failwell.core.incidents.locking import need_told, needs_key
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, admit, need_role
@@ -38,6 +39,8 @@ def rekey(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         if order.details.key == _newest(turn, agent):
             raise Refused("this key is or was in use: a new one is needed", hint="failwell agent rekey makes one.")
         need_unused(turn, order.details.key)
+        if needs_key(turn.state, agent):
+            need_told(turn.state, (agent,), "a new key in the place of one that was revoked")
         return Plan((draft,), lambda entries: entries[0].seq)
 
     return job

@@ -13,6 +13,7 @@ from functools import lru_cache
 from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.errors import ContractError, NotFound, Refused
+from failwell.core.incidents.locking import need_tight_floor
 from failwell.core.orders import SignedOrder, check_pair, parse_order
 from failwell.core.records import Draft
 from failwell.core.state import State
@@ -107,6 +108,7 @@ def adopt_floor(
         unfit = [(name, wrong[0]) for name, bound in affected(state, floor.scope) if (wrong := faults(bound, (text,)))]
         if unfit:
             raise _unfit(f"the floor {floor.floor}", unfit)
+        need_tight_floor(state, text, floor.scope)
         body = kinds.FloorAdopted(
             floor=floor.floor, version=floor.version, digest=given[2], scope=floor.scope, signer=first.person,
             approver=second.person, document=text,

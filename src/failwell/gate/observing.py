@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows
 from failwell.core.errors import NotFound, Refused
+from failwell.core.incidents.locking import need_told
 from failwell.core.instants import format_at, parse_at
 from failwell.core.machines import AUTHORITY, step
 from failwell.core.observed import MAX_OBSERVED_US
@@ -35,6 +36,7 @@ def observe(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
         agent, row = _agent(turn, signed)
         order, draft = admit(turn, signed, verify, wanted="agent.observe", agent=agent, source="node")
         _may_observe(row, order.person)
+        need_told(turn.state, (agent,), f"letting {row.name} act ungoverned")
         until_us = parse_at(order.details.until)
         if not turn.now_us < until_us <= turn.now_us + MAX_OBSERVED_US:
             raise Refused(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.errors import Refused
+from failwell.core.incidents import locking
 from failwell.core.machines import AUTHORITY, step
 from failwell.core.orders import PersonEnrol, SignedOrder, check_pair, parse_order
 from failwell.core.people import returns
@@ -146,6 +147,8 @@ def adopt_contract(
         need_role(turn, by_approver.person, "approver", "adopting a contract")
         _same_contract(contract, by_owner.details)
         check_contract(state, agent, contract)
+        locking.need_held(state, agent)
+        locking.need_tight(state, agent, document.decode())
         drafts = (
             owner_draft,
             approver_draft,
@@ -237,10 +240,18 @@ def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrde
         need_role(turn, order.person, "operator", "changing the settings")
         if (order.details.settings, order.details.previous) != (digest, turn.state.configuration):
             raise Refused("the order is over other settings than these", hint="Look again: failwell config show")
+        locking.need_tight_settings(turn.state, _in_force(turn), text)
         body = kinds.Config(digest=digest, text=text)
         return Plan((draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq)
 
     return job
+
+
+def _in_force(turn: Turn) -> str | None:
+    """The text of the settings in force, None where it is not there to compare with."""
+    configured = turn.state.workspace[1].configured if turn.state.workspace else None
+    entry = None if configured is None else turn.entry(configured)
+    return entry.body.text if entry is not None and isinstance(entry.body, kinds.Config) else None
 
 
 def _details(signed: SignedOrder) -> Any:

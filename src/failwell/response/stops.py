@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows, stops
 from failwell.core.errors import NotFound, Refused
+from failwell.core.incidents.locking import need_told
 from failwell.core.orders import SignedOrder, order_digest, parse_order
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -63,6 +64,7 @@ def approve_lift(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
             raise Refused(f"{row.proposed_by}, who proposed this, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or people[order.person].key == people[row.proposed_by].key:
             raise Refused(f"{order.person} proposed to lift this stop: another person lifts it")
+        need_told(turn.state, stops.agents_in(turn.state, details.scope), "lifting this stop")
         body = kinds.ScopeLifted(
             scope=details.scope, epoch=details.epoch, person=order.person, digest=details.proposal
         )  # fmt: skip

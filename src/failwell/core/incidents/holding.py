@@ -120,8 +120,8 @@ def declared(state: Projections, agent: str | None) -> tuple[str, ...]:
 def _asked_of(
     state: Projections, entry: Entry[Any], body: kinds.HoldPlaced
 ) -> tuple[kinds.PreservationAsked, ...]:  # fmt: skip
-    """What each keeper is asked to keep: their own records of the tools that the agent's contract lists and the settings
-    say they keep. Only whom the workspace knows is asked.
+    """What each keeper is asked to keep: records of the tools that the agent's contract lists and the settings say they
+    keep. Only whom the workspace knows is asked.
     """
     keepers = state.workspace[1].keepers if state.workspace else ()
     tools = _tools(state, entry.agent) if keepers else ()

@@ -16,6 +16,7 @@ from failwell.core import contract as contracts
 from failwell.core import rows
 from failwell.core.contract import Limit
 from failwell.core.errors import Corrupt
+from failwell.core.incidents.lately import Lately
 from failwell.core.windows import EVER, NEVER, Past, Window
 
 #: Windows kept in memory before those that the store can tell again are let go of, and rows of one that are.
@@ -68,9 +69,8 @@ class Projections:
         self.signals_of: dict[tuple[str, str], Window] = {}
         #: How many open actions hold a limit of what may run at a time, by its place.
         self.going: dict[tuple[str, str, str | None], int] = {}
-        self.incidents = 0
-        self.holds = 0
-        self.pages = 0
+        self.incidents = self.holds = self.pages = 0
+        self.lately = Lately()
         #: The newest decision and its tool: what the signals that follow from it are about.
         self.decided: tuple[int, str] = (-1, "")
         #: The newest try to stop an action (which, and how), and the newest entry that could not confirm one.

@@ -10,8 +10,9 @@ from typing import Any
 
 from failwell.core import kinds
 from failwell.core.errors import ContractError
+from failwell.core.incidents import catches, endings, reporting
 from failwell.core.incidents.containing import contain
-from failwell.core.incidents.ladder import respond
+from failwell.core.incidents.ladder import About, effect_of, respond
 from failwell.core.machines import worse
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry
@@ -19,19 +20,35 @@ from failwell.core.records import Draft, Entry
 ACTOR = "response"
 
 
-def draft_signal(state: Projections, about: Entry[Any], signal: str, severity: str) -> Draft:
-    """The signal that `about` raises, with the response that the rules ask for."""
-    agent = str(about.agent)
+def draft_signal(
+    state: Projections, about: Entry[Any], signal: str, severity: str, *, agent: str | None = None,
+    run: int | None = None,
+) -> Draft:  # fmt: skip
+    """The signal that `about` raises, with the response that the rules ask for.
+
+    It is about the entry's own agent, unless another one is named.
+    """
+    agent, run = (about.agent, about.run) if agent is None else (agent, run)
     now_us = state.last_at_us
-    row = state.agent.get(agent)
-    rule, at_least, response = respond(state, agent, signal, severity, now_us)
-    acts = row is not None and state.mode == "live" and _governed(row.authority, about.body)
+    row = state.agent.get(agent or "")
+    rule, at_least, response = respond(state, agent or "", signal, severity, now_us, about_of(state, about))
+    acts = state.mode == "live" and (_governed(row.authority, about.body) if row is not None else agent is None)
     applied = acts and bool(set(response) - {"record"})
     body = kinds.Signal(
         by=ACTOR, signal=signal, severity=severity, about=about.seq, count=at_least, rule=rule, response=response,
         applied=applied,
     )  # fmt: skip
-    return Draft(body=body, actor=ACTOR, agent=agent, run=about.run, refs=(about.seq,))
+    return Draft(body=body, actor=ACTOR, agent=agent, run=run, refs=(about.seq,))
+
+
+def about_of(state: Projections, about: Entry[Any]) -> About:
+    """What the ladder weighs of an entry that raises a signal."""
+    body = about.body
+    if isinstance(body, kinds.Noticed):
+        return About(evidence=body.evidence)
+    ended = state.lately.ended.get(about.seq)
+    tool = body.tool if isinstance(body, kinds.Decision) else None if ended is None else ended.tool
+    return About() if tool is None else About(effect_of(state, str(about.agent), tool))
 
 
 def _governed(authority: str, about: Any) -> bool:
@@ -43,26 +60,32 @@ def _governed(authority: str, about: Any) -> bool:
 
 def after_signal(state: Projections, entry: Entry[Any], body: kinds.Signal) -> tuple[Draft, ...]:
     """A case for what a response was asked for: a new one, or the one that the agent has."""
-    if not body.applied or _asks_by_ticket(body):
-        return ()
-    agent = state.agent[str(entry.agent)]
-    if agent.incident is None:
+    if not body.applied or _asks_by_ticket(body) or body.signal == reporting.REPORTED:
+        return ()  # a report has a case of its own
+    number = endings.hears(state, str(entry.agent))
+    if number is None:
         return (_open(state, entry, body),)
-    row = state.incident[agent.incident]
+    row = state.incident[number]
+    again = endings.reopened(number, row, f"further signal {body.signal}")
     update = kinds.IncidentUpdated(
-        incident=agent.incident, state=row.state, severity=worse(row.severity, body.severity), signal=entry.seq,
-        note=f"further signal {body.signal}",
+        incident=number, state=row.state if again is None else again.now, severity=worse(row.severity, body.severity),
+        signal=entry.seq, note=f"further signal {body.signal}",
     )  # fmt: skip
     return (
-        Draft(body=update, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,)),
+        *(
+            Draft(body=each, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
+            for each in (again, update)
+            if each is not None
+        ),
         *contain(
             state,
             str(entry.agent),
-            agent.incident,
+            endings.held_for(state, str(entry.agent), number),
             body.response,
             by=body.by,
             why=body.signal,
             cause=entry.seq,
+            run=entry.run,
         ),
     )
 
@@ -73,10 +96,11 @@ def _asks_by_ticket(signal: kinds.Signal) -> bool:
 
 
 def _open(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> Draft:
-    agent = state.agent[str(entry.agent)]
+    agent, began = state.agent[str(entry.agent)], _began(state, entry, signal)
+    kind = catches.kind_of(state, str(entry.agent), signal, began, _tools(state, entry, signal))
     body = kinds.IncidentOpened(
-        by=signal.by, incident=state.incidents + 1, kind="real", severity=signal.severity,
-        title=_title(agent.name, signal), signal=entry.seq, onset_first=_began(state, entry, signal),
+        by=signal.by, incident=state.incidents + 1, kind=kind, severity=signal.severity,
+        title=_title(agent.name, signal), signal=entry.seq, onset_first=began,
         onset_last=signal.about, response=signal.response,
     )  # fmt: skip
     return Draft(body=body, actor=ACTOR, agent=entry.agent, run=entry.run, refs=(entry.seq,))
@@ -98,8 +122,15 @@ def _began(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> int:
     if signal.by != ACTOR:
         return signal.about
     onsets = state.agent[str(entry.agent)].onsets
-    tools = {state.decided[1] if state.decided[0] == signal.about else "", *_covered(state, str(entry.agent), signal)}
-    return min([signal.about, *(onsets[tool][0] for tool in tools if tool in onsets)])
+    if signal.signal in onsets:  # a look at the world: it began with the act that it was about (`core.owing`)
+        return min(signal.about, onsets[signal.signal][0])
+    return min([signal.about, *(onsets[tool][0] for tool in _tools(state, entry, signal) if tool in onsets)])
+
+
+def _tools(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> frozenset[str]:
+    """The tools that a signal is about, or its clause."""
+    tool = state.decided[1] if state.decided[0] == signal.about else ""
+    return frozenset({tool, *_covered(state, str(entry.agent), signal)})
 
 
 def _covered(state: Projections, agent: str, signal: kinds.Signal) -> tuple[str, ...]:
@@ -117,4 +148,9 @@ def _covered(state: Projections, agent: str, signal: kinds.Signal) -> tuple[str,
 
 def after_opened(state: Projections, entry: Entry[Any], body: kinds.IncidentOpened) -> tuple[Draft, ...]:
     """What the new case sets in motion."""
-    return contain(state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq)
+    if entry.agent not in state.agent:
+        return reporting.after_opened(state, entry, body)
+    return contain(
+        state, str(entry.agent), body.incident, body.response, by=body.by, why=body.title, cause=entry.seq,
+        run=entry.run,
+    )  # fmt: skip

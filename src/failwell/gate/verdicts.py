@@ -17,6 +17,7 @@ from failwell.core import asking, kinds, rows, stops
 from failwell.core.contract import UNHEALTHY, Judgment, Looked, Question
 from failwell.core.errors import ContractError, FailwellError, Refused
 from failwell.core.fact_keys import key_of
+from failwell.core.incidents import probation
 from failwell.core.observed import ALWAYS_REFUSED
 from failwell.core.records import Draft, Entry
 from failwell.core.state import State
@@ -261,6 +262,8 @@ def _barred(
         row = turn.state.agent[name]
         if observation_over(row, turn.now_us):
             return "authority.observed", f"The observation of {row.name} is over: it is governed from now on."
+        if probation.over(row, turn.now_us):
+            return "authority.suspended", f"What one person alone gave back to {row.name} is over: it is suspended."
     if agent.contract is None:
         return "contract.absent", "No contract is adopted for this agent."
     return None if proposal.changed is None else ("tool.changed", proposal.changed)

@@ -23,6 +23,7 @@ from failwell.verify.customers import CustomersShown
 from failwell.verify.ends import Ends
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.holds import Holds
 from failwell.verify.leftovers import Leftovers
 from failwell.verify.measured import Measured
 from failwell.verify.observed import body_governed, governed_fault
@@ -30,6 +31,7 @@ from failwell.verify.owed import Owed
 from failwell.verify.permitted import Permitted
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.preserved import StatesPreserved
+from failwell.verify.releases import GivenBack
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.served import Served
@@ -80,7 +82,7 @@ class Conduct:
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
-            Takeovers(), CustomersShown(),
+            Takeovers(), GivenBack(), CustomersShown(), Holds(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

@@ -18,7 +18,19 @@ from failwell.core.errors import FailwellError
 from failwell.core.machines import RESTRICTING
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
-from failwell.verify import compensated, credentials, customers, observed, standing, stops, tickets, work
+from failwell.verify import (
+    cases,
+    compensated,
+    credentials,
+    customers,
+    holds,
+    observed,
+    releases,
+    standing,
+    stops,
+    tickets,
+    work,
+)
 from failwell.verify.finding import ORDERS, Findings
 
 VerifySignature = Callable[[bytes, bytes, bytes], bool]
@@ -46,12 +58,15 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     kinds.CompensationOrdered: (frozenset({"action.compensate"}),),
     kinds.CustomerTold: (frozenset({"customer.tell"}),),
     kinds.CustomerRestored: (frozenset({"customer.restore"}),),
+    **releases.NEEDED,
     kinds.ScopeStopped: (frozenset({"stop"}),),
     kinds.ScopeProposed: (frozenset({"stop.propose"}),),
     kinds.ScopeLifted: (frozenset({"stop.lift"}),),
     kinds.LogKey: (frozenset({"ledger.rotate"}),),
     kinds.Continued: (frozenset({"ledger.continue"}),),
     **work.NEEDED,
+    **cases.NEEDED,
+    **holds.NEEDED,
 }
 #: What a backtest does without people.
 BY_BACKTEST = (
@@ -149,8 +164,10 @@ class Powers:
             wrong = credentials.key_fault(entry, body, given[0], state)
         wrong = wrong or stops.stop_fault(entry, body, given[0], state)
         wrong = wrong or compensated.order_fault(entry, body, given[0], state)
+        wrong = wrong or cases.order_fault(entry, body, given[0], state)
         wrong = wrong or work.order_fault(entry, body, given[0], state)
         wrong = wrong or customers.order_fault(entry, body, given[0], state)
+        wrong = wrong or holds.order_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
         if isinstance(body, kinds.TicketDecided) and (amiss := tickets.answer_fault(entry, body, given[0], state)):
@@ -190,11 +207,13 @@ class Powers:
         if body.now in RESTRICTING:
             return
         powers = {order.order for order in self._commit}
-        needed = "contract.adopt" if body.now == "ACTIVE" else "release.approve"
-        if body.now == "ACTIVE" and body.was != "REGISTERED" and not standing.answered(entry.agent, state):
+        first = body.was == "REGISTERED" or standing.answered(entry.agent, state)
+        if body.now == "ACTIVE" and not first and "release.approve" not in powers:
             self._say(entry, "a contract's adoption does not undo what people have to release")
-        if needed not in powers and not (body.now == "ACTIVE" and state.mode == "backtest"):
-            self._say(entry, f"no order {needed} stands before it")
+        # What each of these gives back, `verify.releases` holds against its conditions.
+        needed = {"contract.adopt"} if body.now == "ACTIVE" and first else {"release.approve", "release.break"}
+        if not needed & powers and not (body.now == "ACTIVE" and state.mode == "backtest"):
+            self._say(entry, f"no order {' or '.join(sorted(needed))} stands before it")
 
     def _credential(self, entry: Entry[Any], body: Any, state: State) -> None:
         if isinstance(body, kinds.AgentCertificate):

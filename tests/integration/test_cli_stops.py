@@ -42,7 +42,7 @@ class Inside(Shell):
 def shell(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shell]:
     made = Inside(tmp_path_factory.mktemp("stops"))
     try:
-        settle_in(made, "refund-bot")
+        settle_in(made, "refund-bot", "other-bot")
         yield made
     finally:
         made.end()
@@ -55,7 +55,7 @@ def test_everything_is_stopped_by_one_order_and_told_in_two_lines(shell: Shell) 
     assert (told["scope"], told["confirmed"], told["agents"]) == (
         "all",
         True,
-        ["spiffe://shop.example/agent/refund-bot"],
+        ["spiffe://shop.example/agent/other-bot", "spiffe://shop.example/agent/refund-bot"],
     )
     assert [each["state"] for each in told["containment"]["stopped"]] == ["interrupted_confirmed"]
     assert tool_processes(shell) == []
@@ -111,6 +111,53 @@ def test_what_is_no_stop_is_said_and_stops_nothing(shell: Shell, args: tuple[str
     before = shell.json("stop", "list")["closed"]
     shell(*args, code=2)
     assert shell.json("stop", "list")["closed"] == before
+
+
+def running(shell: Shell) -> dict[str, int]:
+    """The newest decision that a tool runs for, and its run."""
+    listed = shell.json("ledger", "tail", "-n", "20")["entries"]
+    newest = [entry for entry in listed if entry["kind"] == "decision"][-1]
+    return {"action": newest["seq"], "run": newest["run"]}
+
+
+def test_one_action_and_one_run_are_stopped_alone_and_what_that_leaves_goes_to_people(shell: Shell) -> None:
+    first = shell.start(*send("other-bot", "c-6", seconds=60))
+    wait_until(lambda: len(tool_processes(shell)) >= 2)
+    one = running(shell)
+    told = shell("stop", "action", str(one["action"]), "--reason", "Not that letter", "--as", "bert")
+    assert told.first.startswith(f"Action {one['action']} is stopped (entry ")
+    assert told.first.endswith("1 running tool stopped.")
+    assert shell.end_of(first).code == 1
+    second = shell.start(*send("other-bot", "c-7", seconds=60))
+    wait_until(lambda: len(tool_processes(shell)) >= 2)
+    other = running(shell)
+    stopped = shell.json("stop", "run", str(other["run"]), "--reason", "The wrong customer", "--as", "cleo")
+    assert [each["action"] for each in stopped["containment"]["stopped"]] == [other["action"]]
+    assert shell.end_of(second).code == 1
+    assert (
+        "nothing of it runs" in shell("stop", "run", str(other["run"]), "--reason", "Again", "--as", "cleo", code=2).err
+    )
+    third = shell.start(*send("other-bot", "c-8", seconds=60))
+    wait_until(lambda: len(tool_processes(shell)) >= 2)
+    left = running(shell)
+    incident = shell.json("agent", "suspend", "other-bot", "--reason", "It repeats itself", "--as", "bert")["incident"]
+    shell.end_of(third)
+    work = shell("incident", "work", str(incident))
+    assert work.first == f"1 run of 1 left unfinished by incident {incident}; asked: anna."
+    assert "customer:1" in work.out
+    assert "Tell them." in work.out
+    assert "notices.send at" in work.out
+    asked = shell.json("incident", "show", str(incident))["asked"]
+    assert any(f"failwell incident work {incident}" in sentence for sentence in asked)
+    shell("incident", "work", str(incident), "--drop", str(left["run"]), "--as", "anna", "--yes", code=2)  # no words
+    shell("incident", "work", str(incident), "--take", str(left["run"]), "--as", "cleo", "--yes", code=1)  # not asked
+    taken = shell("incident", "work", str(incident), "--take", str(left["run"]), "--as", "anna", "--yes")
+    assert taken.first.startswith(f"Run {left['run']} is yours (entry ")
+    done = ("--finish", str(left["run"]), "--words", "Called them", "--as", "anna", "--yes")
+    shell("incident", "work", str(incident), *done)
+    ended = shell("incident", "work", str(incident))
+    assert ended.first == f"1 run left by incident {incident}, and each has a person or an end."
+    shell("ledger", "verify")
 
 
 @pytest.mark.requirement("R28.3")

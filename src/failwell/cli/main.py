@@ -23,11 +23,15 @@ from failwell.cli import (
     floor,
     guard,
     incident,
+    incident_customers,
+    incident_impact,
+    incident_work,
     ledger,
     observing,
     permit,
     person,
     stop,
+    stop_one,
     ticket,
     undoing,
     workspace,
@@ -104,8 +108,12 @@ workspace.register(app)
 action.register(app)
 doctor.register(app)
 continuity.register(ledger.app)
+incident_impact.register(incident.app)
+incident_customers.register(incident.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
+incident_work.register(incident.app)
+stop_one.register(stop.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
                      ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
                      ("ledger", ledger), ("guard", guard)):  # fmt: skip

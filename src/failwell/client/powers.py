@@ -30,12 +30,19 @@ from failwell.notify.message import check_address
 SUSPEND_WAIT_S = 1.0
 
 #: What an order that restricts does to whom it is about, in a word.
-_DONE = {"agent.suspend": "suspended", "agent.revoke": "revoked", "stop": "stopped"}
+_DONE = {
+    "agent.suspend": "suspended",
+    "agent.revoke": "revoked",
+    "stop": "stopped",
+    "run.stop": "stopped",
+    "action.stop": "stopped",
+}
 
 #: Orders that are carried out without a node too.
 RESTRICTING = frozenset(_DONE)
 
 Confirm = Callable[[dict[str, Any]], bool]
+Restricting = o.AgentSuspend | o.AgentRevoke | o.StopScope | o.RunStop | o.ActionStop
 
 
 def agree(shown: dict[str, Any]) -> bool:
@@ -238,9 +245,19 @@ def stop(
     return _restrict(workspace, signer, "stop", o.StopScope(scope=scope, reason=reason), wait_s)
 
 
+def stop_one(
+    workspace: Workspace, signer: Signer, details: o.RunStop | o.ActionStop, *, wait_s: float = SUSPEND_WAIT_S
+) -> Suspended:  # fmt: skip
+    """Stop one run or one action, with or without the node's answer; as `suspend`.
+
+    Which of the running tools are of a run the node alone knows: where it does not answer, the order waits for it.
+    """
+    kind = "run.stop" if isinstance(details, o.RunStop) else "action.stop"
+    return _restrict(workspace, signer, kind, details, wait_s)
+
+
 def _restrict(
-    workspace: Workspace, signer: Signer, kind: str, details: o.AgentSuspend | o.AgentRevoke | o.StopScope,
-    wait_s: float,
+    workspace: Workspace, signer: Signer, kind: str, details: Restricting, wait_s: float
 ) -> Suspended:  # fmt: skip
     shown = o.shown_digest(details.reason.encode())
     signed = sign_order(signer, make_order(kind, workspace.origin(), signer.person, shown, details))
@@ -260,8 +277,21 @@ def _restrict(
     return Suspended(True, int(entry), (), None)
 
 
+def _tell_supervisors(workspace: Workspace, details: Restricting) -> tuple[str, tuple[StopSent, ...]]:
+    """What an order is about, in a word, and which supervisors were told to stop without the node."""
+    match details:
+        case o.StopScope():
+            return details.scope, tuple(stop_recorded(workspace.runtime, None, scope=details.scope))
+        case o.ActionStop():
+            named = f"action {details.action}"
+            return named, tuple(stop_recorded(workspace.runtime, None, scope=f"action:{details.action}"))
+        case o.RunStop():
+            return f"run {details.run}", ()
+    return details.agent, tuple(stop_recorded(workspace.runtime, details.agent))
+
+
 def leave_stop(
-    workspace: Workspace, signed: o.SignedOrder, details: o.AgentSuspend | o.AgentRevoke | o.StopScope, why: str
+    workspace: Workspace, signed: o.SignedOrder, details: Restricting, why: str
 ) -> Suspended:  # fmt: skip
     """Leave an order of `RESTRICTING` that the node did not take, for it, and tell the supervisors.
 
@@ -272,10 +302,7 @@ def leave_stop(
         left_orders.leave(workspace.orders, signed)
     except OSError as error:
         unwritten = error
-    if isinstance(details, o.StopScope):
-        named, sent = details.scope, tuple(stop_recorded(workspace.runtime, None, scope=details.scope))
-    else:
-        named, sent = details.agent, tuple(stop_recorded(workspace.runtime, details.agent))
+    named, sent = _tell_supervisors(workspace, details)
     if unwritten is not None:
         told = sum(item.sent for item in sent)
         raise Unhealthy(

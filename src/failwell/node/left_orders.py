@@ -26,7 +26,7 @@ SETTLE_US = 20_000
 RETRY_S = 0.2
 MAX_FILE_BYTES = 65_536
 #: What may be ordered so: it restricts, and must not wait for a node that answers.
-KINDS = ("agent.suspend", "agent.revoke", "stop")
+KINDS = ("agent.suspend", "agent.revoke", "stop", "run.stop", "action.stop")
 UNREAD = -1
 #: Why a file is not opened that says nothing of the file: it is read later.
 _NOT_NOW = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EIO)

@@ -27,6 +27,7 @@ from failwell.node.recorded import Recorded
 from failwell.node.run_answers import told_run
 from failwell.node.stop_answers import StopAnswers
 from failwell.node.ticket_answers import TicketAnswers
+from failwell.node.work_answers import WorkAnswers
 from failwell.response.containments import Containment, Report
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class Questions:
             "secrets": lambda key: node.broker.check(),
             "contract": self._contract,
             "incident": self.incidents.told,
+            "work": WorkAnswers(node).told,
             "impact": self.impacts.told,
             "customer-draft": self.impacts.draft,
             "sight": self._sight,

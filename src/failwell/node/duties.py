@@ -13,6 +13,7 @@ from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
 from failwell.node.web_door import WebDoor
+from failwell.response.objectives import miss_objectives
 from failwell.response.releases import end_broken
 
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ class Duties:
             await self._node.writer.submit_async(end_observations, CONTAINMENT)
             await self._node.writer.submit_async(end_broken, CONTAINMENT)
             await self._node.writer.submit_async(expire_tickets)
+            await self._node.writer.submit_async(miss_objectives)
         if now_s >= self._clock_at:
             self._clock_at = now_s + CLOCK_S
             await self._node.writer.submit_async(self._drift)

@@ -35,10 +35,11 @@ def acknowledge(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
     def job(turn: Turn) -> Plan[int]:
         number = parse_order(signed.order).details.incident
         row = _incident(turn, number)
-        order, draft = admit(turn, signed, verify, wanted="incident.acknowledge", agent=row.agent, source="node")
+        agent = row.agent or None  # of what was reported, nobody may know yet which agent it was
+        order, draft = admit(turn, signed, verify, wanted="incident.acknowledge", agent=agent, source="node")
         body = kinds.Acknowledged(incident=number, person=order.person)
-        drafts = [draft, Draft(body=body, actor=draft.actor, agent=row.agent, refs=(turn.seq, row.opened))]
-        if row.state == "OPEN":
+        drafts = [draft, Draft(body=body, actor=draft.actor, agent=agent, refs=(turn.seq, row.opened))]
+        if row.state in ("OPEN", "REOPENED"):
             triaged = kinds.IncidentUpdated(
                 incident=number,
                 state="TRIAGED",
@@ -46,7 +47,7 @@ def acknowledge(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
                 signal=None,
                 note=f"taken by {order.person}",
             )
-            drafts.append(Draft(body=triaged, actor=draft.actor, agent=row.agent, refs=(turn.seq,)))
+            drafts.append(Draft(body=triaged, actor=draft.actor, agent=agent, refs=(turn.seq,)))
         return Plan(tuple(drafts), lambda entries: entries[1].seq)
 
     return job

@@ -457,10 +457,18 @@ class Hold(Row, frozen=True, kw_only=True):
     why: str
     placed_us: int = 0
     directories: tuple[str, ...] = ()
-    preserved: tuple[str, ...] = ()
+    preserved: tuple[Preserved, ...] = ()
     proposed_by: str | None = None
     proposal: str | None = None
     lifted: int | None = None
+
+
+class Preserved(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A directory that has been dealt with, by entry `entry`; `digest` names its copy, None where there is none."""
+
+    name: str
+    entry: int
+    digest: str | None
 
 
 class WitnessRow(Row, frozen=True, kw_only=True):

@@ -21,6 +21,7 @@ from failwell.verify.anchors import Anchor, VerifySignature
 from failwell.verify.conduct import Conduct
 from failwell.verify.envelope import Decode
 from failwell.verify.finding import ORDERS, REACTIONS, ROWS, VERDICTS, Findings, Report
+from failwell.verify.holds import LookAt, copy_faults
 from failwell.verify.rebuilt import Shelf, compare_rows
 from failwell.verify.record import ROWS_PHASE, Ledger, Record, Tell, silent
 
@@ -32,14 +33,15 @@ _HELD_ROWS = 4096
 
 def verify_ledger(
     ledger: Ledger, *, shelf: Shelf, verify: VerifySignature, log_key: str | None, kept: Iterable[Anchor] = (),
-    witnesses: Sequence[CosignerKey] = (), unread: str | None = None, tell: Tell = silent,
+    witnesses: Sequence[CosignerKey] = (), unread: str | None = None, copies: LookAt | None = None,
+    tell: Tell = silent,
 ) -> Report:  # fmt: skip
     """Verify everything that can be verified without opening blobs.
 
     `verify(public, message, signature)` checks Ed25519; `log_key` is the C2SP vkey of the log, from outside the
     ledger; `kept` are checkpoints from elsewhere, `witnesses` the known keys that may have cosigned them, `unread` is
-    why what the guard remembers is not among them; `tell` is told of progress. Raises nothing for what the ledger
-    holds: all of it is findings.
+    why what the guard remembers is not among them; `copies` says what is wrong with a copy of a directory that a hold
+    preserved; `tell` is told of progress. Raises nothing for what the ledger holds: all of it is findings.
     """
     record: Record[Entry[Any]] = Record(
         ledger, decode=_decoder(), verify=verify, log_key=log_key, kept=kept, witnesses=witnesses, unread=unread
@@ -51,6 +53,8 @@ def verify_ledger(
         conduct.stop(record.chain.broken_at)
     conduct.end()
     rows = _compare_rows(record.findings, size, conduct, shelf, ledger)
+    if copies is not None and conduct.broken_at is None:
+        copy_faults(record.findings, conduct.state.hold, copies)
     tell(ROWS_PHASE, size)
     record.findings.detail(VERDICTS, f"{conduct.decided} verdicts")
     record.findings.detail(REACTIONS, f"{conduct.reacted} reactions")

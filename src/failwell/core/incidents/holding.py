@@ -50,9 +50,16 @@ def _described(state: Projections, entry: Entry[Any], body: kinds.HoldDescribed,
 
 def _preserved(state: Projections, entry: Entry[Any], body: kinds.DirectoryPreserved, at_us: int) -> None:
     row = state.hold.get(body.hold)
-    if row is None or body.name not in row.directories or body.name in row.preserved:
+    if row is None or body.name not in owed(row):
         raise Corrupt(f"entry {entry.seq} preserves {body.name} for hold {body.hold}, which no copy of it is owed to")
-    state.change("hold", body.hold, preserved=(*row.preserved, body.name))
+    kept = rows.Preserved(body.name, entry.seq, body.digest)
+    state.change("hold", body.hold, preserved=(*row.preserved, kept))
+
+
+def owed(row: rows.Hold) -> tuple[str, ...]:
+    """The directories of which a copy is owed still."""
+    dealt = {kept.name for kept in row.preserved}
+    return tuple(name for name in row.directories if name not in dealt)
 
 
 def _asked(state: Projections, entry: Entry[Any], body: kinds.PreservationAsked, at_us: int) -> None:

@@ -10,9 +10,10 @@ import msgspec
 
 from failwell.core import kinds, rows
 from failwell.core.errors import InputError, NotFound
+from failwell.core.incidents.objectives import Due, agreed
 from failwell.core.records import Entry
 from failwell.core.state import State
-from failwell.response import layers
+from failwell.response import layers, unfinished_work
 from failwell.response.account import Account, account
 from failwell.response.parts import Material, Part, asked_of, tell_parts
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from failwell.node.service import Node
 
 #: What is told beside the account, by its key. One line each: `MODULE.PART`.
-PARTS: tuple[Part, ...] = (layers.PART,)
+PARTS: tuple[Part, ...] = (layers.PART, unfinished_work.PART)
 
 
 class _Seen(NamedTuple):
@@ -29,6 +30,7 @@ class _Seen(NamedTuple):
     row: rows.Incident
     agent: rows.Agent | None
     holds: frozenset[int]
+    due: tuple[Due, ...]
     parts: dict[str, Any]
 
 
@@ -51,7 +53,7 @@ class IncidentAnswers:
         """The account alone, read from the ledger: what a letter is made of."""
         seen = await self._look(number, ())
         material = await asyncio.to_thread(self._material, number, seen)
-        return self._tell(material)
+        return self._tell(material, seen.due)
 
     async def _look(self, number: int, parts: tuple[Part, ...]) -> _Seen:
         def see(state: State) -> _Seen:
@@ -60,7 +62,7 @@ class IncidentAnswers:
                 raise NotFound(f"there is no incident {number}", hint="failwell incident list shows those there are.")
             holds = frozenset(hold for hold, held in state.hold.items() if held.incident == number)
             looked = {part.key: part.look(state, number) for part in parts}
-            return _Seen(row, state.agent.get(row.agent), holds, looked)
+            return _Seen(row, state.agent.get(row.agent), holds, agreed(state, number, row), looked)
 
         found: _Seen = await self._node.questions.look(see)
         return found
@@ -68,14 +70,14 @@ class IncidentAnswers:
     def _tell_all(self, number: int, seen: _Seen) -> dict[str, Any]:
         material = self._material(number, seen)
         told, untold = tell_parts(PARTS, material, seen.parts)
-        fields: dict[str, Any] = msgspec.to_builtins(self._tell(material))
+        fields: dict[str, Any] = msgspec.to_builtins(self._tell(material, seen.due))
         asked = [*fields["asked"], *asked_of(told)]
         return {**fields, **msgspec.to_builtins(told), "asked": asked, "untold": untold}
 
-    def _tell(self, material: Material) -> Account:
+    def _tell(self, material: Material, due: tuple[Due, ...]) -> Account:
         return account(
             material.number, material.row, material.agent, material.entries,
-            stated_ms=self._node.settings.node.interrupt_bound_ms, reveal=material.reveal,
+            stated_ms=self._node.settings.node.interrupt_bound_ms, reveal=material.reveal, due=due,
         )  # fmt: skip
 
     def _material(self, number: int, seen: _Seen) -> Material:

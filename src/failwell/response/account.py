@@ -13,10 +13,13 @@ import msgspec
 
 from failwell.core import kinds, rows
 from failwell.core.errors import InputError
-from failwell.core.instants import parse_at
+from failwell.core.incidents.objectives import UNMET, Due
+from failwell.core.instants import format_at, parse_at
 from failwell.core.records import Entry
 from failwell.response.containments import Report
+from failwell.response.headline import happened
 from failwell.response.moments import Moment, Moments, times
+from failwell.response.standing import Told, asked, done, told_whom
 from failwell.response.steps import tell
 from failwell.response.undone import Undoing, steps_begun, undoings
 
@@ -60,14 +63,27 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
 
 
-class Account(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything `incident show` tells. `governed` false: no contract binds the agent now, whatever else is told.
+class Agreed(msgspec.Struct, frozen=True, kw_only=True):
+    """An objective: acknowledge, investigate or resolve, until when; `state` is met, missed or open."""
 
-    `access` is how a detect-only agent's access stands since its suspension; None for an agent behind a gate.
+    objective: str
+    due: str
+    state: str
+
+
+class Account(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything `incident show` tells, in its order. `happened`, `done` and `asked` are sentences for people.
+
+    `governed` false: no contract binds the agent now, whatever else is told. `told` are its pages; `agreed` what was to
+    happen until when, by severity. `holder` has the case, `offered` is asked to take it over. `access` is how a
+    detect-only agent's access stands since its suspension; None for an agent behind a gate.
     """
 
     incident: int
     title: str
+    happened: str
+    done: tuple[str, ...]
+    asked: tuple[str, ...]
     kind: str
     severity: str
     state: str
@@ -86,7 +102,12 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     customers: tuple[Harmed, ...]
     timeline: tuple[Line, ...]
     signals: int
-    asked: tuple[str, ...]
+    told: tuple[Told, ...]
+    agreed: tuple[Agreed, ...]
+    holder: str | None
+    offered: str | None
+    serious: bool
+    merged_into: int | None
 
 
 Reveal = Callable[[str], str]
@@ -94,12 +115,12 @@ Reveal = Callable[[str], str]
 
 def account(
     number: int, row: rows.Incident, agent: rows.Agent | None, entries: Sequence[Entry[Any]], *, stated_ms: int,
-    reveal: Reveal,
+    reveal: Reveal, due: Sequence[Due] = (),
 ) -> Account:  # fmt: skip
-    """Tell an incident from `entries`: the agent's entries from the onset on, in order.
+    """Tell an incident from `entries`: its own and its agent's from the onset on, in order.
 
     `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
-    the customer's id (or back into the token where it was erased).
+    the customer's id (or back into the token where it was erased); `due` are its objectives.
     """
     own = Moments(number, row.onset_first, row.onset_last, entries, detect_only=agent is not None and agent.detect_only)
     report = Report()
@@ -113,16 +134,20 @@ def account(
         "proven_by": "; ".join(sorted({stop.proven_by for stop in stops}))
         or ("nothing was running" if own.access is None else "no gate stands before it: its vendor alone can stop it"),
     }
+    unproven = sum(stop.state == "interrupted_unconfirmed" for stop in stops)
     effects = _effects(own, entries)
     return Account(
-        incident=number, title=row.title, kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
+        incident=number, title=row.title, happened=_happened(number, row, agent, entries),
+        done=done(number, row, agent, own, unproven, len(stops) - unproven), asked=asked(number, row, agent),
+        kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
         name="" if agent is None else agent.name, owner="" if agent is None else agent.owner,
         authority="" if agent is None else agent.authority,
         governed=agent is not None and agent.authority != "OBSERVED" and not agent.detect_only, access=own.access,
         onset=(row.onset_first, row.onset_last),
         times=times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
-        customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries)), signals=row.signals,
-        asked=_asked(number, row, agent),
+        customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries, reveal)),
+        signals=row.signals, told=told_whom(number, entries), agreed=tuple(_agreed(row, one) for one in due), holder=row.holder,
+        offered=row.offered, serious=row.serious is not None, merged_into=row.merged_into,
     )  # fmt: skip
 
 
@@ -262,7 +287,7 @@ def _customers(effects: _Effects, reveal: Reveal) -> tuple[Harmed, ...]:
 # ---- the story -----------------------------------------------------------------------------------------------
 
 
-def _timeline(number: int, own: Moments, entries: Sequence[Entry[Any]]) -> Iterable[Line]:
+def _timeline(number: int, own: Moments, entries: Sequence[Entry[Any]], reveal: Reveal) -> Iterable[Line]:
     onset = own.moments.get("onset") or own.moments.get("detected")
     released = own.moments.get("released")
     for entry in entries:
@@ -273,31 +298,30 @@ def _timeline(number: int, own: Moments, entries: Sequence[Entry[Any]]) -> Itera
         told = tell(entry.body)
         if told is not None and (onset is None or entry.seq >= onset.seq):
             what, detail = told
+            if isinstance(entry.body, kinds.CustomerTold | kinds.CustomerRestored):
+                detail = detail.replace(entry.body.customer, reveal(entry.body.customer))
             yield Line(entry=entry.seq, at=entry.at, what=what, detail=detail)
 
 
-def _asked(number: int, row: rows.Incident, agent: rows.Agent | None) -> tuple[str, ...]:
-    """What is asked of people now, as commands."""
-    asked = []
-    if "ACKNOWLEDGED" not in row.marks:
-        asked.append(f"Somebody takes it: failwell incident acknowledge {number}")
-    detect_only = agent is not None and agent.detect_only
-    if agent is not None and detect_only and agent.incident == number and "STOPPED" not in row.marks:
-        asked.append("Its vendor has not confirmed that its access is gone: take it away at its own side.")
-    elif "CONTAINMENT_FAILED" in row.marks and not detect_only:
-        asked.append(
-            "A tool could not be shown to be stopped: stop it at its own side. Which: failwell stop report --incident"
-            f" {number}"
-        )
-    if row.waiting:
-        asked.append(f"{len(row.waiting)} actions have not been confirmed as ended yet.")
-    if (
-        agent is not None
-        and agent.incident == number
-        and agent.authority == "SUSPENDED"
-        and "ACKNOWLEDGED" in row.marks
-    ):
-        what, more = ("approve", "") if row.proposal else ("propose", ' --conditions "..." --evidence ENTRY')
-        command = f"failwell agent release {what} {agent.name} --incident {number}{more}"
-        asked.append(f"Two persons give authority back: {command}")
-    return tuple(asked)
+def _happened(number: int, row: rows.Incident, agent: rows.Agent | None, entries: Sequence[Entry[Any]]) -> str:
+    """What the signal that opened the case was about, in words."""
+    opened = next((one.body for one in entries if _opens(one.body, number)), None)
+    signal = None if opened is None else next((one for one in entries if one.seq == opened.signal), None)
+    about, tool, count = None, None, 1
+    if signal is not None and isinstance(signal.body, kinds.Signal):
+        count = signal.body.count
+        about = next((one for one in entries if one.seq == signal.body.about), None)
+        named = None if about is None else getattr(about.body, "decision", getattr(about.body, "action", about.seq))
+        decided = next((one.body for one in entries if one.seq == named), about and about.body)
+        tool = getattr(decided, "tool", None)
+    return happened("" if agent is None else agent.name, row.title, row.kind, about, tool, count)
+
+
+def _opens(body: Any, number: int) -> bool:
+    return isinstance(body, kinds.IncidentOpened) and body.incident == number
+
+
+def _agreed(row: rows.Incident, due: Due) -> Agreed:
+    missed, unmet = due.objective in row.missed, row.state in UNMET[due.objective]
+    state = "missed" if missed else "open" if unmet else "met"
+    return Agreed(objective=due.objective, due=format_at(due.due_us), state=state)

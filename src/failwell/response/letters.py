@@ -30,21 +30,11 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
-    unproven = any(stop.state == "interrupted_unconfirmed" for stop in told.stops)
-    done = {
-        "SUSPENDED": f"It is {'' if unproven else 'stopped and '}suspended; the record is locked.",
-        "RESTRICTED": "It is restricted, to what its contract allows then.",
-    }.get(told.authority, f"Its authority now: {told.authority}.")
-    if unproven:
-        done += " NOT ALL OF IT IS CONFIRMED AS STOPPED."
-    if told.access is not None:  # what no gate stands before is stopped by its vendor or not at all
-        gone = told.access.startswith("confirmed")
-        done = f"{'' if gone else 'IT MAY STILL ACT. '}The record is locked. Its access at its vendor: {told.access}."
     story = [
-        f"{told.title}. {done}",
+        f"{told.happened}. {' '.join(told.done)}",
         f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",
         "",
-        f"Incident {told.incident}, {told.severity}, agent {told.agent}, owner {told.owner}.",
+        f"Incident {told.incident}, {told.severity}; agent {told.agent or 'unknown'}, owner {told.owner or 'unknown'}.",
         f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}, suspended {_at(told, 'suspended')}.",
         *_effects(told),
         f"Everything: failwell incident show {told.incident}",
@@ -59,7 +49,11 @@ def incident_letter(told: Account, checkpoint: bytes) -> Letter:
         "" if covered else "This checkpoint does not cover the incident yet; the next page's will.",
     ]
     state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
-    return Letter(f"[Failwell] {told.name} {state} (incident {told.incident}, {told.severity})", "\n".join(lines), size)
+    return Letter(
+        f"[Failwell] {told.name or 'an agent'} {state} (incident {told.incident}, {told.severity})",
+        "\n".join(lines),
+        size,
+    )
 
 
 def bare_letter(incident: int, why: str) -> Letter:

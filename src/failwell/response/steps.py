@@ -6,12 +6,16 @@ from collections.abc import Callable
 from typing import Any
 
 from failwell.core import kinds, stops
+from failwell.response import case_steps
+from failwell.response.case_steps import named, tell_authority, tell_page
 
 
 def tell(body: Any) -> tuple[str, str] | None:
     """One entry in words, None for what is no step of the response."""
-    tell = _WORDS.get(type(body))
-    return None if tell is None else tell(body)
+    for kind in type(body).__mro__:  # a later version of a kind is told like the one that it extends
+        if (words := _WORDS.get(kind)) is not None:
+            return words(body)
+    return None
 
 
 def _tell_decision(body: kinds.Decision) -> tuple[str, str] | None:
@@ -57,7 +61,6 @@ def _tell_preserved(body: kinds.StatePreserved) -> tuple[str, str]:
 
 _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Decision: _tell_decision,
-    kinds.Decision2: _tell_decision,
     kinds.IncidentOpened: lambda body: ("incident opened", f"{body.severity}: {body.title}"),
     kinds.InterruptOrdered: _tell_order,
     kinds.InterruptConfirmed: _tell_stop,
@@ -72,19 +75,17 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.CompensationBegun: lambda body: ("undoing begun", f"action {body.decision} by {body.step}, try {body.tries}"),
     kinds.Compensated: lambda body: (_UNDONE[body.state], f"action {body.decision}: {body.detail}"),
     kinds.InterruptUnconfirmed: lambda body: ("NOT CONFIRMED", f"action {body.action}: {body.why}"),
-    kinds.AuthorityChanged: lambda body: (body.now.lower(), f"was {body.was}, by {body.by}"),
-    kinds.ScopeStopped: lambda body: (f"{stops.words(body.scope)} stopped", f"by {body.by}: {body.why}"),
+    kinds.AuthorityChanged: tell_authority,
+    kinds.ScopeStopped: lambda body: (f"{stops.words(body.scope)} stopped", f"by {named(body.by)}: {body.why}"),
     kinds.ScopeProposed: lambda body: ("lift proposed", f"{body.scope}, by {body.person}: {body.conditions}"),
     kinds.ScopeLifted: lambda body: (f"stop of {stops.words(body.scope)} lifted", f"by {body.person}"),
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
-    kinds.PageQueued: lambda body: ("page queued", f"{body.person} by {body.channel}"),
+    kinds.PageQueued: tell_page,
     kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),
     kinds.TicketOpened: lambda body: ("person asked", f"ticket {body.ticket}: {', '.join(body.asked)}"),
     kinds.TicketDecided: lambda body: (f"ticket {body.answer}", f"ticket {body.ticket}, by {body.person}"),
     kinds.TicketExpired: lambda body: ("ticket expired", f"ticket {body.ticket}, was {body.was}"),
-    kinds.CustomerTold: lambda body: ("customer told", f"by {body.person}, {body.how}: {body.customer}"),
-    kinds.CustomerRestored: lambda body: ("customer made whole", f"by {body.person}'s word: {body.customer}"),
     kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
     kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
-    kinds.ReleaseApproved: lambda body: ("release approved", f"by {body.person}, into {body.authority}"),
+    **case_steps.WORDS,
 }

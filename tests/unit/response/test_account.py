@@ -307,9 +307,10 @@ def test_what_is_asked_of_people_changes_with_what_was_done(house: House) -> Non
     proposal = house.propose("olga")
     assert "agent release approve refund-bot --incident 1" in asked()
     house.approve("piet", proposal)
-    assert told(house).asked == ()
+    found = ('Say what contributed to it: failwell incident find 1 "..." --cites ENTRY,ENTRY',)
+    assert told(house).asked == found
     house.ask(house.run(), FATAL)
-    assert told(house, 1).asked == ()  # the next suspension is not this case's to release
+    assert told(house, 1).asked == found  # the next suspension is not this case's to release
     assert "incident acknowledge 2" in " ".join(told(house, 2).asked)
 
 
@@ -318,7 +319,7 @@ def test_actions_that_have_not_ended_yet_are_said() -> None:
     run = house.run()
     house.ask(run)
     house.ask(run, FATAL)
-    assert "1 actions have not been confirmed" in " ".join(told(house).asked)
+    assert "1 action has not been confirmed as ended yet" in " ".join(told(house).asked)
 
 
 def test_two_incidents_are_two_stories(house: House) -> None:

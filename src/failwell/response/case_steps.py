@@ -1,0 +1,141 @@
+"""What people and rules did about a case, in words, one line an entry. What a person wrote is not in entries, and so is
+not here: `incident show` reads it from where it lies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from failwell.core import kinds
+from failwell.core.instants import format_at
+
+Words = tuple[str, str]
+
+_CHANGES = {"severity": "severity changed", "kind": "kind changed", "serious": "marked serious"}
+_WHAT = {
+    "none": "that nothing is to be changed", "false-alarm": "that it is a false alarm",
+    "severity": "a lower severity", "not-serious": "that it is not serious",
+}  # fmt: skip
+#: What a page of an incident is about, where it is not its first.
+PAGES = {
+    "": "page queued", "next-step": "next person paged", "work": "unfinished work handed out",
+    "preserve": "asked to keep records", "objective": "paged: not in time", "offer": "paged: asked to take it over",
+    "break-glass": "paged: released by one alone", "task": "paged: a task", "group": "paged: a group is stopped",
+}  # fmt: skip
+
+
+def tell_page(body: kinds.PageQueued) -> Words:
+    """Who is to be told, and what about."""
+    about = body.about if isinstance(body, kinds.PageQueued3) else ""
+    return PAGES.get(about, "page queued"), f"{body.person} by {body.channel}" + (f": {body.why}" if about else "")
+
+
+def tell_authority(body: kinds.AuthorityChanged) -> Words:
+    """What the agent may do now."""
+    return body.now.lower(), f"was {body.was}, by {named(body.by)}: {body.why}"
+
+
+def named(who: str) -> str:
+    """Who it was: a person by name, a rule as such."""
+    return who.removeprefix("person:") if who.startswith("person:") else "rule" if who == "response" else who
+
+
+def _tell_noticed(body: kinds.Noticed) -> Words:
+    aware = "" if body.aware is None else f", known since {body.aware}"
+    return "reported", f"by {named(body.by)}, {body.evidence}: {body.title}{aware}"
+
+
+def _tell_change(body: kinds.IncidentChanged) -> Words:
+    """Steps of the case bear the state's name."""
+    if body.what == "state":
+        return f"case {body.now.lower().replace('_', ' ')}", f"was {body.was}: {body.why}"
+    if body.what == "serious" and body.now != "yes":
+        return "not serious after all", body.why
+    return _CHANGES.get(body.what, f"{body.what} changed"), f"{body.was or 'none'} to {body.now}: {body.why}"
+
+
+def _tell_note(body: kinds.IncidentNoted) -> Words:
+    cites = f", citing {', '.join(str(entry) for entry in body.cites)}" if body.cites else ""
+    return ("note" if body.sort == "note" else f"{body.sort} noted"), f"number {body.note}, by {body.person}{cites}"
+
+
+def _tell_task(body: kinds.IncidentTask) -> Words:
+    due = "" if body.due_us is None else f", due {format_at(body.due_us)}"
+    return "task given", f"task {body.task} to {body.person}, by {body.by}{due}"
+
+
+def _tell_informed(body: kinds.AuthorityInformed) -> Words:
+    how = "in full" if body.complete else "for the first time"
+    return "authority informed", f"{body.authority}, {how}, at {body.informed_at}, by {body.person}'s word"
+
+
+def _tell_left(body: kinds.WorkLeft) -> Words:
+    to = ", ".join(body.to) or "nobody is named to take it"
+    return "work left unfinished", f"{_count(len(body.runs) + body.more, 'run')}, asked: {to}"
+
+
+def _tell_described(body: kinds.HoldDescribed) -> Words:
+    counts = (len(body.running), "action"), (len(body.runs), "run"), (len(body.tickets), "ticket")
+    stood = ", ".join(_count(number, f"open {what}") for number, what in counts)
+    return "state described", f"hold {body.hold}: {body.authority}, {stood}"
+
+
+def _tell_directory(body: kinds.DirectoryPreserved) -> Words:
+    if body.digest is None:
+        return "DIRECTORY NOT PRESERVED", f"{body.name}: {body.missing or 'no copy was made'}"
+    said = f"{body.name}: {_count(body.files, 'file')}, {body.bytes} bytes"
+    return "directory preserved", said if body.complete else f"{said}; NOT ALL OF IT: {body.missing}"
+
+
+def _tell_broken(body: kinds.ReleaseBroken) -> Words:
+    return "RELEASED BY ONE ALONE", f"{body.person}: {body.why}; until {format_at(body.until_us)}, a review is owed"
+
+
+def _tell_reviewed(body: kinds.ReleaseReviewed) -> Words:
+    return "release reviewed", f"by {body.person}: {'upheld' if body.upheld else 'NOT UPHELD'}"
+
+
+def _tell_approved(body: kinds.ReleaseApproved) -> Words:
+    until = getattr(body, "until_us", None)
+    said = f"by {body.person}, into {body.authority}" + ("" if until is None else f" until {format_at(until)} at least")
+    apart = getattr(body, "separated", "yes")
+    return "release approved", said + ("; NOT SEPARATED: both orders came from one user" if apart == "no" else "")
+
+
+def _tell_run(body: kinds.RunStopped) -> Words:
+    return "run stopped", f"{', '.join(str(run) for run in body.runs)}, by {named(body.by)}: {body.why}"
+
+
+WORDS: dict[type, Callable[[Any], Words]] = {
+    kinds.Noticed: _tell_noticed,
+    kinds.IncidentChanged: _tell_change,
+    kinds.IncidentProposed: lambda body: ("proposed", f"{_WHAT.get(body.what, body.what)}, by {body.person}: {body.why}"),
+    kinds.IncidentMerged: lambda body: ("case merged", f"into incident {body.into}, by {body.person}: {body.why}"),
+    kinds.IncidentNoted: _tell_note,
+    kinds.IncidentTask: _tell_task,
+    kinds.IncidentTaskEnded: lambda body: (f"task {body.state}", f"task {body.task}, by {body.person}"),
+    kinds.IncidentOffered: lambda body: ("hand-over offered", f"by {body.person} to {body.to}"),
+    kinds.ObjectiveMissed: lambda body: ("NOT IN TIME", f"{body.objective}, due {format_at(body.due_us)}"),
+    kinds.ChangeClaimed: lambda body: ("change claimed", f"{body.change}, by {body.person}: not proven"),
+    kinds.CustomerTold: lambda body: ("customer told", f"{body.customer}, by {body.person}: {body.how}"),
+    kinds.CustomerRestored: lambda body: ("customer made whole", f"{body.customer}, by {body.person}'s word"),
+    kinds.AuthorityInformed: _tell_informed,
+    kinds.WorkLeft: _tell_left,
+    kinds.WorkEnded: lambda body: (f"work {body.state}", f"run {body.run}, by {body.person}"),
+    kinds.HoldDescribed: _tell_described,
+    kinds.DirectoryPreserved: _tell_directory,
+    kinds.PreservationAsked: lambda body: (
+        "asked to keep records", f"{body.person}, of {', '.join(body.tools)}, from entry {body.first} on"
+    ),
+    kinds.HoldProposed: lambda body: ("lift of the hold proposed", f"hold {body.hold}, by {body.person}: {body.why}"),
+    kinds.HoldLifted: lambda body: ("hold lifted", f"hold {body.hold}, by {body.person}"),
+    kinds.ReleaseBroken: _tell_broken,
+    kinds.ReleaseReviewed: _tell_reviewed,
+    kinds.ReleaseApproved: _tell_approved,
+    kinds.RunStopped: _tell_run,
+}  # fmt: skip
+
+
+def _count(number: int, one: str) -> str:
+    return f"{number} {one}{'' if number == 1 else 's'}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from failwell.core.contract.expression import Reads
 from failwell.core.contract.judgment import NOT_THE_AGENTS, RESERVED, STOPPED
@@ -14,8 +14,12 @@ from failwell.core.contract.policy import compile_policy
 from failwell.core.contract.scope import MAX_TEXT_LENGTH, Path, Scope
 from failwell.core.contract.signal import (
     COMPENSATE,
+    DELEGATE,
     ENSURE,
     LONGEST_WINDOW_US,
+    NOTICED,
+    OBJECTIVE,
+    OBJECTIVES,
     THEN_OF_VERB,
     expand_do,
     parse_signal,
@@ -23,6 +27,8 @@ from failwell.core.contract.signal import (
 from failwell.core.errors import InputError
 
 RULE_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+#: What a host or a detector calls what it noticed.
+NOTICE = re.compile(r"[a-z0-9][a-z0-9.-]{0,63}")
 #: Reserved ids that another verb than `denied` can be about.
 _RESERVED_THEN = {"authority.restricted": ("deny", "escalate")}
 
@@ -155,18 +161,33 @@ class RuleChecks(Scope):
         except InputError as error:
             self.error((*path, "signal"), "A signal is not known.", f"{error.message}.", error.hint or "")
             return
-        if signal.about is not None and signal.verb == ENSURE:
-            checks = {ensure.name for tool in self.contract.tools for ensure in tool.ensure}
-            if signal.about not in checks:
-                mend = meant(signal.about, checks) or "Name an ensure of one of the tools."
-                self.error((*path, "signal"), f"{signal.name} is never raised.", "There is no such ensure.", mend)
-        elif signal.about is not None and signal.verb == COMPENSATE:
-            undone = {tool.tool for tool in self.contract.tools if tool.compensate is not None}
-            if signal.about not in undone:
-                mend = meant(signal.about, undone) or "Name a tool that has a compensate."
-                self.error((*path, "signal"), f"{signal.name} is never raised.", "No such tool is ever undone.", mend)
-        elif signal.about is not None:
+        if signal.about is None:
+            return
+        if signal.verb in THEN_OF_VERB:
             self._raised((*path, "signal"), signal.name, signal.about, THEN_OF_VERB[signal.verb])
+            return
+        if signal.verb == NOTICED:
+            self.spelled((*path, "signal"), f"The name in {signal.name}", signal.about, NOTICE, "answer-off-topic")
+            return
+        known, why, otherwise = self._known_to(signal.verb)
+        if signal.about not in known:
+            mend = meant(signal.about, known) or otherwise
+            self.error((*path, "signal"), f"{signal.name} is never raised.", why, mend)
+
+    def _known_to(self, verb: str) -> tuple[Collection[str], str, str]:
+        """What signals of a verb can be about; why another name is none, and what to write instead."""
+        tools = self.contract.tools
+        if verb == ENSURE:
+            checks = [ensure.name for tool in tools for ensure in tool.ensure]
+            return checks, "There is no such ensure.", "Name an ensure of one of the tools."
+        if verb == COMPENSATE:
+            undone = [tool.tool for tool in tools if tool.compensate is not None]
+            return undone, "No such tool is ever undone.", "Name a tool that has a compensate."
+        if verb == DELEGATE:
+            return self.contract.delegates, "It hands work to no such agent.", "Name one of delegates."
+        if verb == OBJECTIVE:
+            return OBJECTIVES, "There is no such objective.", f"Objectives are: {', '.join(OBJECTIVES)}."
+        return [tool.tool for tool in tools], "The tool is not listed.", "List the tool, or drop the rule."
 
     def _raised(self, path: Path, name: str, about: str, asked: str) -> None:
         """A rule on a signal that is never raised would look like protection."""

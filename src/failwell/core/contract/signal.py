@@ -1,8 +1,10 @@
 """Signals as response rules name them: `denied(ID) >= 3 in 10m` (DESIGN section 6, D22).
 
 A signal name is `denied(ID)`, `escalated(ID)` or `recorded(ID)` of a clause, a limit or a reserved id,
-`ensure(NAME)` of a check of the world that was missed, `compensate(TOOL)` of an action of TOOL that was not undone, or
-one that Failwell raises itself. Counting signals is the work of `core.react`.
+`ensure(NAME)` of a check of the world that was missed, `compensate(TOOL)` of an action of TOOL that was not undone,
+`failed(TOOL)`, `unknown(TOOL)` or `overdue(TOOL)` of one that came to no good end, `noticed(NAME)` of what the host or
+a detector says, `delegate(AGENT)` of an agent that work was handed to and that was suspended, `objective(NAME)` of
+what people did not do in time, or one without brackets. Counting signals is the work of `core.incidents.ladder`.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from failwell.core.contract.model import Do
 from failwell.core.errors import InputError
 
 #: Signals that are not about a clause, as far as this version raises them.
-PLAIN_SIGNALS = ("bypass", "executor.unconfirmed")
+PLAIN_SIGNALS = ("bypass", "executor.unconfirmed", "reported", "ticket.denied")
 LATER_SIGNALS = ("drift.alarm", "drift.warning")
 #: The signal of a check of the world that was missed: `ensure(NAME)`.
 ENSURE = "ensure"
@@ -25,7 +27,20 @@ COMPENSATE = "compensate"
 
 THEN_OF_VERB = {"denied": "deny", "escalated": "escalate", "recorded": "record"}
 
-_ABOUT = (*THEN_OF_VERB, ENSURE, COMPENSATE)
+#: Signals of how an action of a tool ended: `failed(TOOL)`.
+OF_TOOLS = ("failed", "unknown", "overdue")
+#: What the host or a detector says: `noticed(NAME)`. What became of whom work was handed to: `delegate(AGENT)`. What
+#: was agreed for an incident and did not happen in time: `objective(NAME)`.
+NOTICED, DELEGATE, OBJECTIVE = "noticed", "delegate", "objective"
+OBJECTIVES = ("acknowledge", "investigate", "resolve")
+#: What people or programs say, and nobody has shown.
+ASSERTED = (NOTICED, "reported")
+
+_WRITTEN = {
+    **{verb: "ID" for verb in THEN_OF_VERB}, ENSURE: "NAME", COMPENSATE: "TOOL",
+    **{verb: "TOOL" for verb in OF_TOOLS}, NOTICED: "NAME", DELEGATE: "AGENT", OBJECTIVE: "NAME",
+}  # fmt: skip
+_ABOUT = tuple(_WRITTEN)
 
 #: Every response word, in the order in which a rule's words are kept.
 DO_WORDS: tuple[Do, ...] = ("record", "ask", "restrict", "interrupt", "suspend", "suspend_group", "hold", "notify")
@@ -61,9 +76,7 @@ def parse_signal(text: str) -> Signal:
     if verb in LATER_SIGNALS:
         raise InputError(f"this version never raises {verb}", hint="Leave the rule out: it would not protect.")
     if (about is None and verb not in PLAIN_SIGNALS) or (about is not None and verb not in _ABOUT):
-        known = ", ".join(
-            [*(f"{known}(ID)" for known in THEN_OF_VERB), "ensure(NAME)", "compensate(TOOL)", *PLAIN_SIGNALS]
-        )
+        known = ", ".join([*(f"{known}({of})" for known, of in _WRITTEN.items()), *PLAIN_SIGNALS])
         raise InputError(f"{text!r} is not a signal", hint=f"Signals are: {known}.")
     within_us = 0 if window is None else parse_duration(window)
     if within_us > LONGEST_WINDOW_US:

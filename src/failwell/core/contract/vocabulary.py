@@ -184,8 +184,10 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
     "clause": _CLAUSE,
     "limit": _LIMIT,
     "response": {
-        "signal": Field("denied(ID), escalated(ID), recorded(ID), ensure(NAME), compensate(TOOL), bypass or "
-                        "executor.unconfirmed; with `>= 3 in 10m` as often.", _TEXT, required=True),
+        "signal": Field("denied(ID), escalated(ID), recorded(ID), ensure(NAME), compensate(TOOL), failed(TOOL), "
+                        "unknown(TOOL), overdue(TOOL), noticed(NAME), delegate(AGENT), objective(NAME), ticket.denied, "
+                        "reported, bypass or executor.unconfirmed; with `>= 3 in 10m` as often.", _TEXT,
+                        required=True),
         "do": Field("What follows; suspend implies interrupt, hold and notify; suspend_group does so for all of its "
                     "groups.",
                     {"type": "array", "items": {"enum": list(DO_WORDS)}, "minItems": 1}, required=True),

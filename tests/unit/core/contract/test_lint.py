@@ -238,6 +238,35 @@ def test_harm_that_nobody_could_weigh_is_refused(change: tuple[str, str], expect
     assert expected in said(REFUND_BOT + STOPPING.replace(*change, 1))
 
 
+@pytest.mark.parametrize(
+    "signal",
+    [
+        "failed(payments.refund)", "unknown(payments.refund)", "overdue(orders.read)", "noticed(answer-off-topic)",
+        "delegate(mail-bot)", "objective(resolve)", "ticket.denied", "reported",
+    ],
+)  # fmt: skip
+def test_a_rule_can_be_about_everything_that_is_noticed(signal: str) -> None:
+    text = REFUND_BOT.replace("denied(refund-ceiling) >= 3 in 10m", f"{signal} >= 2 in 5m") + "delegates: [mail-bot]\n"
+    assert contracts.load(text, name="x").response[0].signal == signal
+
+
+@pytest.mark.parametrize(
+    ("signal", "expected"),
+    [
+        ("failed(payments.refnd)", "Did you mean payments.refund?"),
+        ("unknown(shell.run)", "The tool is not listed."),
+        ("delegate(mail-bot)", "It hands work to no such agent."),
+        ("objective(celebrate)", "There is no such objective."),
+        ("noticed(Off Topic)", "is not well formed"),
+        ("health(guard)", "is not a signal"),
+        ("reported(anna)", "is not a signal"),
+        ("failed", "is not a signal"),
+    ],
+)
+def test_a_rule_on_what_is_never_raised_is_refused(signal: str, expected: str) -> None:
+    assert expected in said(REFUND_BOT.replace("denied(refund-ceiling) >= 3 in 10m", signal))
+
+
 def test_undoing_what_only_reads_is_pointed_out() -> None:
     text = one_tool(effect="read", tool=", compensate: undo")
     assert "undone without need" in warnings(text)[0]

@@ -295,16 +295,16 @@ class House:
         """Propose a release; the proposal's digest."""
         details = orders.ReleasePropose(
             incident=incident, agent=more.get("agent", AGENT), authority=more.get("authority", "PROBATION"),
-            conditions="the template is fixed", evidence=evidence,
+            conditions="the template is fixed", evidence=evidence, probation_minutes=more.get("minutes", 0),
         )  # fmt: skip
         signed = self.sign(person, "release.propose", details)
-        self.do(releases.propose_release(signed, persons.verify_order))
+        self.do(releases.propose_release(signed, persons.verify_order, more.get("user")))
         return orders.order_digest(orders.parse_order(signed.order))
 
-    def approve(self, person: str, proposal: str, incident: int = 1) -> int:
+    def approve(self, person: str, proposal: str, incident: int = 1, user: str | None = None) -> int:
         details = orders.ReleaseApprove(incident=incident, agent=AGENT, proposal=proposal)
         signed = self.sign(person, "release.approve", details)
-        return self.do(releases.approve_release(signed, persons.verify_order))
+        return self.do(releases.approve_release(signed, persons.verify_order, user))
 
     def release(self, incident: int = 1) -> None:
         """Everything that gives the agent back after `incident`."""

@@ -8,7 +8,10 @@ from typing import cast
 
 import pytest
 
+from failwell.core import kinds
 from failwell.core.errors import Refused
+from failwell.core.records import Entry
+from failwell.core.state import State
 from failwell.node.fence import Fence
 from failwell.node.scopes import Scopes
 from failwell.node.service import Node
@@ -151,6 +154,20 @@ def test_a_permit_that_comes_after_the_order_that_found_its_action_unstarted_sta
         with pytest.raises(Refused, match="ordered to stop"):
             fence.start(permit, "supervised")
     assert fence.start(fence.grant(21, AGENT, 1), "supervised").action == 21
+
+
+def test_an_order_about_one_run_voids_what_it_names_and_nothing_else_of_the_agent(fence: Fence) -> None:
+    """Attack: the order finds an action of the run between its verdict and its permit, and records it as blocked."""
+    running = fence.start(fence.grant(12, AGENT, 1), "supervised")
+    scopes = Scopes(cast("Node", SimpleNamespace(fence=fence)), State())
+    body = kinds.InterruptOrdered(incident=1, actions=(10, 12), why="that run")
+    scopes.before(cast("Entry[kinds.InterruptOrdered]", SimpleNamespace(body=body, agent=AGENT, run=7, seq=20)))
+    missed = fence.interrupt((10, 12))
+    assert (missed.unstarted, running.ordered) == ((10,), True), "recorded as blocked"
+    fence.settled(10)
+    with pytest.raises(Refused, match="ordered to stop before it started"):
+        fence.start(fence.grant(10, AGENT, 1), "supervised")
+    assert fence.start(fence.grant(11, AGENT, 1), "supervised").action == 11, "another run's"
 
 
 def test_a_key_that_replaces_another_opens_nothing_that_was_decided_before_it(fence: Fence) -> None:

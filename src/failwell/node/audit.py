@@ -8,6 +8,7 @@ lock.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from failwell.core.records import Entry, decode_entry
 from failwell.core.rows import TABLES
 from failwell.identity import keys
 from failwell.node.copies import LedgerCopy
+from failwell.node.copy_file import copy_fault
 from failwell.node.one_agent import newest_of
 from failwell.node.reading import LedgerRows
 from failwell.node.remembered import remembered
@@ -82,7 +84,8 @@ def verify_workspace(
             tell("file", 0)
             return verify_ledger(
                 ledger, shelf=copy.shelf, verify=keys.verify, log_key=log_key, kept=kept, witnesses=known,
-                unread=unread, tell=tell,
+                unread=unread,
+                copies=partial(copy_fault, workspace.path / "blobs"), tell=tell,
             )  # fmt: skip
     except Corrupt as error:
         return unreadable(error.message)

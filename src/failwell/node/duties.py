@@ -13,6 +13,7 @@ from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
 from failwell.node.revoking import Revoker
 from failwell.node.web_door import WebDoor
+from failwell.node.working_copies import WorkingCopies
 from failwell.response.objectives import miss_objectives
 from failwell.response.releases import end_broken
 
@@ -33,6 +34,7 @@ class Duties:
         self.revoker = Revoker(node)
         self.ensurer = Ensurer(node)
         self.compensator = Compensator(node)
+        self.copies = WorkingCopies(node)
         self.web = WebDoor(node)
         self._over_at = self._clock_at = 0.0
 
@@ -45,6 +47,7 @@ class Duties:
         await self.revoker.tick(now_s)
         await self.ensurer.tick(now_s)
         await self.compensator.tick()
+        self.copies.tick(now_s)
         if now_s >= self._over_at:
             self._over_at = now_s + OVER_S
             # It takes authority away, so it waits for nothing (I8).
@@ -60,8 +63,13 @@ class Duties:
         draft = self._node.writer.book.drift_draft()
         return Plan(() if draft is None else (draft,), lambda entries: None)
 
+    def busy(self) -> bool:
+        """Whether something is under way, or due without anybody's doing: a node does not end by itself then."""
+        return self.compensator.busy() or self.copies.busy()
+
     async def end(self) -> None:
         """Stop what is under way; the next start takes it up again."""
+        self.copies.end()
         await self.web.end()
         await self._node.tested.end()
         await self.revoker.end()

@@ -364,7 +364,7 @@ class Node:
     def _idle_for(self) -> float:
         now = self.loop.time()
         state = self.writer.book.state
-        if self.connections or self.fence.running() or state.page or state.check or self.duties.compensator.busy():
+        if self.connections or self.fence.running() or state.page or state.check or self.duties.busy():
             self._busy_at = now
         return now - self._busy_at
 

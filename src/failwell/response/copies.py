@@ -41,7 +41,7 @@ def copies_owed(state: State) -> tuple[Owed, ...]:
     """The directories that are to be copied, the oldest hold first; none for a hold that was lifted."""
     return tuple(
         Owed(number, row.agent, directory)
-        for number, row in sorted(state.hold.items())
+        for number, row in sorted(list(state.hold.items()))  # copied at once: also another thread looks
         if row.lifted is None
         for directory in owed(row)
     )

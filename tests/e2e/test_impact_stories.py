@@ -117,7 +117,7 @@ def wrong(told: dict[str, Any]) -> list[tuple[str, str | None, str | None]]:
 def test_a_loop_of_two_thousand_notices_is_told_by_customer_from_its_first_repeat(house: House) -> None:
     """The tool is fast and the agent's own: what it sent is counted from the shop's log, one line for each notice."""
     caller = house.agent(LOOPING)
-    at = format_at(house.ask("status")["last_at_us"])
+    at, origin = format_at(house.ask("status")["last_at_us"]), house.workspace.origin()
     sent, log = [], []
     for first in range(0, NOTICES, AT_ONCE):
         whom = [f"c-{number % WHOM}" for number in range(first, first + AT_ONCE)]
@@ -126,7 +126,7 @@ def test_a_loop_of_two_thousand_notices_is_told_by_customer_from_its_first_repea
             verdict = answer.result(60)
             if verdict["verdict"] == "ALLOW":
                 sent.append(customer)
-                log.append({"customer": customer, "action": verdict["entry"], "at": at})
+                log.append({"customer": customer, "action": f"{origin}/{verdict['entry']}", "at": at})
     assert len(sent) == LIMIT
     book: Path = house.place / "shop.jsonl"  # type: ignore[attr-defined]
     book.write_text("".join(json.dumps(line) + "\n" for line in log))

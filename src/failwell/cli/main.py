@@ -23,7 +23,9 @@ from failwell.cli import (
     floor,
     guard,
     incident,
+    incident_cases,
     incident_customers,
+    incident_deciding,
     incident_impact,
     incident_work,
     ledger,
@@ -109,6 +111,8 @@ action.register(app)
 doctor.register(app)
 continuity.register(ledger.app)
 incident_impact.register(incident.app)
+incident_cases.register(incident.app)
+incident_deciding.register(incident.app)
 incident_customers.register(incident.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)

@@ -164,6 +164,18 @@ class Hand:
         )
         return self.give("release.propose", details)
 
+    def agent_id(self, name: str) -> str:
+        """The full id of an agent that is named by it or in short; as it was given where there is none."""
+        rows = self._wire.call("ask", about="agents")
+        return next((full for full, row in rows.items() if name in (full, row["name"])), name)
+
+    def proposed_of(self, incident: int) -> dict[str, Any] | None:
+        """What stands proposed of a case and waits for a second person; None for nothing."""
+        look = o.IncidentAgree(incident=incident, proposal="0" * 64)
+        key = {"order": "incident.agree", "details": msgspec.to_builtins(look)}
+        proposed: dict[str, Any] | None = self._wire.call("ask", about="sight", key=key)["shown"]["case"]["proposed"]
+        return proposed
+
     def propose_lift(self, scope: str, conditions: str, evidence: tuple[int, ...]) -> Any:
         """Propose to lift the stop of a scope that is in force."""
         epoch = self._wire.call("ask", about="stop", key=scope)["epoch"]

@@ -149,6 +149,12 @@ def serve(
         if standby:
             raise InputError("--stop ends a node, --standby waits for one", hint="failwell serve --help")
         return _stop(place)
+    _be_the_node(place, standby=standby, idle_s=idle_s, http=http, as_json=as_json)
+    return None
+
+
+def _be_the_node(place: Workspace, *, standby: bool, idle_s: int, http: str | None, as_json: bool) -> None:
+    """Run the node here, with `standby` once its place is taken; ends with it."""
     from failwell.node.__main__ import run
     from failwell.node.reached import parse_listen
     from failwell.node.workspace import lock_holder
@@ -161,17 +167,6 @@ def serve(
             code="locked",
         )  # fmt: skip
 
-    def ready(closed: FailwellError | None) -> None:
-        if as_json:
-            told = {"schema": "failwell/serve/1", "workspace": str(place.path), "pid": os.getpid(), "state": "ready",
-                    "permits_nothing": None if closed is None else closed.message}  # fmt: skip
-            print(json.dumps(told), flush=True)
-        else:
-            print(f"Serving {place.path} (process {os.getpid()}).", flush=True)
-            print("Ctrl-C or `failwell serve --stop` ends it; what runs is stopped first.", flush=True)
-            if closed is not None:
-                print(f"IT PERMITS NOTHING: {closed.message}. {closed.hint or ''}".rstrip(), flush=True)
-
     if http is not None:
         parse_listen(http, allow_remote=_settings_of(place).allow_remote)
     taken = None
@@ -180,10 +175,25 @@ def serve(
 
         taken = await_place(place, as_json=as_json)
         if taken is None:
-            return None
+            return
     tell("proving that tools can be stopped here ...")
-    run(place.path, idle_s=idle_s, ready=ready, served=True, http=http, taken=taken)
-    return None
+    run(
+        place.path, idle_s=idle_s, ready=lambda closed: _ready(place, closed, as_json=as_json), served=True, http=http,
+        taken=taken,
+    )  # fmt: skip
+
+
+def _ready(place: Workspace, closed: FailwellError | None, *, as_json: bool) -> None:
+    """Say that the node answers, and why it permits nothing where that is so."""
+    if as_json:
+        told = {"schema": "failwell/serve/1", "workspace": str(place.path), "pid": os.getpid(), "state": "ready",
+                "permits_nothing": None if closed is None else closed.message}  # fmt: skip
+        print(json.dumps(told), flush=True)
+        return
+    print(f"Serving {place.path} (process {os.getpid()}).", flush=True)
+    print("Ctrl-C or `failwell serve --stop` ends it; what runs is stopped first.", flush=True)
+    if closed is not None:
+        print(f"IT PERMITS NOTHING: {closed.message}. {closed.hint or ''}".rstrip(), flush=True)
 
 
 def _settings_of(place: Workspace) -> HttpSettings:

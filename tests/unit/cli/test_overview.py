@@ -32,12 +32,12 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "agent release propose", "floor list",
         "agent release approve", "contract lint", "contract schema", "contract explain",
         "contract diff", "contract test", "contract sign", "contract adopt",
-        "incident list", "incident show", "incident acknowledge",
+        "incident list", "incident show", "incident acknowledge", "incident work",
         "ticket list", "ticket show", "ticket approve", "ticket deny",
         "guard show", "guard serve", "ledger verify", "ledger tail",
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
         "agent observe", "agent govern", "agent inventory", "ledger enforcement",
-        "stop list", "stop show", "stop propose", "stop lift", "stop report", "permit keys",
+        "stop list", "stop show", "stop propose", "stop lift", "stop report", "stop run", "stop action", "permit keys",
         "action show", "action compensate", "gateway",
     }  # fmt: skip
 

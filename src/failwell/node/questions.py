@@ -21,6 +21,7 @@ from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
 from failwell.node import settings, watch
 from failwell.node.action_answers import ActionAnswers
+from failwell.node.hold_answers import HoldAnswers
 from failwell.node.impact_answers import ImpactAnswers
 from failwell.node.incident_answers import IncidentAnswers
 from failwell.node.recorded import Recorded
@@ -54,6 +55,7 @@ class Questions:
             "hosts": lambda key: self._rows("host"),
             "floors": lambda key: self._rows("floor"),
             "holds": lambda key: self._rows("hold"),
+            "hold": HoldAnswers(node).told,
             "incidents": lambda key: self._rows("incident"),
             "pages": lambda key: self._rows("page"),
             "tickets": self.tickets.listed,

@@ -1,0 +1,88 @@
+"""What is told of one hold: what it locks, how its agent stood, who was asked to keep what, and each copy (R9).
+
+What the copies hold is not told over the socket: `hold_export` opens them, with the workspace's own keys.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from failwell.core import kinds, rows
+from failwell.core.errors import InputError, NotFound
+from failwell.core.records import Entry, decode_entry
+from failwell.core.state import State
+from failwell.node.copy_file import copy_fault
+from failwell.ports.storage import StoredEntry
+
+if TYPE_CHECKING:
+    from failwell.node.service import Node
+
+#: How far behind what it locks a hold's own entries are looked for.
+SEARCHED, PAGE = 50_000, 1000
+_OF_A_HOLD = (kinds.HoldPlaced, kinds.HoldDescribed, kinds.PreservationAsked)
+
+
+class HoldAnswers:
+    """Answers about the holds of one node."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+
+    async def told(self, key: Any) -> dict[str, Any]:
+        """Everything about hold `key`. Copies are read, so it takes as long as their bytes do."""
+        try:
+            number = int(key)
+        except (TypeError, ValueError) as error:
+            raise InputError("a hold is named by its number", hint="failwell hold list") from error
+
+        def see(state: State) -> rows.Hold:
+            row = state.hold.get(number)
+            if row is None:
+                raise NotFound(f"there is no hold {number}", hint="failwell hold list shows those there are.")
+            return row
+
+        row: rows.Hold = await self._node.questions.look(see)
+        return await asyncio.to_thread(self._tell, number, row)
+
+    def _tell(self, number: int, row: rows.Hold) -> dict[str, Any]:
+        found = entries_of(self._node.storage.entries, number, row)
+        copies = self._node.duties.copies
+        told = {
+            "hold": number, **msgspec.to_builtins(row), "placed": None, "described": None, "asked": [], "copies": [],
+            "failed": copies.failed,
+        }  # fmt: skip
+        for entry in found:
+            body = {"entry": entry.seq, "at": entry.at, **msgspec.to_builtins(entry.body)}
+            if isinstance(entry.body, kinds.HoldPlaced):
+                told["placed"] = {**body, "by": entry.actor}
+            elif isinstance(entry.body, kinds.HoldDescribed):
+                told["described"] = body
+            else:
+                told["asked"].append(body)
+        for kept in row.preserved:
+            stored = self._node.storage.entry(kept.entry)
+            body = {} if stored is None else msgspec.to_builtins(decode_entry(stored.data).body)
+            wrong = None if kept.digest is None else copy_fault(copies.place, kept.digest)
+            told["copies"].append({**body, "entry": kept.entry, "wrong": wrong})
+        return told
+
+
+def entries_of(
+    entries: Callable[[int, int], list[StoredEntry]], number: int, row: rows.Hold
+) -> list[Entry[Any]]:  # fmt: skip
+    """The entries that placed and described a hold: all of one commit, behind what it locks."""
+    found: list[Entry[Any]] = []
+    first = row.last
+    while first < row.last + SEARCHED and (page := entries(first, PAGE)):
+        for stored in page:
+            entry: Entry[Any] = decode_entry(stored.data)
+            if found and entry.at != found[0].at:
+                return found
+            if isinstance(entry.body, _OF_A_HOLD) and entry.body.hold == number:
+                found.append(entry)
+        first = page[-1].seq + 1
+    return found

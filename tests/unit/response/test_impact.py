@@ -253,10 +253,10 @@ def test_a_tool_that_no_limit_counts_is_named_as_unbounded() -> None:
 
 
 def test_what_the_agent_did_after_it_was_given_back_is_no_part_of_it() -> None:
-    house = ruled()
+    house = ruled(RULES + "restricted: {irreversible: allow, limits: same}\n")
     house.ask(house.run(), FATAL)
     house.release()
-    house.ask(house.run(), customer="c-after")
+    refund(house, house.run(), "A-1", "c-after", "5.00")
     found = impact_of(house)
     assert found.span[1] is not None
     assert (found.customers, found.touched) == ((), 0)

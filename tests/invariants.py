@@ -22,6 +22,8 @@ from typing import Any
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from tests.cases import Cases
+
 Json = dict[str, Any]
 GOVERNED = {"ACTIVE", "RESTRICTED", "PROBATION"}
 AT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
@@ -80,16 +82,30 @@ def check(ledger: Path, *, acks: Iterable[int] = (), runs: Sequence[Json] = (), 
     report = Report()
     rows, checkpoint, tables = _read(ledger)
     _Walk(report, rows, checkpoint).walk()
-    story = _Story(report)
-    for entry in report.entries:
-        story.take(entry)
-    story.close(at_rest)
+    story = _tell(report, at_rest)
     _projections(report, story, tables)
     for seq in acks:
         if seq >= len(report.entries):
             report.findings.append(f"I1: entry {seq} was acknowledged and is not there")
     _witness(report, story, runs)
     return report
+
+
+def told(entries: list[Json], *, at_rest: bool = False) -> list[str]:
+    """What does not hold of what these entries, a ledger from its beginning, tell; their form is not looked at."""
+    report = Report(entries)
+    _tell(report, at_rest)
+    return report.findings
+
+
+def _tell(report: Report, at_rest: bool) -> _Story:
+    story, cases = _Story(report), Cases(report.findings.append)
+    for entry in report.entries:
+        story.take(entry)
+        cases.take(entry)
+    story.close(at_rest)
+    cases.close(at_rest)
+    return story
 
 
 def entries(ledger: Path) -> list[Json]:
@@ -250,6 +266,8 @@ class _Story:
         self._nonces: set[tuple[str, str]] = set()
         self._orders: dict[int, Json] = {}
         self._proposals: dict[int, str] = {}
+        #: By agent: the order by which one person alone gave it back.
+        self._broken: dict[str, int] = {}
         self._unsignaled: dict[int, int] = {}
         self._due: list[tuple[int, str, str]] = []
         #: By ticket: what it is bound to, until when it is approved (None: it is not), which decision used it up.
@@ -433,12 +451,20 @@ class _Story:
             self._cited_order(entry, {"agent.govern"})
 
     def _released(self, entry: Json, body: Json, agent: Agent) -> None:
+        broken = self._broken.pop(entry["agent"], None)
+        if broken is not None and any(seq == broken for _, seq, _ in entry["refs"]) and body["now"] == "PROBATION":
+            return  # by one alone: what that takes is looked at where the case is
         approved = self._cited_order(entry, {"release.approve"})
         proposer = self._proposals.get(body["incident"])
         if body["now"] != "PROBATION" or approved is None or proposer is None:
             self._say("I7", entry, "gives authority back without a proposal and an approval")
         elif approved["person"] in (proposer, (agent.suspended_by or "").removeprefix("person:")):
             self._say("I7", entry, f"was approved by {approved['person']}, who proposed it or suspended the agent")
+
+    def _release_broken(self, entry: Json, body: Json) -> None:
+        for _, seq, _ in entry["refs"]:
+            if self._orders.get(seq, {"order": ""})["order"] == "release.break":
+                self._broken[entry["agent"]] = seq
 
     def _release_proposed(self, entry: Json, body: Json) -> None:
         self._cited_order(entry, {"release.propose"})
@@ -566,6 +592,8 @@ class _Story:
     def _signal(self, entry: Json, body: Json) -> None:
         if body["about"] in self._unsignaled:
             self._unsignaled[body["about"]] -= 1
+        if entry["agent"] is None:
+            return  # about a part of the workspace, or a report of which nobody knows the agent
         agent = self._agent(entry)
         stop = body["applied"] and "suspend" in body["response"]
         if stop and agent.authority not in ("SUSPENDED", "RETIRED"):

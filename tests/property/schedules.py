@@ -47,6 +47,7 @@ from failwell.node.uncontained import Uncontained
 from failwell.ports.executor import Ended, Launch, Process, SelfTest, State
 from failwell.ports.storage import StorageFailed
 from failwell.response import orders as response
+from failwell.response import releases
 from failwell.response.stops import approve_lift, propose_lift
 from tests.property.lives import verified
 from tests.unit.gate.house import AGENT, OTHER, SECOND_US, House, contract_text
@@ -304,6 +305,8 @@ class Call:
 class Schedule:
     """One workspace and what may happen in it next; `step` draws one of these."""
 
+    node_of: Callable[[Schedule], VirtualNode] = VirtualNode
+
     def __init__(self, rng: Random) -> None:
         self.rng = rng
         self.house = House()
@@ -316,7 +319,7 @@ class Schedule:
         #: What the tools themselves wrote, and when a stop's fence was up: in the order in which it happened.
         self.log: list[tuple[str, int]] = []
         self.tools = VirtualTools(self.house.clock.mono_us, self._note)
-        self.node = VirtualNode(self)
+        self.node = type(self).node_of(self)
         self.runs = [(agent, self.house.run(agent)) for agent in (AGENT, OTHER)]
         self.runs.append((OTHER, self.house.run(OTHER, parent=self.runs[0][1])))
         self.calls: list[Call] = []
@@ -550,8 +553,8 @@ class Schedule:
     def _order(self, person: str, kind: str, details: Any) -> orders.SignedOrder:
         signed = self.house.sign(person, kind, details)
         made: dict[str, Callable[..., Job[Any]]] = {
-            "incident.acknowledge": response.acknowledge, "release.propose": response.propose_release,
-            "release.approve": response.approve_release, "stop.propose": propose_lift, "stop.lift": approve_lift,
+            "incident.acknowledge": response.acknowledge, "release.propose": releases.propose_release,
+            "release.approve": releases.approve_release, "stop.propose": propose_lift, "stop.lift": approve_lift,
         }  # fmt: skip
         self.node.writer.submit(made[kind](signed, persons.verify_order), CONTAINMENT).result()
         return signed
@@ -594,7 +597,7 @@ class Schedule:
         self.calls.clear()
         self.house.reopen()
         self.tools = VirtualTools(self.house.clock.mono_us, self._note)
-        self.node = VirtualNode(self)
+        self.node = type(self).node_of(self)
         self._watch()
         recover(self.node.writer, self.reports, Found())
         assert not [seq for seq, row in self.house.state.action.items() if row.state == "open"]

@@ -28,6 +28,11 @@ def ordered(state: Projections, entry: Entry[Any], body: kinds.InterruptOrdered,
     """The incident, or the stop, waits for the ends of the actions that are to stop."""
     stops.interrupted(state, entry, body)
     if body.incident is None:
+        # Attack: an action is stopped alone and has not started, or its node dies. No case and no stop of more waits
+        # for its end, which would be written as any other, and whether it was stopped would be nowhere.
+        for action in body.actions:
+            if action in state.action:
+                state.change("action", action, ordered=True)
         return
     row = state.incident[body.incident]
     waiting = tuple(sorted({*row.waiting, *body.actions}))

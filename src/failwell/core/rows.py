@@ -211,6 +211,7 @@ class Action(Row, frozen=True, kw_only=True, omit_defaults=True):
     `limit_us` is the ledger time that limit windows count by (`State.limit_us`). `cut`: it ended because its node or
     supervisor died, and nobody wanted that (`core.resumed`). `undo` is the digest of the contract by which it
     is undone, `stopped` that somebody tried to stop it on its way, `ended` its outcome's entry (`core.undoing`).
+    `ordered`: a person or a rule ordered it to stop by itself, or with its run.
     """
 
     agent: str
@@ -230,6 +231,7 @@ class Action(Row, frozen=True, kw_only=True, omit_defaults=True):
     undo: str | None = None
     stopped: bool = False
     ended: int | None = None
+    ordered: bool = False
 
 
 class Ticket(Row, frozen=True, kw_only=True):

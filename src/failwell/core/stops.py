@@ -135,8 +135,9 @@ def actions_in(state: Projections, scope: str) -> tuple[int, ...]:
 
 
 def awaits(state: Projections, action: int) -> bool:
-    """Whether a stop waits for the end of an action."""
-    return any(action in row.waiting for row in state.stop.values())
+    """Whether a stop waits for the end of an action: of a scope, of its run, or of it alone."""
+    row = state.action.get(action)
+    return (row is not None and row.ordered) or any(action in stop.waiting for stop in state.stop.values())
 
 
 # ---- what follows from an order ------------------------------------------------------------------------------

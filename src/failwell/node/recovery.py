@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from failwell.core import kinds
+from failwell.core import kinds, stops
 from failwell.core.records import Draft
 from failwell.execute.reports import read_json, report_path
 from failwell.execute.survivors import Found
@@ -40,16 +40,32 @@ def recover(writer: Writer, reports: Path, left: Found, worth: Worth | None = No
     if not left.nothing:
         writer.submit(_swept(left, {item.action for item in found}), CONTAINMENT).result()
     cut = [_cut_short(item, _report(reports, item, servers), left) for item in found]
-    for (action, ordered, _), (end, executor) in zip(found, (worth or _as_they_are)(cut), strict=True):
-        settlement = Settlement(decision=action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
-        if ordered or end.state.startswith("interrupted"):
-            method = f"{executor}: recovery"
-            job: Any = ended_by_order(end, method, lambda turn, s=settlement: draft_outcome(turn, s))  # type: ignore[misc]
-        else:
-            job = settle(settlement)
-        writer.submit(job, CONTAINMENT).result()
+    for (action, _, _), (end, executor) in zip(found, (worth or _as_they_are)(cut), strict=True):
+        writer.submit(_ending(end, f"{executor}: recovery"), CONTAINMENT).result()
         Path(report_path(str(reports), action)).unlink(missing_ok=True)
     return len(found)
+
+
+def _ending(end: Ended, method: str) -> Job[Any]:
+    """The job that records an end; as a stop where one was ordered by the time it is written.
+
+    Attack: nobody can say that the first of a dead node's actions stopped. Its agent is suspended for that, and all
+    others of it are ordered to stop, which had been looked at before: their incident would wait for them for ever.
+    """
+    settlement = Settlement(decision=end.action, state=end.state, by="recovery", exit_code=end.exit_code, why=end.why)
+
+    def job(turn: Turn) -> Plan[Any]:
+        if end.action in _ordered(turn) or end.state.startswith("interrupted"):
+            return ended_by_order(end, method, lambda now: draft_outcome(now, settlement))(turn)
+        return settle(settlement)(turn)
+
+    return job
+
+
+def _ordered(turn: Turn) -> frozenset[int]:
+    """The open actions whose stops somebody waits for."""
+    waiting = {action for row in turn.state.incident.values() for action in row.waiting}
+    return frozenset(seq for seq in turn.state.action if seq in waiting or stops.awaits(turn.state, seq))
 
 
 class _Open(NamedTuple):
@@ -92,8 +108,7 @@ def _report(reports: Path, item: _Open, servers: dict[int, dict[str, object]]) -
 
 def _open_actions(turn: Turn) -> Plan[tuple[_Open, ...]]:
     """Every action without an outcome."""
-    waiting = {action for row in turn.state.incident.values() for action in row.waiting}
-    waiting |= {action for row in turn.state.stop.values() for action in row.waiting}
+    waiting = _ordered(turn)
     found = tuple(
         _Open(seq, seq in waiting, asked_of(turn, seq)) for seq, row in turn.state.action.items() if row.state == "open"
     )

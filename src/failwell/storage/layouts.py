@@ -104,6 +104,7 @@ _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
     (3, "action"): _without("cut"),
     (3, "workspace"): _without("permit_key"),
     (3, "incident"): _without("failed"),
+    (4, "action"): _without("ordered"),
     (4, "workspace"): _without("keepers", "objectives", "preserve", "rules"),
     (4, "agent"): _without("acted", "probation"),
     (4, "person"): _without("by"),

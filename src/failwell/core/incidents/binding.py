@@ -66,6 +66,9 @@ def lacking(state: Projections, case: rows.Incident) -> tuple[str, ...]:
     and the release says so.
     """
     missing = missing_for_release(case.marks)
+    # Attack: the first order of a case found nothing to stop, and its mark stands. What a later one found still runs.
+    if case.waiting and "STOPPED" not in missing:
+        missing = (*missing, "STOPPED")
     if notified(state, case) is not None:
         return tuple(mark for mark in missing if mark != "NOTIFIED")
     return missing

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from failwell.cli import agent_identity, agent_owner, custody, options, session, stopping
+from failwell.cli import agent_identity, agent_owner, agent_release, custody, options, session, stopping
 from failwell.cli.floor import binds
-from failwell.cli.lookup import contract_in_force, ends, entries_of, find_agent, governed, standing
+from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
 
@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from failwell.identity.keys import SigningKey
 
 app = typer.Typer(help="Agents: register, look, stop, release by two persons.")
-release = typer.Typer(help="Give authority back: one person proposes, another approves.")
-app.add_typer(release, name="release")
+app.add_typer(agent_release.app, name="release")
 agent_identity.register(app)
 agent_owner.register(app)
 
@@ -32,10 +31,6 @@ AUTHORITIES = {
 }  # fmt: skip
 
 Name = Annotated[str, typer.Argument(metavar="AGENT", help="Its short name or full SPIFFE id.")]
-Incident = Annotated[
-    int | None,
-    typer.Option("--incident", metavar="N", show_default=False, help="Default: the one it is suspended for."),
-]
 
 
 # ---- register ------------------------------------------------------------------------------------------------
@@ -311,74 +306,3 @@ def suspend(
     place = session.open_workspace(workspace)
     signer = session.unlock(session.pick_person(person))
     return stopping.suspend(place, signer, name, reason)
-
-
-@release.command("propose")
-@door("agent-release-propose")
-def propose(
-    name: Name,
-    conditions: Annotated[str, typer.Option(metavar="TEXT", help="Under which conditions, for the approver.")],
-    evidence: Annotated[str, typer.Option(metavar="ENTRIES", help="The entries it rests on, such as 1198,1204.")],
-    incident: Incident = None,
-    workspace: options.Workspace = None, person: options.As = None, yes: options.Yes = False,
-    as_json: options.AsJson = False,
-) -> Answer:  # fmt: skip
-    """Propose a release into PROBATION; another person approves.
-
-    \b
-    Example:
-      failwell agent release propose refund-bot --conditions "Template fixed" --evidence 1204,1334
-    """
-    cited = entries_of(evidence)
-    place = session.open_workspace(workspace)
-    with session.take_hand(place, person, yes=yes, about=[f"{name} is to act again, in PROBATION"]) as hand:
-        number = incident or _incident_of(place, name)
-        entry = hand.propose_release(number, name, conditions, cited)
-
-    def show(screen: Screen) -> None:
-        screen.lead(
-            f"The release of {name} is proposed (entry {entry}). It is still suspended.",
-            "Another person approves it, who neither proposed it nor suspended the agent:",
-        )
-        screen.command(f"failwell agent release approve {name} --incident {number} --as PERSON")
-
-    return Answer(fields={"agent": name, "incident": number, "entry": entry, "evidence": list(cited)}, show=show)
-
-
-@release.command("approve")
-@door("agent-release-approve")
-def approve(
-    name: Name, incident: Incident = None, workspace: options.Workspace = None, person: options.As = None,
-    yes: options.Yes = False, as_json: options.AsJson = False,
-) -> Answer:  # fmt: skip
-    """Approve the release that stands proposed.
-
-    That takes an approver who neither proposed it nor suspended the agent.
-
-    \b
-    Example:
-      failwell agent release approve refund-bot --as cleo
-    """
-    place = session.open_workspace(workspace)
-    with session.take_hand(place, person, yes=yes, about=[f"{name} acts again, in PROBATION"]) as hand:
-        number = incident or _incident_of(place, name)
-        entry = hand.approve_release(number, name)
-
-    def show(screen: Screen) -> None:
-        screen.lead(
-            f"{name} is released into PROBATION (entry {entry}): it acts again, under tightened bounds.",
-            f"What that means: failwell agent show {name}",
-        )
-
-    fields = {"agent": name, "incident": number, "entry": entry, "authority": "PROBATION"}
-    return Answer(fields=fields, show=show)
-
-
-def _incident_of(place: Any, name: str) -> int:
-    with session.reach_node(place) as wire:
-        _, row = find_agent(wire, name)
-    if row["authority"] != "SUSPENDED":
-        raise NotFound(f"{name} is not suspended: it is {row['authority']}", hint=f"failwell agent show {name}")
-    if row["incident"] is None:
-        raise NotFound(f"{name} is suspended for no incident", hint="failwell incident list; then --incident N")
-    return int(row["incident"])

@@ -158,11 +158,31 @@ class Hand:
     def acknowledge(self, incident: int) -> Any:
         return self.give("incident.acknowledge", o.IncidentAcknowledge(incident=incident))
 
-    def propose_release(self, incident: int, agent: str, conditions: str, evidence: tuple[int, ...]) -> Any:
+    def propose_release(
+        self, incident: int, agent: str, conditions: str, evidence: tuple[int, ...], *, authority: str = "PROBATION",
+        minutes: int = 0,
+    ) -> Any:  # fmt: skip
+        """Propose to give authority back; `minutes` of PROBATION at least (0: by the severity of the incident)."""
         details = o.ReleasePropose(
-            incident=incident, agent=agent, authority="PROBATION", conditions=conditions, evidence=evidence
-        )
+            incident=incident, agent=agent, authority=authority, conditions=conditions, evidence=evidence,
+            probation_minutes=minutes,
+        )  # fmt: skip
         return self.give("release.propose", details)
+
+    def break_release(self, incident: int, agent: str, reason: str, minutes: int) -> Any:
+        """Give authority back alone, for so many minutes."""
+        details = o.ReleaseBreak(incident=incident, agent=agent, reason=reason, minutes=minutes)
+        return self.give("release.break", details)
+
+    def review_release(self, incident: int, why: str, *, upheld: bool) -> Any:
+        """Answer to what another person alone gave back in a case."""
+        broken = self._wire.call("ask", about="incident", key=incident)["release"]["review_owed"]
+        if broken is None:
+            raise Refused(f"nobody gave back alone in incident {incident} what is still owed a review")
+        return self.write(
+            "release.review", why,
+            lambda words: o.ReleaseReview(incident=incident, broken=broken, upheld=upheld, words=str(words)),
+        )  # fmt: skip
 
     def agent_id(self, name: str) -> str:
         """The full id of an agent that is named by it or in short; as it was given where there is none."""

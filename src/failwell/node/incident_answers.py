@@ -15,7 +15,7 @@ from failwell.core.records import Entry
 from failwell.core.state import State
 from failwell.response import case_told, given_back, layers, unfinished_work
 from failwell.response.account import Account, account
-from failwell.response.parts import Material, Part, asked_of, tell_parts
+from failwell.response.parts import Material, Part, all_asked, tell_parts
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -71,7 +71,7 @@ class IncidentAnswers:
         material = self._material(number, seen)
         told, untold = tell_parts(PARTS, material, seen.parts)
         fields: dict[str, Any] = msgspec.to_builtins(self._tell(material, seen.due))
-        asked = [*fields["asked"], *asked_of(told)]
+        asked = all_asked(fields["asked"], told)
         return {**fields, **msgspec.to_builtins(told), "asked": asked, "untold": untold}
 
     def _tell(self, material: Material, due: tuple[Due, ...]) -> Account:

@@ -55,6 +55,10 @@ def _tell_change(body: kinds.IncidentChanged) -> Words:
     return _CHANGES.get(body.what, f"{body.what} changed"), f"{body.was or 'none'} to {body.now}: {body.why}"
 
 
+def _tell_proposed(body: kinds.IncidentProposed) -> Words:
+    return "proposed", f"{_WHAT.get(body.what, body.what)}, by {body.person}: {body.why}"
+
+
 def _tell_note(body: kinds.IncidentNoted) -> Words:
     cites = f", citing {', '.join(str(entry) for entry in body.cites)}" if body.cites else ""
     return ("note" if body.sort == "note" else f"{body.sort} noted"), f"number {body.note}, by {body.person}{cites}"
@@ -92,6 +96,10 @@ def _tell_broken(body: kinds.ReleaseBroken) -> Words:
     return "RELEASED BY ONE ALONE", f"{body.person}: {body.why}; until {format_at(body.until_us)}, a review is owed"
 
 
+def _tell_release_proposed(body: kinds.ReleaseProposed2) -> Words:
+    return "release proposed", f"by {body.person}, into {body.authority}: {body.conditions}"
+
+
 def _tell_reviewed(body: kinds.ReleaseReviewed) -> Words:
     return "release reviewed", f"by {body.person}: {'upheld' if body.upheld else 'NOT UPHELD'}"
 
@@ -110,7 +118,7 @@ def _tell_run(body: kinds.RunStopped) -> Words:
 WORDS: dict[type, Callable[[Any], Words]] = {
     kinds.Noticed: _tell_noticed,
     kinds.IncidentChanged: _tell_change,
-    kinds.IncidentProposed: lambda body: ("proposed", f"{_WHAT.get(body.what, body.what)}, by {body.person}: {body.why}"),
+    kinds.IncidentProposed: _tell_proposed,
     kinds.IncidentMerged: lambda body: ("case merged", f"into incident {body.into}, by {body.person}: {body.why}"),
     kinds.IncidentNoted: _tell_note,
     kinds.IncidentTask: _tell_task,
@@ -133,6 +141,9 @@ WORDS: dict[type, Callable[[Any], Words]] = {
     kinds.ReleaseBroken: _tell_broken,
     kinds.ReleaseReviewed: _tell_reviewed,
     kinds.ReleaseApproved: _tell_approved,
+    kinds.ReleaseApproved2: _tell_approved,
+    kinds.ReleaseProposed2: _tell_release_proposed,
+    kinds.ReleaseOver: lambda body: ("release by one alone is over", body.why),
     kinds.RunStopped: _tell_run,
 }  # fmt: skip
 

@@ -18,6 +18,7 @@ from failwell.core.react import react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
+from failwell.verify.cases import CasesInTime
 from failwell.verify.compensated import Undone
 from failwell.verify.customers import CustomersShown
 from failwell.verify.ends import Ends
@@ -26,6 +27,7 @@ from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.holds import Holds
 from failwell.verify.leftovers import Leftovers
 from failwell.verify.measured import Measured
+from failwell.verify.noticed import HostsWords
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
 from failwell.verify.permitted import Permitted
@@ -82,7 +84,7 @@ class Conduct:
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
-            Takeovers(), GivenBack(), CustomersShown(), Holds(),
+            Takeovers(), GivenBack(), CustomersShown(), Holds(), HostsWords(), CasesInTime(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

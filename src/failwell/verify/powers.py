@@ -99,7 +99,7 @@ class Powers:
         if isinstance(body, kinds.Order):
             self.count += 1
             self._order(entry, body, state)
-        elif type(body) in NEEDED and not (compensated.by_rule(entry) or work.by_rule(entry)):
+        elif type(body) in NEEDED and not any(each.by_rule(entry) for each in (cases, compensated, work)):
             self._used(entry, body, state)
         elif isinstance(body, kinds.AuthorityChanged):
             self._authority(entry, body, state)

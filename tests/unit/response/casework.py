@@ -25,11 +25,11 @@ OBJECTIVES: dict[str, Any] = {
 def new_rules(rules: str = RULES, objectives: Any = None) -> House:
     """A house whose ledger is told by the rules of this release, with objectives in force where some are given."""
     house = open_house(rules)
-    house.write(Draft(body=kinds.ResponseRules(version=VERSION), actor="node"))
     if objectives is not None:
         text = canonical.encode({"objectives": objectives}).decode()
         body = kinds.Config(digest=commitment(b"", text.encode()), text=text)
         house.write(Draft(body=body, actor="person:olga"))
+    house.write(Draft(body=kinds.ResponseRules(version=VERSION), actor="node"))
     return house
 
 

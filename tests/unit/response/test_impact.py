@@ -10,6 +10,7 @@ from failwell.core import kinds
 from failwell.core.records import Draft
 from failwell.response.customer_drafts import draft, find_customer
 from failwell.response.impact import Impact
+from failwell.response.impact_summary import summary
 from tests.unit.gate.house import AGENT, FATAL, MINUTE_US, OTHER, RULES, TOOLS, House, contract_text
 from tests.unit.response.impacts import RULES_2, impact_of, looked, refund, ruled, see
 
@@ -285,6 +286,20 @@ def test_more_acts_than_are_told_are_counted_all_the_same() -> None:
     house.write(Draft(body=finding, actor="person:olga", agent=AGENT))
     found = impact_of(house, most=2)
     assert (len(found.acts), found.more, found.wrong, whom(found)) == (2, 3, 5, {"c": (5, 5)})
+
+
+def test_the_account_counts_the_customers_and_asks_for_them_until_each_is_told_and_whole() -> None:
+    house = ruled(RULES, tools=ENSURED.replace("SEVERITY", "critical"))
+    looked(house, refund(house, house.run(), "A-1", "c-1", "12.00"), "booked", "missed")
+    told = summary(1, impact_of(house, most=0))
+    assert (told.wrong, told.customers, told.not_told, told.not_whole) == (1, 1, 1, 1)
+    assert told.asked == ("1 customer was reached: 1 not told, 1 not made whole: failwell incident customers 1",)
+    customer = impact_of(house).customers[0]
+    said = {"incident": 1, "customer": customer.customer, "shown": customer.shown, "person": "olga", "words": "ab" * 32}
+    house.write(Draft(body=kinds.CustomerTold(how="mail", **said), actor="person:olga", agent=AGENT))
+    assert summary(1, impact_of(house)).not_told == 0
+    house.write(Draft(body=kinds.CustomerRestored(**said), actor="person:olga", agent=AGENT))
+    assert summary(1, impact_of(house)).asked == ()
 
 
 # ---- the letter --------------------------------------------------------------------------------------------------

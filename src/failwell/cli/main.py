@@ -22,7 +22,9 @@ from failwell.cli import (
     doctor,
     floor,
     guard,
+    hold,
     incident,
+    incident_authority,
     incident_cases,
     incident_customers,
     incident_deciding,
@@ -53,7 +55,7 @@ class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
     ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "gateway", "action", "permit", "stop",
-             "ticket", "incident", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
+             "ticket", "incident", "hold", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -117,10 +119,11 @@ incident_customers.register(incident.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 incident_work.register(incident.app)
+incident_authority.register(incident.app)
 stop_one.register(stop.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
                      ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
-                     ("ledger", ledger), ("guard", guard)):  # fmt: skip
+                     ("hold", hold), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

@@ -13,7 +13,7 @@ from failwell.core.errors import InputError, NotFound
 from failwell.core.incidents.objectives import Due, agreed
 from failwell.core.records import Entry
 from failwell.core.state import State
-from failwell.response import case_told, given_back, layers, unfinished_work
+from failwell.response import case_told, given_back, held, impact_summary, layers, unfinished_work
 from failwell.response.account import Account, account
 from failwell.response.parts import Material, Part, all_asked, tell_parts
 
@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from failwell.node.service import Node
 
 #: What is told beside the account, by its key. One line each: `MODULE.PART`.
-PARTS: tuple[Part, ...] = (case_told.PART, layers.PART, unfinished_work.PART, given_back.PART)
+PARTS: tuple[Part, ...] = (
+    case_told.PART, impact_summary.PART, held.PART, layers.PART, unfinished_work.PART, given_back.PART,
+)  # fmt: skip
 
 
 class _Seen(NamedTuple):

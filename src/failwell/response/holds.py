@@ -110,7 +110,7 @@ def inform(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
         if row.serious is None:
             raise Refused(
                 f"incident {details.incident} is not marked as serious: no authority has to hear of it",
-                hint=f'failwell incident serious {details.incident} --reason "..."',
+                hint=f'failwell incident serious {details.incident} "..."',
             )
         if not row.opened_us <= parse_at(details.at) <= turn.now_us + AHEAD_US:
             # Attack: a report of last year, or one that is yet to be written, opens the lock.

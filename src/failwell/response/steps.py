@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from failwell.core import kinds, stops
-from failwell.response import case_steps
+from failwell.response import case_steps, held
 from failwell.response.case_steps import named, tell_authority, tell_page
 
 
@@ -79,7 +79,6 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.ScopeStopped: lambda body: (f"{stops.words(body.scope)} stopped", f"by {named(body.by)}: {body.why}"),
     kinds.ScopeProposed: lambda body: ("lift proposed", f"{body.scope}, by {body.person}: {body.conditions}"),
     kinds.ScopeLifted: lambda body: (f"stop of {stops.words(body.scope)} lifted", f"by {body.person}"),
-    kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
     kinds.PageQueued: tell_page,
     kinds.PageAttempted: lambda body: ("page accepted" if body.accepted else "page failed", body.detail),
     kinds.TicketOpened: lambda body: ("person asked", f"ticket {body.ticket}: {', '.join(body.asked)}"),
@@ -88,4 +87,5 @@ _WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.Acknowledged: lambda body: ("acknowledged", f"taken by {body.person}"),
     kinds.ReleaseProposed: lambda body: ("release proposed", f"by {body.person}: {body.conditions}"),
     **case_steps.WORDS,
+    **held.WORDS,
 }

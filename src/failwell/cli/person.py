@@ -223,11 +223,18 @@ def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = 
                 "person": name, "roles": row["roles"], "key_id": keys.key_id(public), "key": row["key"],
                 "key_is_here": public in here, "owns": owns, "entry": row["enrolled"], "contact": _contact(row),
                 "vouched_by": row["vouched_by"], "left": row["left"], "successor": row["successor"],
+                "enrolled_by": row["by"],
             }
         )  # fmt: skip
+    one = _not_separated(rows)
 
     def show(screen: Screen) -> None:
         screen.lead(f"{plural(len(found), 'person')} of {origin}.", "Add one: failwell person add NAME")
+        if one:
+            screen.say(
+                f"NOT SEPARATED: one user of this machine can sign for {', '.join(one)}. Two of them may be one.",
+                "red",
+            )
         screen.table(
             ("person", "roles", "owns", "contact", "key", "key is here", "entry"),
             [
@@ -241,7 +248,16 @@ def list_persons(workspace: options.Workspace = None, as_json: options.AsJson = 
             right=("entry",),
         )  # fmt: skip
 
-    return Answer(fields={"origin": origin, "persons": found}, show=show)
+    return Answer(fields={"origin": origin, "persons": found, "not_separated": one}, show=show)
+
+
+def _not_separated(rows: dict[str, Any]) -> list[str]:
+    """Persons enrolled here whose keys one user of this machine can read, as far as can be seen from here."""
+    from failwell.identity.persons import keys_not_separated
+
+    paths = (session.config_directory() / "persons").glob("*.pem")
+    shared = {path.stem for group in keys_not_separated(paths).shared for path in group.paths}
+    return sorted(name for name in shared if name in rows and rows[name]["left"] is None)
 
 
 def _contact(row: dict[str, Any]) -> str:

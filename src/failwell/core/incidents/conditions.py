@@ -51,7 +51,6 @@ def approvable(state: Projections, number: int, person: str, proposal: str, now_
         raise Refused(
             "the case or what binds its agent stands otherwise than when this release was proposed",
             hint=f"failwell incident show {number} tells how. Propose it again: failwell agent release propose",
-            code="stale",
         )
     releasable(state, number, row.release.authority, now_us)
     _second(state, number, person, row.proposed_by, "approves it")
@@ -66,7 +65,7 @@ def breakable(state: Projections, number: int, person: str) -> None:
         raise Refused(f"giving back alone takes an approver or an operator; {person} is neither")
     why = apart.kept_from(state, number, person, None, what="gives it back")
     if why is not None:
-        raise Refused(why, code="not-apart")
+        raise Refused(why)
     # Attack: whenever its time is over one person breaks the glass again, and two are never asked.
     if row.broken is not None:
         raise Refused(
@@ -127,7 +126,7 @@ def suspended_for(state: Projections, number: int) -> None:
 def _second(state: Projections, number: int, person: str, by: str, what: str) -> None:
     why = apart.kept_from(state, number, person, by, what=what)
     if why is not None:
-        raise Refused(why, hint="failwell person list tells who there is.", code="not-apart")
+        raise Refused(why, hint="failwell person list tells who there is.")
 
 
 def _owned(state: Projections, name: str) -> None:

@@ -12,6 +12,7 @@ import msgspec
 from failwell.core import kinds, rows
 from failwell.core.incidents.cases import FALSE_ALARM, LOWER, NONE, NOT_SERIOUS
 from failwell.core.incidents.endings import left_open, parts
+from failwell.core.instants import format_at
 from failwell.core.state import State
 from failwell.response.parts import Material, Part
 
@@ -35,12 +36,12 @@ class Written(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Todo(msgspec.Struct, frozen=True, kw_only=True):
-    """A task, open or ended. `due_us` is ledger time; `state` is open, done or dropped."""
+    """A task, open or ended. `due` is RFC 3339; `state` is open, done or dropped."""
 
     task: int
     person: str
     by: str
-    due_us: int | None
+    due: str | None
     state: str
     text: str
     entry: int
@@ -61,7 +62,7 @@ class CaseTold(msgspec.Struct, frozen=True, kw_only=True):
     holder: str | None
     offered: str | None
     serious: int | None
-    aware_us: int | None
+    aware: str | None
     merged_into: int | None
     parts: tuple[int, ...]
     missed: tuple[str, ...]
@@ -89,11 +90,16 @@ def tell(material: Material, seen: _Seen) -> CaseTold:
     row, number = seen.row, material.number
     proposed = None if row.proposed is None else msgspec.structs.asdict(row.proposed)
     return CaseTold(
-        holder=row.holder, offered=row.offered, serious=row.serious, aware_us=row.aware_us,
+        holder=row.holder, offered=row.offered, serious=row.serious,
+        aware=None if row.aware_us is None else format_at(row.aware_us),
         merged_into=row.merged_into, parts=seen.parts, missed=row.missed, proposed=proposed,
         written=_written(material), tasks=_tasks(material), claims=_claims(material), open=seen.open,
         asked=_asked(number, row, seen),
     )  # fmt: skip
+
+
+def _at(us: int | None) -> str | None:
+    return None if us is None else format_at(us)
 
 
 def _said(material: Material, entry: int, words: str | None) -> str:
@@ -122,7 +128,8 @@ def _tasks(material: Material) -> tuple[Todo, ...]:
     ended = {entry.body.task: entry.body.state for entry in _own(material, kinds.IncidentTaskEnded)}
     return tuple(
         Todo(
-            task=entry.body.task, person=entry.body.person, by=entry.body.by, due_us=entry.body.due_us,
+            task=entry.body.task, person=entry.body.person, by=entry.body.by,
+            due=None if entry.body.due_us is None else format_at(entry.body.due_us),
             state=ended.get(entry.body.task, "open"), text=_said(material, entry.seq, entry.body.words),
             entry=entry.seq,
         )

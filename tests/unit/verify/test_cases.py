@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -35,7 +36,7 @@ class Heard(Findings):
         super().add(step, code, message, **more)
 
 
-def found(house: House, edit: dict[int, Body] | None = None) -> set[tuple[str, int]]:
+def found(house: House, edit: Mapping[int, Body] | None = None) -> set[tuple[str, int]]:
     """(code, entry) of what `ledger verify` says since people began to work on the case; `edit`: other bodies."""
     heard = Heard()
     conduct = Conduct(heard, keys.verify)

@@ -17,9 +17,11 @@ import pytest
 import failwell
 from failwell.client.run import CURRENT
 from failwell.client.wire import Wire
+from failwell.core.errors import InputError, Refused
 from failwell.execute.function import ORIGINAL
 from tests.simulate import streamers
 from tests.simulate.fixtures import house, model, stage
+from tests.simulate.gateway_http import register_host
 from tests.simulate.house import House, NodeProcess, await_true
 
 __all__ = ["house", "stage"]
@@ -429,3 +431,20 @@ def test_a_run_is_used_in_its_block_and_not_before_or_after(shared: House, gate:
     for use in (lambda: run.call("note.write", customer="c1"), run.__enter__):
         with pytest.raises(failwell.Error, match="this run is closed"):
             use()
+
+
+# ---- what the host says ------------------------------------------------------------------------------------------
+
+
+def test_a_host_says_over_its_own_key_that_something_is_off_and_the_agent_cannot(shared: House) -> None:
+    register_host(shared, "desk", "refund-bot")
+    with shared.gate() as gate:
+        gate.prove("agent", shared.full("refund-bot"))
+        with pytest.raises(Refused, match="proved to be no host"):
+            gate.wire.call("notice", agent="refund-bot", said={"notice": "all-fine"})
+        entry = gate.notice("refund-bot", "answer-off-topic", host="desk", words="It spoke of the weather.")
+        with pytest.raises(InputError):
+            gate.notice("refund-bot", "Off Topic", host="desk")
+    written = {each["seq"]: each for each in shared.entries()}
+    assert written[entry]["body"]["by"] == "host:desk"
+    assert written[entry + 1]["body"]["signal"] == "noticed(answer-off-topic)"

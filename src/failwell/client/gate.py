@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -102,6 +102,19 @@ class Gate:
             proof = proofs.present(self.wire, agent, token=token, svid=svid, svid_key=svid_key)
             self._proved[agent] = self._proved[proof.full] = proof
             return proof.full
+
+    def notice(
+        self, agent: str, notice: str, *, host: str, severity: str = "minor", words: str | None = None,
+        actions: Sequence[int] = (),
+    ) -> int:  # fmt: skip
+        """Say as `host` that something is off with `agent`: `answer-off-topic`, or whatever it calls that; its entry.
+
+        `severity` is minor, major or critical; `words` are sealed; `actions` are the entries of decisions that it is
+        about. What follows is up to the agent's contract, or to the default ladder.
+        """
+        self.prove("host", host)
+        said = {"notice": notice, "severity": severity, "words": words, "actions": list(actions)}
+        return int(self.wire.call("notice", agent=agent, said=said))
 
     def ticket(self, number: int | str) -> Ticket:
         """How a ticket stands: open, approved, used, denied or expired. NotFound where there is none."""

@@ -16,7 +16,7 @@ from failwell.core import contract as contracts
 from failwell.core import rows
 from failwell.core.contract import Limit
 from failwell.core.errors import Corrupt
-from failwell.core.incidents.lately import Lately
+from failwell.core.lately import Lately
 from failwell.core.windows import EVER, NEVER, Past, Window
 
 #: Windows kept in memory before those that the store can tell again are let go of, and rows of one that are.

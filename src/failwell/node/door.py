@@ -21,7 +21,6 @@ from failwell.core.errors import FailwellError, InputError, Refused
 from failwell.core.state import State
 from failwell.execute.callers import Caller, caller_of
 from failwell.gate.custody import record_probes
-from failwell.gate.explaining import explain
 from failwell.gate.outcomes import Settlement
 from failwell.gate.runs import Declared, close_run, open_run
 from failwell.gate.verdicts import Proposal, Unanswered, Verdict, check_call_id
@@ -38,6 +37,7 @@ from failwell.node.leaving import give_leave
 from failwell.node.passing import passing_on
 from failwell.node.refusals import REFUSED_ORDER
 from failwell.node.requests import DECODER, MAX_FRAME_BYTES, Greeting, frame, peek_id
+from failwell.node.saying import say
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -220,8 +220,8 @@ class Connection(asyncio.Protocol):
                 answer = self._close_run(request)
             case asked.Give():
                 answer = self._give(request)
-            case asked.Explain():
-                answer = self._explain(request)
+            case asked.Explain() | asked.Say():
+                answer = say(node, self, request)
             case asked.Probed():
                 answer = self._probed(request)
             case asked.OpenUpstreams() | asked.ListUpstreams() | asked.CloseUpstreams() | asked.Cancel():
@@ -257,11 +257,6 @@ class Connection(asyncio.Protocol):
                 declared=Declared(request.model, request.prompt, request.tool_schemas), evaluator=EVALUATOR,
             )
         )  # fmt: skip
-
-    async def _explain(self, request: asked.Explain) -> int:
-        """Why the agent did it, given afterwards: by the agent itself, and recorded as such."""
-        self.need(request.agent)
-        return await self._node.writer.submit_async(explain(request.agent, request.action, request.reason))
 
     async def _probed(self, request: asked.Probed) -> tuple[int, ...]:
         """What it can reach without us, by the agent's own word."""

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from failwell.gate.custody import Probe
+from failwell.gate.noticing import Notice
 
 #: Arguments of 2 MiB must still be answered with a recorded DENY; as a JSON string they may take thrice that.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
@@ -161,6 +162,13 @@ class Explain(Request, frozen=True, kw_only=True, tag="explain"):
     reason: str
 
 
+class Say(Request, frozen=True, kw_only=True, tag="notice"):
+    """The host of an agent says that something is off with it."""
+
+    agent: str
+    said: Notice
+
+
 class Give(Request, frozen=True, kw_only=True, tag="order"):
     """Signed orders (one, or two that belong together) and what they are about, such as a contract's text.
 
@@ -192,7 +200,7 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
 
 
 AnyRequest = (
-    Hello | Turned | Secure | Certify | OpenRun | CloseRun | Act | Settle | Explain | Give | Ask | Probed
+    Hello | Turned | Secure | Certify | OpenRun | CloseRun | Act | Settle | Explain | Say | Give | Ask | Probed
     | OpenUpstreams | ListUpstreams | CloseUpstreams | Cancel
 )  # fmt: skip
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)

@@ -119,8 +119,9 @@ def _began(state: Projections, entry: Entry[Any], signal: kinds.Signal) -> int:
 
     What an agent did wrong with another tool is another story, and would date this one too early.
     """
-    if signal.by != ACTOR:
-        return signal.about
+    told = state.lately.noticed.get(signal.about)
+    if signal.by != ACTOR or told is not None:
+        return signal.about if told is None or told.first is None else told.first
     onsets = state.agent[str(entry.agent)].onsets
     if signal.signal in onsets:  # a look at the world: it began with the act that it was about (`core.owing`)
         return min(signal.about, onsets[signal.signal][0])

@@ -36,7 +36,7 @@ def list_holds(
     place = session.open_workspace(workspace)
     with session.reach_node(place) as wire:
         rows: dict[str, dict[str, Any]] = wire.call("ask", about="holds")
-    found = [{"hold": int(number), **row, "owed": _owed(row)} for number, row in rows.items()]
+    found = [{"hold": int(number), **row} for number, row in rows.items()]
     found = sorted(
         (row for row in found if every or row["lifted"] is None), key=lambda row: int(row["hold"]), reverse=True
     )
@@ -64,11 +64,6 @@ def list_holds(
     return Answer(fields={"holds": found}, show=show)
 
 
-def _owed(row: dict[str, Any]) -> list[str]:
-    dealt = {kept[0] for kept in row["preserved"]}
-    return [name for name in row["directories"] if name not in dealt]
-
-
 def _whose(agent: str) -> str:
     return agent.rpartition("/")[2] if agent else "everything"
 
@@ -93,14 +88,16 @@ def show_hold(number: Number, workspace: options.Workspace = None, as_json: opti
     place = session.open_workspace(workspace)
     with session.reach_node(place) as wire:
         told: dict[str, Any] = wire.call("ask", about="hold", key=number, timeout_s=120)
-    owed = _owed(told)
+    owed = told["owed"]
     wrong = [each for each in told["copies"] if each["wrong"] is not None]
 
     def show(screen: Screen) -> None:
         done = f"The record of {_whose(told['agent'])} is locked from entry {told['first']} on: {told['why']}."
         if told["lifted"] is not None:
             done = f"Hold {number} on {_whose(told['agent'])} was lifted (entry {told['lifted']})."
-        screen.lead(f"{done}{_copies(told, owed, wrong)}", _asked(number, told, owed, wrong), bad=bool(wrong))
+        if wrong:
+            done = f"{plural(len(wrong), 'COPY', 'COPIES')} OF HOLD {number} MISSING OR CHANGED. {done}"
+        screen.lead(f"{done}{_copies(told, owed)}", _asked(number, told, owed, wrong), bad=bool(wrong))
         _show_described(screen, told)
         for each in told["asked"]:
             tools = ", ".join(each["tools"])
@@ -109,12 +106,10 @@ def show_hold(number: Number, workspace: options.Workspace = None, as_json: opti
         if owed and told["failed"]:
             screen.say(f"The newest try to copy failed and is repeated: {told['failed']}", "red")
 
-    return Answer(fields={**told, "owed": owed}, show=show, finding=bool(wrong))
+    return Answer(fields=told, show=show, finding=bool(wrong))
 
 
-def _copies(told: dict[str, Any], owed: list[str], wrong: list[Any]) -> str:
-    if wrong:
-        return f" {plural(len(wrong), 'COPY', 'COPIES')} OF WHERE IT WORKED MISSING OR CHANGED."
+def _copies(told: dict[str, Any], owed: list[str]) -> str:
     if owed:
         return f" {plural(len(owed), 'directory', 'directories')} still to be copied."
     return f" {plural(len(told['copies']), 'directory', 'directories')} of it copied." if told["copies"] else ""

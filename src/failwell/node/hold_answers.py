@@ -13,6 +13,8 @@ import msgspec
 
 from failwell.core import kinds, rows
 from failwell.core.errors import InputError, NotFound
+from failwell.core.incidents.holding import owed
+from failwell.core.instants import format_at
 from failwell.core.records import Entry, decode_entry
 from failwell.core.state import State
 from failwell.node.copy_file import copy_fault
@@ -31,6 +33,11 @@ class HoldAnswers:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    async def listed(self, key: Any) -> dict[str, Any]:
+        """All holds, by number."""
+        stored = [(number, rows.decode_row("hold", row)) for number, row in self._node.storage.rows("hold")]
+        return {str(number): told_row(row) for number, row in stored}
 
     async def told(self, key: Any) -> dict[str, Any]:
         """Everything about hold `key`. Copies are read, so it takes as long as their bytes do."""
@@ -52,7 +59,7 @@ class HoldAnswers:
         found = entries_of(self._node.storage.entries, number, row)
         copies = self._node.duties.copies
         told = {
-            "hold": number, **msgspec.to_builtins(row), "placed": None, "described": None, "asked": [], "copies": [],
+            "hold": number, **told_row(row), "placed": None, "described": None, "asked": [], "copies": [],
             "failed": copies.failed,
         }  # fmt: skip
         for entry in found:
@@ -67,8 +74,20 @@ class HoldAnswers:
             stored = self._node.storage.entry(kept.entry)
             body = {} if stored is None else msgspec.to_builtins(decode_entry(stored.data).body)
             wrong = None if kept.digest is None else copy_fault(copies.place, kept.digest)
-            told["copies"].append({**body, "entry": kept.entry, "wrong": wrong})
+            took_us = body.pop("took_us", None)
+            took_ms = None if took_us is None else took_us / 1000
+            told["copies"].append({**body, "took_ms": took_ms, "entry": kept.entry, "wrong": wrong})
         return told
+
+
+def told_row(row: rows.Hold) -> dict[str, Any]:
+    """A hold for people: its time as one, what is owed to it beside what has been dealt with."""
+    told: dict[str, Any] = msgspec.to_builtins(row)
+    del told["placed_us"]
+    return {
+        **told, "placed_at": format_at(row.placed_us) if row.placed_us else None, "owed": list(owed(row)),
+        "preserved": [kept.name for kept in row.preserved],
+    }  # fmt: skip
 
 
 def entries_of(

@@ -45,6 +45,7 @@ class Questions:
         self.tickets = TicketAnswers(node)
         self.actions = ActionAnswers(node)
         self.stops = StopAnswers(node)
+        self.holds = HoldAnswers(node)
         self.recorded = Recorded(node)
         self.incidents = IncidentAnswers(node)
         self.impacts = ImpactAnswers(node)
@@ -54,8 +55,8 @@ class Questions:
             "persons": lambda key: self._rows("person"),
             "hosts": lambda key: self._rows("host"),
             "floors": lambda key: self._rows("floor"),
-            "holds": lambda key: self._rows("hold"),
-            "hold": HoldAnswers(node).told,
+            "holds": self.holds.listed,
+            "hold": self.holds.told,
             "incidents": lambda key: self._rows("incident"),
             "pages": lambda key: self._rows("page"),
             "tickets": self.tickets.listed,

@@ -40,7 +40,6 @@ def need_told(state: Projections, agents: Iterable[str] | None, what: str) -> No
         raise Refused(
             f"{what} waits: incident {number} is serious, and no authority was informed of it yet",
             hint=f'failwell incident inform {number} --authority "..."   What only tightens or stops is taken at once.',
-            code="locked",
         )
 
 

@@ -30,7 +30,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "person list", "person verify", "person leave", "agent register", "agent list", "agent show", "agent suspend",
         "agent certify", "agent revoke", "agent rekey", "agent assign", "agent group",
         "agent release propose", "floor list",
-        "agent release approve", "contract lint", "contract schema", "contract explain",
+        "agent release approve", "agent release break-glass", "agent release review", "contract lint", "contract schema", "contract explain",
         "contract diff", "contract test", "contract sign", "contract adopt",
         "incident list", "incident show", "incident acknowledge", "incident work",
         "ticket list", "ticket show", "ticket approve", "ticket deny",

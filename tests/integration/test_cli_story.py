@@ -97,6 +97,7 @@ def test_a_failure_is_caught_stopped_explained_and_the_agent_given_back_by_two_p
     _fail(shell, house.log)
     wait_until(lambda: bool(house.mails))
     _read_the_incident(shell)
+    _tell_the_customers(shell)
     _give_back(shell)
     _verify(shell, house.mails[0])
 
@@ -211,9 +212,29 @@ def _read_the_incident(shell: Shell) -> None:
     assert told["escaped_effects"]["without_verdict"] == 1
     assert ODD in [one["id"] for one in told["customers"]]
     first, second, *rest = shell("incident", "show", "1", "--timeline", "--customers").out.splitlines()
-    assert "It is suspended; the record is held. 1 running tool stopped." in first
-    assert second == "Asked: Somebody takes it: failwell incident acknowledge 1"
+    assert first == "refund-bot reached its limit per-minute: notices.send was denied."
+    assert "Done too: 1 running tool stopped." in rest
+    taking = "It is suspended; the record is locked. Asked: Somebody takes it: failwell incident acknowledge 1"
+    assert second == taking
     assert any(line.startswith(ODD) for line in rest)
+
+
+def _tell_the_customers(shell: Shell) -> None:
+    """One was reached round the gate, one perhaps, by a send that failed: both are owed a word, and two others none."""
+    first, second, *rest = shell("incident", "impact", "1").out.splitlines()
+    assert first == "2 wrong acts of refund-bot reached 2 customers (incident 1); 0 undone, 2 cannot be undone."
+    assert second == f"Tell them: failwell incident draft 1 --customer {ODD}"
+    assert any("What it could still have done" in line for line in rest)
+    draft = shell("incident", "draft", "1", "--customer", ODD).out
+    assert draft.startswith("Dear customer,\n\nan automated system of ours did something that concerns you")
+    known = shell.json("incident", "customers", "1")
+    assert known["not_told"] == [ODD, "c-0"]
+    assert [one["name"] for one in known["customers"]] == [ODD, "c-0", "c-1", "c-2"]
+    told = shell.json("incident", "told", "1", ODD, "c-0", "--drafted", "--how", "mail", "--as", "bert", "--yes")
+    assert list(told["told"]) == [ODD, "c-0"]
+    shell.json("incident", "told", "1", "c-nobody", "--text", "Sorry.", "--as", "bert", "--yes", code=2)
+    shell("incident", "whole", "1", ODD, "c-0", "--text", "It needed nothing.", "--as", "anna", "--yes")
+    assert shell("incident", "customers", "1").first == "2 customers reached by wrong acts: 0 not told, 0 not whole."
 
 
 def _give_back(shell: Shell) -> None:

@@ -1,4 +1,4 @@
-"""A case at the terminal: reported, taken, found out about, decided by two, closed; and one that nobody took in time."""
+"""A case at the terminal: reported, taken, found out about, decided by two; and one that nobody took in time."""
 
 from __future__ import annotations
 

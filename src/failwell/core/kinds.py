@@ -1041,7 +1041,8 @@ class Noticed(Body, frozen=True, kw_only=True):
 
 @register("incident.changed")
 class IncidentChanged(Body, frozen=True, kw_only=True):
-    """One thing about an incident is another now. `what`: state, severity, kind, serious, holder, onset, claimed.
+    """One thing about an incident is another now. `what`: state, severity, kind, serious, or since when it is known of
+    (aware).
 
     `proposal` is the digest of the order that a second person agreed to, where it takes two.
     """

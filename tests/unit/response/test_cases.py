@@ -201,6 +201,16 @@ def test_what_is_learned_since_takes_a_proposal_down(since: Callable[[House], ob
         agree(house, "piet", proposal)
 
 
+def test_a_further_signal_takes_a_proposal_down() -> None:
+    house = casework.new_rules(LOOKED_AT)
+    run = house.run()
+    house.ask(run, SMALL)
+    proposal = propose(house, "rita", "false-alarm")
+    house.ask(run, SMALL)
+    with refused("does not stand proposed"):
+        agree(house, "piet", proposal)
+
+
 def test_a_signature_over_how_the_case_stood_is_void_once_it_stands_otherwise() -> None:
     house, proposal = taken_from("false-alarm")
     stale = ready(house, "piet", orders.IncidentAgree(incident=1, proposal=proposal))

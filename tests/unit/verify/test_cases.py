@@ -15,11 +15,12 @@ from failwell.identity import keys
 from failwell.response.objectives import miss_objectives
 from failwell.verify.conduct import Conduct
 from failwell.verify.finding import Findings
-from tests.unit.gate.house import AGENT, HOUR_US, MINUTE_US, SECOND_US, House
+from tests.unit.gate.house import AGENT, HOUR_US, MINUTE_US, RULES, SECOND_US, SMALL, House
 from tests.unit.response import casework
 from tests.unit.response.casework import agree, give, opened, propose, report, words, write
 
 replace = msgspec.structs.replace
+LOOKED_AT = RULES + "response:\n  - {signal: denied(small), do: [hold, notify]}\n"
 HEALTHY = kinds.Health(part="storage", state="ok", detail="as ever")
 
 
@@ -204,6 +205,29 @@ def replace_signer(house: House) -> Any:
     from failwell.identity import persons
 
     return persons.Signer("sara", house.signers["rita"].key)
+
+
+@pytest.mark.parametrize(
+    ("state", "severity"), [("LEARNED", "critical"), ("RESOLVED", "critical"), ("TRIAGED", "critical")]
+)
+def test_a_case_led_on_by_a_genuine_order_to_take_it_is_found(state: str, severity: str) -> None:
+    """Attack: whoever runs the node has somebody take a case, and writes that it is learned from, or graver."""
+    house = casework.resolved() if state == "LEARNED" else casework.new_rules(LOOKED_AT)
+    if state != "LEARNED":
+        house.ask(house.run(), SMALL)
+    if state == "RESOLVED":
+        house.acknowledge("rita")
+        write(house, "rita", "factor", 3)
+    signed = house.sign("quan", "incident.acknowledge", orders.IncidentAcknowledge(incident=1))
+    order = kinds.Order(
+        order="incident.acknowledge", person="quan", key=signed.key, text=signed.order, signature=signed.signature,
+        source="node",
+    )  # fmt: skip
+    taken = kinds.Acknowledged(incident=1, person="quan")
+    update = kinds.IncidentUpdated(incident=1, state=state, severity=severity, signal=None, note="taken by quan")
+    assert found(house) == set()
+    house.write(*(Draft(body=body, actor="person:quan", agent=AGENT) for body in (order, taken, update)))
+    assert ("order.effect", house.state.size - 1) in found(house)
 
 
 # ---- objectives ----------------------------------------------------------------------------------------------

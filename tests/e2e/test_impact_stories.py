@@ -73,7 +73,7 @@ CONTRACTS = {
     CHILD: "tools:" + REFUND.replace("SEVERITY", "critical"),
 }  # fmt: skip
 #: What the bank knows: who paid each order, and how many cents.
-ORDERS = {f"A-{number}": {"customer": f"c-{number}", "paid": 1000} for number in range(8)}
+ORDERS: dict[str, dict[str, Any]] = {f"A-{number}": {"customer": f"c-{number}", "paid": 1000} for number in range(8)}
 
 
 @pytest.fixture(scope="module")

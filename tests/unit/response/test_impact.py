@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import msgspec
 
@@ -295,7 +296,13 @@ def test_the_account_counts_the_customers_and_asks_for_them_until_each_is_told_a
     assert (told.wrong, told.customers, told.not_told, told.not_whole) == (1, 1, 1, 1)
     assert told.asked == ("1 customer was reached: 1 not told, 1 not made whole: failwell incident customers 1",)
     customer = impact_of(house).customers[0]
-    said = {"incident": 1, "customer": customer.customer, "shown": customer.shown, "person": "olga", "words": "ab" * 32}
+    said: dict[str, Any] = {
+        "incident": 1,
+        "customer": customer.customer,
+        "shown": customer.shown,
+        "person": "olga",
+        "words": "ab" * 32,
+    }
     house.write(Draft(body=kinds.CustomerTold(how="mail", **said), actor="person:olga", agent=AGENT))
     assert summary(1, impact_of(house)).not_told == 0
     house.write(Draft(body=kinds.CustomerRestored(**said), actor="person:olga", agent=AGENT))

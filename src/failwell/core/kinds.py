@@ -935,8 +935,8 @@ class ReleaseProposed(Body, frozen=True, kw_only=True):
 
 @register("release.proposed", v=2)
 class ReleaseProposed2(ReleaseProposed, frozen=True, kw_only=True):
-    """Version 2. It refers to its evidence, and `bound` is the digest of what else it is for: how the case and its agent
-    stand (`core.incidents.binding`). Once they stand otherwise nobody approves it.
+    """Version 2. It refers to its evidence, and `bound` is the digest of what else it is for: how the case and its
+    agent stand (`core.incidents.binding`). Once they stand otherwise nobody approves it.
 
     `probation_us`: how long PROBATION is to last at least; None where `authority` is ACTIVE. `notified`: `mail`, or who
     took the case where no mail is set up. `user`: whose process of the operating system gave the order, where the

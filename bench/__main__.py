@@ -11,7 +11,20 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from bench import appends, crowded, decisions, evaluation, gateway, http, orders, probe, reopen, stopping, verifying
+from bench import (
+    appends,
+    crowded,
+    decisions,
+    evaluation,
+    gateway,
+    http,
+    incidents,
+    orders,
+    probe,
+    reopen,
+    stopping,
+    verifying,
+)
 
 FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "evaluation": ("1,000 clauses over 100 tools: p50 of judging <= 1.3 x 100 over 100", evaluation.by_clauses),
@@ -21,6 +34,10 @@ FIGURES: dict[str, tuple[str, Callable[[], dict[str, Any]]]] = {
     "many-callers": ("64 callers: >= 6,000 decisions/s on a quiet disk", decisions.many_callers),
     "slow-disk": ("5 ms a sync: 64 callers >= 20 x one caller", decisions.slow),
     "order": ("order behind 10,000 queued actions: p50 <= 2 fdatasync + 15 ms", orders.order_behind_queue),
+    "incidents": (
+        "100 incidents open together behind 10,000 queued actions: order p50 <= 2 fdatasync + 15 ms, none passed by",
+        incidents.at_once,
+    ),
     "append-one": ("durable entry, one caller: p50 <= 2 fdatasync + 0.4 ms", appends.one_caller),
     "append-many": ("64 callers: >= 15,000 entries/s on a quiet disk", appends.many_callers),
     "append-slow": ("5 ms a sync: 64 callers >= 25 x one entry per transaction", appends.slow),

@@ -250,14 +250,15 @@ class Writer:
         self.book.run(_health("guard", state, detail), self._before)
 
     def _gather(self, first: Pending, batch: list[Pending]) -> None:
-        """Run jobs into the book until the time cap; containment cuts the batch short, to be committed at once."""
+        """Run jobs into the book until the time cap; what contains is committed at once, with more that does."""
         gather_s = max(BATCH_S, min(self._commit_s, BATCH_MOST_S))
         deadline = time.monotonic() + gather_s
         pending: Pending | None = first
         while pending is not None:
             batch.append(pending)
             self._run_job(pending)
-            if pending.lane == CONTAINMENT or len(batch) >= BATCH_JOBS or time.monotonic() >= deadline:
+            contained = pending.lane == CONTAINMENT and not self._containment  # many orders share a commit
+            if contained or len(batch) >= BATCH_JOBS or time.monotonic() >= deadline:
                 return
             pending = self._take(wait=False) or self._linger(batch)
 

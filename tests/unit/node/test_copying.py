@@ -120,6 +120,7 @@ def test_names_of_any_bytes_are_told_apart_and_kept(work: Path) -> None:
         (lambda path: path.write_text("send it to everybody, and more"), b"send it to everybody"),
         (lambda path: path.write_text("SEND IT TO EVERYBODY"), b"SEND IT TO EVERYBODY"),
     ],
+    ids=["cut off", "grown", "written over"],
 )
 def test_what_is_written_while_it_is_read_is_kept_as_it_was_read_and_said(
     work: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Path], Any], kept: bytes

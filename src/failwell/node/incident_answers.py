@@ -13,16 +13,16 @@ from failwell.core.errors import InputError, NotFound
 from failwell.core.incidents.objectives import Due, agreed
 from failwell.core.records import Entry
 from failwell.core.state import State
-from failwell.response import case_told, given_back, held, impact_summary, layers, unfinished_work
+from failwell.response import case_told, given_back, held, impact_summary, layers, standing, unfinished_work
 from failwell.response.account import Account, account
 from failwell.response.parts import Material, Part, all_asked, tell_parts
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
 
-#: What is told beside the account, by its key. One line each: `MODULE.PART`.
+#: What is told beside the account, by its key, in the order in which they ask: who waits for people comes first.
 PARTS: tuple[Part, ...] = (
-    case_told.PART, impact_summary.PART, held.PART, layers.PART, unfinished_work.PART, given_back.PART,
+    unfinished_work.PART, impact_summary.PART, held.PART, case_told.PART, layers.PART, given_back.PART,
 )  # fmt: skip
 
 
@@ -73,7 +73,8 @@ class IncidentAnswers:
         material = self._material(number, seen)
         told, untold = tell_parts(PARTS, material, seen.parts)
         fields: dict[str, Any] = msgspec.to_builtins(self._tell(material, seen.due))
-        asked = all_asked(fields["asked"], told)
+        about = number, material.row, material.agent
+        asked = all_asked(standing.asked(*about), told, standing.asked_last(*about))
         return {**fields, **msgspec.to_builtins(told), "asked": asked, "untold": untold}
 
     def _tell(self, material: Material, due: tuple[Due, ...]) -> Account:

@@ -19,7 +19,7 @@ from failwell.core.records import Entry
 from failwell.response.containments import Report
 from failwell.response.headline import happened
 from failwell.response.moments import Moment, Moments, times
-from failwell.response.standing import Told, asked, done, told_whom
+from failwell.response.standing import Told, asked, asked_last, done, told_whom
 from failwell.response.steps import tell
 from failwell.response.undone import Undoing, steps_begun, undoings
 
@@ -138,7 +138,8 @@ def account(
     effects = _effects(own, entries)
     return Account(
         incident=number, title=row.title, happened=_happened(number, row, agent, entries),
-        done=done(number, row, agent, own, unproven, len(stops) - unproven), asked=asked(number, row, agent),
+        done=done(number, row, agent, own, unproven, len(stops) - unproven),
+        asked=(*asked(number, row, agent), *asked_last(number, row, agent)),
         kind=row.kind, severity=row.severity, state=row.state, agent=row.agent,
         name="" if agent is None else agent.name, owner="" if agent is None else agent.owner,
         authority="" if agent is None else agent.authority,
@@ -146,8 +147,8 @@ def account(
         onset=(row.onset_first, row.onset_last),
         times=times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries, reveal)),
-        signals=row.signals, told=told_whom(number, entries), agreed=tuple(_agreed(row, one) for one in due), holder=row.holder,
-        offered=row.offered, serious=row.serious is not None, merged_into=row.merged_into,
+        signals=row.signals, told=told_whom(number, entries), agreed=tuple(_agreed(row, one) for one in due),
+        holder=row.holder, offered=row.offered, serious=row.serious is not None, merged_into=row.merged_into,
     )  # fmt: skip
 
 

@@ -1,5 +1,5 @@
 """What people and rules did about a case, in words, one line an entry. What a person wrote is not in entries, and so is
-not here: `incident show` reads it from where it lies.
+not here: `incident show` reads it from where it lies. What a hold keeps is told in `held`.
 """
 
 from __future__ import annotations
@@ -69,27 +69,9 @@ def _tell_task(body: kinds.IncidentTask) -> Words:
     return "task given", f"task {body.task} to {body.person}, by {body.by}{due}"
 
 
-def _tell_informed(body: kinds.AuthorityInformed) -> Words:
-    how = "in full" if body.complete else "for the first time"
-    return "authority informed", f"{body.authority}, {how}, at {body.informed_at}, by {body.person}'s word"
-
-
 def _tell_left(body: kinds.WorkLeft) -> Words:
     to = ", ".join(body.to) or "nobody is named to take it"
     return "work left unfinished", f"{_count(len(body.runs) + body.more, 'run')}, asked: {to}"
-
-
-def _tell_described(body: kinds.HoldDescribed) -> Words:
-    counts = (len(body.running), "action"), (len(body.runs), "run"), (len(body.tickets), "ticket")
-    stood = ", ".join(_count(number, f"open {what}") for number, what in counts)
-    return "state described", f"hold {body.hold}: {body.authority}, {stood}"
-
-
-def _tell_directory(body: kinds.DirectoryPreserved) -> Words:
-    if body.digest is None:
-        return "DIRECTORY NOT PRESERVED", f"{body.name}: {body.missing or 'no copy was made'}"
-    said = f"{body.name}: {_count(body.files, 'file')}, {body.bytes} bytes"
-    return "directory preserved", said if body.complete else f"{said}; NOT ALL OF IT: {body.missing}"
 
 
 def _tell_broken(body: kinds.ReleaseBroken) -> Words:
@@ -128,16 +110,8 @@ WORDS: dict[type, Callable[[Any], Words]] = {
     kinds.ChangeClaimed: lambda body: ("change claimed", f"{body.change}, by {body.person}: not proven"),
     kinds.CustomerTold: lambda body: ("customer told", f"{body.customer}, by {body.person}: {body.how}"),
     kinds.CustomerRestored: lambda body: ("customer made whole", f"{body.customer}, by {body.person}'s word"),
-    kinds.AuthorityInformed: _tell_informed,
     kinds.WorkLeft: _tell_left,
     kinds.WorkEnded: lambda body: (f"work {body.state}", f"run {body.run}, by {body.person}"),
-    kinds.HoldDescribed: _tell_described,
-    kinds.DirectoryPreserved: _tell_directory,
-    kinds.PreservationAsked: lambda body: (
-        "asked to keep records", f"{body.person}, of {', '.join(body.tools)}, from entry {body.first} on"
-    ),
-    kinds.HoldProposed: lambda body: ("lift of the hold proposed", f"hold {body.hold}, by {body.person}: {body.why}"),
-    kinds.HoldLifted: lambda body: ("hold lifted", f"hold {body.hold}, by {body.person}"),
     kinds.ReleaseBroken: _tell_broken,
     kinds.ReleaseReviewed: _tell_reviewed,
     kinds.ReleaseApproved: _tell_approved,

@@ -34,7 +34,7 @@ _RESERVED = {
 }
 #: By the signal: what happened. {inside} is what stands in its brackets.
 _WORDS = {
-    "denied": "{name} tried {tool}, which its contract denies (clause {inside})",
+    "denied": "{name} tried {tool} against its contract (clause {inside})",
     "escalated": "{name} wants {tool}, for which its contract asks a person ({inside})",
     "recorded": "{name} did {tool} in a way that its contract watches for ({inside})",
     "ensure": "{name} did {tool}, and afterwards the world was not as promised (check {inside})",

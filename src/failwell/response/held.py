@@ -64,7 +64,7 @@ def _tell(material: Material, seen: _Seen) -> Lock:
     asked: tuple[str, ...] = ()
     if seen.waits:
         told = f'failwell incident inform {material.number} --authority "..."'
-        asked = (f"inform the authority, and say that you did: nothing that loosens passes before. Run: {told}",)
+        asked = (f"Inform the authority, and say that you did: nothing that loosens passes before. Run: {told}",)
     return Lock(
         holds=tuple(_held(material, number, row) for number, row in seen.holds), serious=material.row.serious,
         informed=material.row.informed, waits=seen.waits, asked=asked,
@@ -115,7 +115,7 @@ WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
     kinds.HoldDescribed: lambda body: (
         "state described",
-        f"hold {body.hold}: {len(body.running)} running, {len(body.runs)} runs and {len(body.tickets)} tickets open",
+        f"hold {body.hold}: {len(body.running)} actions, {len(body.runs)} runs, {len(body.tickets)} tickets were open",
     ),
     kinds.PreservationAsked: lambda body: (
         "keeping asked",

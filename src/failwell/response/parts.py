@@ -59,6 +59,11 @@ def tell_parts(
     return told, untold
 
 
-def asked_of(told: dict[str, Any]) -> tuple[str, ...]:
-    """What the parts ask of people, in their order."""
-    return tuple(sentence for part in told.values() for sentence in getattr(part, "asked", ()))
+def all_asked(first: Iterable[str], told: dict[str, Any], last: Iterable[str] = ()) -> tuple[str, ...]:
+    """What is asked: `first`, then what the parts ask, in their order, then `last`. Each command is asked for once."""
+    of_parts = [sentence for part in told.values() for sentence in getattr(part, "asked", ())]
+    sentences = [*first, *of_parts, *last]
+    by_command: dict[str, str] = {}
+    for sentence in sentences:
+        by_command.setdefault(sentence.rpartition(": failwell ")[2], sentence)
+    return tuple(by_command.values())

@@ -66,9 +66,9 @@ def done(
         said.append(_authority(number, row, agent, unproven, locked="HELD" in row.marks))
     if "HELD" in row.marks and not any("record is locked" in sentence for sentence in said):
         said.append("The record is locked.")
-    if unproven:
-        said.append(f"{_count(unproven, 'running tool')} NOT CONFIRMED as stopped.")
-    elif ended:
+    if unproven and "NOT CONFIRMED" not in said[0]:
+        said.insert(0, f"{_count(unproven, 'running tool')} NOT CONFIRMED as stopped.")
+    elif ended and not unproven:
         said.append(f"{_count(ended, 'running tool')} stopped.")
     if row.kind == "near-miss":
         said.append("The gate held: nothing of it had an effect.")
@@ -77,8 +77,11 @@ def done(
 
 def _authority(number: int, row: rows.Incident, agent: rows.Agent, unproven: int, *, locked: bool) -> str:
     if agent.authority == "SUSPENDED" and agent.incident == number:
-        stopped = "" if unproven else "stopped and "
-        return f"It is {stopped}suspended{'; the record is locked' if locked else ''}."
+        suspended = "It is suspended"
+        if unproven:
+            is_are = "tool is" if unproven == 1 else "tools are"
+            suspended = f"It is suspended, but {unproven} running {is_are} NOT CONFIRMED as stopped"
+        return f"{suspended}{'; the record is locked' if locked else ''}."
     if agent.authority == "SUSPENDED":
         return f"It is suspended, for incident {agent.incident}."
     if agent.authority == "ACTIVE" and "RELEASED" in row.marks:
@@ -98,23 +101,20 @@ def _case(row: rows.Incident) -> tuple[str, ...]:
 
 
 def asked(number: int, row: rows.Incident, agent: rows.Agent | None) -> tuple[str, ...]:
-    """What is asked of people now, as commands, the most urgent first."""
+    """What containment asks of people now, as commands, the most urgent first; its parts ask for the rest."""
     if row.merged_into is not None:
-        return (f"Look at the incident that it was merged into: failwell incident show {row.merged_into}",)
+        return ()
     over = row.state in OVER
     return (
         *(() if over else _of_taking(number, row)),
         *_of_stopping(number, row, agent),
         *(() if over else _of_case(number, row)),
-        *_of_release(number, row, agent),
     )
 
 
 def _of_taking(number: int, row: rows.Incident) -> Iterable[str]:
     if "ACKNOWLEDGED" not in row.marks or row.state in ("OPEN", "REOPENED"):
         yield f"Somebody takes it: failwell incident acknowledge {number}"
-    elif row.offered is not None:
-        yield f"{row.offered} was asked to take it over: failwell incident acknowledge {number} --as {row.offered}"
 
 
 def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> Iterable[str]:
@@ -130,16 +130,13 @@ def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> I
 
 
 def _of_case(number: int, row: rows.Incident) -> Iterable[str]:
-    if row.serious is not None and not row.informed:
-        yield f"It is marked serious: inform the authority, and say that you did: failwell incident inform {number}"
     if row.agent == "":
         yield f'Find out which agent it was: failwell incident note {number} "..."'
     yield from (f"{task.person} has task {task.number} to do: failwell incident show {number}" for task in row.tasks)
-    if row.state == "TRIAGED" and "ACKNOWLEDGED" in row.marks:
-        yield f'Say what contributed to it: failwell incident find {number} "..." --cites ENTRY,ENTRY'
 
 
-def _of_release(number: int, row: rows.Incident, agent: rows.Agent | None) -> Iterable[str]:
+def asked_last(number: int, row: rows.Incident, agent: rows.Agent | None) -> Iterable[str]:
+    """How authority is given back: what is asked after everything else."""
     if agent is None or agent.incident != number or agent.authority != "SUSPENDED" or "ACKNOWLEDGED" not in row.marks:
         return
     what, more = ("approve", "") if row.proposal else ("propose", ' --conditions "..." --evidence ENTRY')

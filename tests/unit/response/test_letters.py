@@ -47,8 +47,7 @@ def test_the_first_two_lines_say_what_happened_what_was_done_and_what_is_asked(h
     letter = letter_of(house)
     lines = letter.text.split("\n")
     assert lines[0] == (
-        "refund-bot tried payments.refund, which its contract denies (clause fatal). "
-        "It is stopped and suspended; the record is locked."
+        "refund-bot tried payments.refund against its contract (clause fatal). It is suspended; the record is locked."
     )
     assert lines[1] == "You are asked to: take it. Run: failwell incident acknowledge 1"
     assert letter.subject == "[Failwell] refund-bot suspended (incident 1, critical)"
@@ -96,7 +95,7 @@ def test_a_stop_that_is_not_proven_is_not_called_stopped() -> None:
             house.stop(action, "interrupted_unconfirmed")
         first = letter_of(house).text.split("\n")[0]
         assert "It is suspended" in first
-        assert "1 running tool NOT CONFIRMED as stopped" in first
+        assert "1 running tool is NOT CONFIRMED as stopped" in first
         assert "stopped and" not in first
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from failwell.response.parts import Material, Part, asked_of, tell_parts
+from failwell.response.parts import Material, Part, all_asked, tell_parts
 from tests.unit.gate.house import FATAL, open_house
 
 
@@ -36,4 +36,7 @@ def test_a_part_that_fails_is_named_and_the_others_are_told() -> None:
     told, untold = tell_parts((bad, good), material(), {"holds": 7, "impact": 1})
     assert told == {"impact": None, "holds": Found(7, ("Look: failwell hold show 7",))}
     assert untold == {"impact": "KeyError: 'a row that is not there'"}
-    assert asked_of(told) == ("Look: failwell hold show 7",)
+    assert all_asked(("Now: failwell hold show 7",), told) == ("Now: failwell hold show 7",)
+    assert all_asked(("Take it: failwell incident acknowledge 1",), told) == (
+        "Take it: failwell incident acknowledge 1", "Look: failwell hold show 7",
+    )  # fmt: skip

@@ -34,6 +34,7 @@ from failwell.cli import (
     observing,
     permit,
     person,
+    response,
     stop,
     stop_one,
     ticket,
@@ -55,7 +56,8 @@ class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
     ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "gateway", "action", "permit", "stop",
-             "ticket", "incident", "hold", "backtest", "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
+             "ticket", "incident", "hold", "response", "backtest", "ledger", "guard", "serve", "config",
+             "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -123,7 +125,7 @@ incident_authority.register(incident.app)
 stop_one.register(stop.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
                      ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
-                     ("hold", hold), ("ledger", ledger), ("guard", guard)):  # fmt: skip
+                     ("hold", hold), ("response", response), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 
 

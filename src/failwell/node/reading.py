@@ -84,6 +84,15 @@ class LedgerRows:
         held = [] if digest is None else self._all('SELECT row FROM "contract" WHERE key = ?', digest)
         return str(decode_row("contract", held[0][0]).document) if held else None
 
+    def agent_named(self, name: str) -> str | None:
+        """The full id of the agent with this id or short name; None where there is none."""
+        found = [
+            key
+            for key, row in self._all('SELECT key, row FROM "agent"')
+            if name in (key, decode_row("agent", row).name)
+        ]
+        return str(found[0]) if found else None
+
     def newest(self, count: int) -> list[StoredEntry]:
         """The last `count` rows, oldest first."""
         found = self._all(f"{_ENTRY} ORDER BY seq DESC LIMIT ?", count)

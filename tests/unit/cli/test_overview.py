@@ -38,7 +38,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "ledger export", "ledger rebuild", "ledger rotate", "ledger continue",
         "agent observe", "agent govern", "agent inventory", "ledger enforcement",
         "stop list", "stop show", "stop propose", "stop lift", "stop report", "stop run", "stop action", "permit keys",
-        "action show", "action compensate", "gateway",
+        "action show", "action compensate", "gateway", "response show", "response lint", "response test",
     }  # fmt: skip
 
 

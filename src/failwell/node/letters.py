@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from failwell.core.rows import Page
 from failwell.core.stops import agents_in, scope_of
-from failwell.response.letters import Letter, incident_letter, notice_letter, stop_letter, ticket_letter
+from failwell.response.case_letters import case_letter
+from failwell.response.letters import Letter, notice_letter, stop_letter, ticket_letter
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
@@ -30,4 +31,4 @@ def write_letter(node: Node, page: Page) -> Letter:
     if page.incident is None:
         return notice_letter(state.agent[page.agent or ""].name, page.why, state.reachable(page.person), seal)
     future = asyncio.run_coroutine_threadsafe(node.questions.incidents.account(page.incident), node.loop)
-    return incident_letter(future.result(timeout=30), seal)
+    return case_letter(future.result(timeout=30), page, seal)

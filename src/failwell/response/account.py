@@ -19,7 +19,7 @@ from failwell.core.records import Entry
 from failwell.response.containments import Report
 from failwell.response.headline import happened
 from failwell.response.moments import Moment, Moments, times
-from failwell.response.standing import Told, asked, asked_last, done, told_whom
+from failwell.response.standing import Told, asked, asked_last, done, left_open, told_whom
 from failwell.response.steps import tell
 from failwell.response.undone import Undoing, steps_begun, undoings
 
@@ -74,9 +74,10 @@ class Agreed(msgspec.Struct, frozen=True, kw_only=True):
 class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `incident show` tells, in its order. `happened`, `done` and `asked` are sentences for people.
 
-    `governed` false: no contract binds the agent now, whatever else is told. `told` are its pages; `agreed` what was to
-    happen until when, by severity. `holder` has the case, `offered` is asked to take it over. `access` is how a
-    detect-only agent's access stands since its suspension; None for an agent behind a gate.
+    `governed` false: no contract binds the agent now, whatever else is told. `left` counts the runs that nobody took,
+    `told` are its pages; `agreed` what was to happen until when, by severity. `holder` has the case, `offered` is asked
+    to take it over. `access` is how a detect-only agent's access stands since its suspension; None for an agent behind
+    a gate.
     """
 
     incident: int
@@ -102,6 +103,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     customers: tuple[Harmed, ...]
     timeline: tuple[Line, ...]
     signals: int
+    left: int
     told: tuple[Told, ...]
     agreed: tuple[Agreed, ...]
     holder: str | None
@@ -147,8 +149,9 @@ def account(
         onset=(row.onset_first, row.onset_last),
         times=times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries, reveal)),
-        signals=row.signals, told=told_whom(number, entries), agreed=tuple(_agreed(row, one) for one in due),
-        holder=row.holder, offered=row.offered, serious=row.serious is not None, merged_into=row.merged_into,
+        signals=row.signals, left=left_open(number, entries), told=told_whom(number, entries),
+        agreed=tuple(_agreed(row, one) for one in due), holder=row.holder, offered=row.offered,
+        serious=row.serious is not None, merged_into=row.merged_into,
     )  # fmt: skip
 
 

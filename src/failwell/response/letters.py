@@ -6,6 +6,7 @@ mailbox a holder of evidence: with it a re-written ledger is found out even if i
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from failwell.core import note, stops
@@ -25,35 +26,62 @@ class Letter(NamedTuple):
     checkpoint: int
 
 
-def incident_letter(told: Account, checkpoint: bytes) -> Letter:
+def sealed(story: Iterable[str], checkpoint: bytes, after: str = "") -> str:
+    """A letter's text: its lines, then the newest signed note, byte for byte, then `after`."""
+    # Attack: a line end in a name or title would push what is asked out of sight, or begin a checkpoint of its own.
+    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
+    return "\n".join([*lines, after])
+
+
+def size_of(checkpoint: bytes) -> int:
+    """How many entries a signed note covers; 0 where there is none yet."""
+    return int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+
+
+def incident_letter(told: Account, checkpoint: bytes, person: str = "") -> Letter:
     """The page for an incident. `checkpoint` is the newest signed note; the letter says if it does not cover it yet."""
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
     story = [
         f"{told.happened}. {' '.join(told.done)}",
-        f"You are asked to: take it. Run: failwell incident acknowledge {told.incident}",
+        f"You are asked to: {_taking(told)}",
         "",
-        f"Incident {told.incident}, {told.severity}; agent {told.agent or 'unknown'}, owner {told.owner or 'unknown'}.",
+        *about_case(told, person),
+    ]
+    after = "" if covered else "This checkpoint does not cover the incident yet; the next page's will."
+    state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
+    return Letter(subject(told, f"{told.name or 'an agent'} {state}"), sealed(story, checkpoint, after), size)
+
+
+def subject(told: Account, what: str) -> str:
+    """The subject of a letter about an incident; what is rehearsed or planted says so first."""
+    rehearsed = f"{told.kind.upper()}: " if told.kind in ("drill", "canary") else ""
+    return f"[Failwell] {rehearsed}{what} (incident {told.incident}, {told.severity})"
+
+
+def about_case(told: Account, person: str) -> list[str]:
+    """What every letter about an incident tells below its first two lines."""
+    others = list(dict.fromkeys(page.person for page in told.told if page.person != person))
+    return [
+        f"Incident {told.incident}, {told.severity}; agent {told.agent or 'unknown'}, owner {told.owner or 'unknown'}; "
+        + (f"{told.holder} has it." if told.holder else "nobody has taken it yet."),
         f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}, suspended {_at(told, 'suspended')}.",
         *_effects(told),
+        *(
+            [f"It leaves {_count(told.left, 'run')} unfinished: failwell incident work {told.incident}"]
+            if told.left
+            else []
+        ),
+        f"Told too: {', '.join(others)}." if others else "Nobody else was told.",
         f"Everything: failwell incident show {told.incident}",
     ]
-    lines = [
-        # Attack: a line end in a name or title would push what is asked out of sight, or begin a checkpoint of its own.
-        *(" ".join(line.split()) for line in story),
-        "",
-        BEGIN,
-        checkpoint.decode().rstrip("\n"),
-        END,
-        "" if covered else "This checkpoint does not cover the incident yet; the next page's will.",
-    ]
-    state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
-    return Letter(
-        f"[Failwell] {told.name or 'an agent'} {state} (incident {told.incident}, {told.severity})",
-        "\n".join(lines),
-        size,
-    )
+
+
+def _taking(told: Account) -> str:
+    if told.holder is not None and told.state not in ("OPEN", "REOPENED"):
+        return f"know of it; {told.holder} has taken it. Run: failwell incident show {told.incident}"
+    return f"take it. Run: failwell incident acknowledge {told.incident}"
 
 
 def bare_letter(incident: int, why: str) -> Letter:
@@ -73,7 +101,7 @@ def bare_letter(incident: int, why: str) -> Letter:
 
 def notice_letter(name: str, why: str, person: str, checkpoint: bytes) -> Letter:
     """A page about an agent that no incident is about: its owner left, and `person` is asked to find the next one."""
-    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    size = size_of(checkpoint)
     story = [
         f"{name} has no owner: {why}. It acts restricted at most, and what it asks people for stays unanswered.",
         f"You are asked to: find who answers for it. Run: failwell agent assign {name} --owner PERSON --as OPERATOR",
@@ -81,13 +109,12 @@ def notice_letter(name: str, why: str, person: str, checkpoint: bytes) -> Letter
         "What it may do again is for that person to say, in a contract that they sign and another person adopts.",
         f"{person}, this comes to you as the one who follows. Everything: failwell agent show {name}",
     ]
-    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
-    return Letter(f"[Failwell] {name} needs an owner", "\n".join(lines), size)
+    return Letter(f"[Failwell] {name} needs an owner", sealed(story, checkpoint), size)
 
 
 def stop_letter(scope: str, row: Stop, agents: int, checkpoint: bytes) -> Letter:
     """A stop of more than one agent: what does not start any more, what of it could not be shown to have stopped."""
-    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    size = size_of(checkpoint)
     named = stops.words(scope)
     ran = "What ran there was stopped."
     if row.failed or row.waiting:
@@ -102,10 +129,9 @@ def stop_letter(scope: str, row: Stop, agents: int, checkpoint: bytes) -> Letter
         "Two persons lift it, neither of whom ordered it:",
         f'failwell stop propose {scope} --conditions "..." --evidence ENTRY',
     ]
-    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
-    covered = row.ordered < size
-    lines += ["", "" if covered else "This checkpoint does not cover the stop yet; the next page's will."]
-    return Letter(f"[Failwell] {named} {'stopped' if row.closed else 'stopped, and lifted'}", "\n".join(lines), size)
+    after = "" if row.ordered < size else "This checkpoint does not cover the stop yet; the next page's will."
+    what = f"[Failwell] {named} {'stopped' if row.closed else 'stopped, and lifted'}"
+    return Letter(what, sealed(story, checkpoint, after), size)
 
 
 def contact_letter(person: str, origin: str, code: str) -> tuple[str, str]:
@@ -122,7 +148,7 @@ def contact_letter(person: str, origin: str, code: str) -> tuple[str, str]:
 
 def ticket_letter(number: int, name: str, row: Ticket, checkpoint: bytes) -> Letter:
     """An action that waits for a person. What it would do stands in the record, not in a mail: it may be personal."""
-    size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
+    size = size_of(checkpoint)
     story = [
         f"{name} wants to call {row.tool} and waits for a person, because of {', '.join(row.clauses)}.",
         f"You are asked to: look at it and answer. Run: failwell ticket show {number}",
@@ -130,8 +156,7 @@ def ticket_letter(number: int, name: str, row: Ticket, checkpoint: bytes) -> Let
         f"Asked: {', '.join(row.asked)}. Nobody answers until {format_at(row.expires_us)}: it is denied.",
         "Later questions of this agent within a minute are not mailed. All that wait: failwell ticket list",
     ]
-    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
-    return Letter(f"[Failwell] {name} waits for an answer (ticket {number})", "\n".join(lines), size)
+    return Letter(f"[Failwell] {name} waits for an answer (ticket {number})", sealed(story, checkpoint), size)
 
 
 def _at(told: Account, moment: str) -> str:

@@ -48,6 +48,18 @@ def told_whom(number: int, entries: Iterable[Entry[Any]]) -> tuple[Told, ...]:
     return tuple(pages.values())
 
 
+def left_open(number: int, entries: Iterable[Entry[Any]]) -> int:
+    """How many runs the stop left that nobody has taken yet."""
+    left, more = dict[int, None](), 0
+    for entry in entries:
+        body = entry.body
+        if isinstance(body, kinds.WorkLeft) and body.incident == number:
+            left, more = {**left, **dict.fromkeys(body.runs)}, more + body.more
+        elif isinstance(body, kinds.WorkEnded) and body.incident == number:
+            left.pop(body.run, None)
+    return len(left) + more
+
+
 def done(
     number: int, row: rows.Incident, agent: rows.Agent | None, own: Moments, unproven: int, ended: int
 ) -> tuple[str, ...]:  # fmt: skip

@@ -75,3 +75,16 @@ def test_what_loosens_waits_for_an_authority_and_says_which_command_ends_that(sh
     shell("config", "apply", "--as", "anna", "--yes")
     assert "authority informed" in shell("incident", "show", "1", "--timeline").out
     shell("ledger", "verify")
+
+
+def test_doctor_says_which_copy_is_missing(shell: Shell) -> None:
+    (copy, *_) = (shell.workspace / "blobs").glob("*.copy")
+    held = copy.read_bytes()
+    copy.unlink()
+    try:
+        checks = shell.json("doctor", code=1)["checks"]
+    finally:
+        copy.write_bytes(held)
+    said = [check["found"] for check in checks if check["part"] == "holds"]
+    assert said[0] == "1 copy that a hold preserved MISSING"
+    assert [check["state"] for check in shell.json("doctor", code=1)["checks"] if check["part"] == "holds"] == ["ok"]

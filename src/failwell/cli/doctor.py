@@ -16,6 +16,7 @@ import typer
 from failwell.cli import (
     agent_owner,
     custody,
+    doctor_holds,
     doctor_http,
     doctor_standby,
     doctor_stopping,
@@ -105,6 +106,7 @@ def doctor(
     checks = [*_of_node(seen, trouble), Check(*doctor_standby.line(place)), *_of_files(place, seen)]
     if seen is not None:
         checks += [*_of_contracts(seen), Check("stops", *stop.told(seen.status)), *_of_incidents(seen)]
+        checks += [Check(*line) for line in doctor_holds.lines(place, seen)]
         names = {full: row["name"] for full, row in seen.agents.items()}
         checks += [Check(*line) for line in custody.secret_lines(seen.custody)]
         checks += [Check(*line) for line in custody.bypass_lines(seen.contracts, names, seen.custody)]

@@ -34,6 +34,15 @@ class HoldAnswers:
     def __init__(self, node: Node) -> None:
         self._node = node
 
+    def summed(self, state: State) -> dict[str, Any]:
+        """How many holds stand, the directories that are owed a copy still and why, and the copies that there are."""
+        standing = [row for row in state.hold.values() if row.lifted is None]
+        return {
+            "standing": len(standing), "owed": [name for row in standing for name in owed(row)],
+            "copies": [kept.digest for row in state.hold.values() for kept in row.preserved if kept.digest],
+            "failed": self._node.duties.copies.failed,
+        }  # fmt: skip
+
     async def listed(self, key: Any) -> dict[str, Any]:
         """All holds, by number."""
         stored = [(number, rows.decode_row("hold", row)) for number, row in self._node.storage.rows("hold")]

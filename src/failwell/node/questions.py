@@ -125,6 +125,7 @@ class Questions:
                 "unconfirmed": sorted(_unconfirmed(state)),
                 "pages_queued": sorted(state.page),
                 "undoing": sorted(state.compensation),
+                "holds": self.holds.summed(state),
                 "configuration": state.configuration,
                 "last_at_us": state.last_at_us,
             }

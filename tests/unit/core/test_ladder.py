@@ -176,6 +176,14 @@ def test_nobody_s_word_suspends_by_itself_below_critical() -> None:
     assert house.agent().authority == "SUSPENDED"
 
 
+def test_what_was_computed_from_the_record_suspends_where_a_word_does_not() -> None:
+    house = by_rules_2()
+    for _ in range(3):
+        say(house, "major", evidence="derived")
+    assert newest(house)[1:] == ("default ladder", CONTAIN)
+    assert house.agent().authority == "SUSPENDED"
+
+
 def test_a_minor_word_opens_no_case_until_there_are_many() -> None:
     house = by_rules_2()
     for _ in range(9):

@@ -53,9 +53,9 @@ LADDER: dict[tuple[str, str], _Rungs] = {
     ("unknown", "minor"): ((10, 60 * _MINUTE_US, TELL),),
     ("unknown", "major"): ((3, 60 * _MINUTE_US, ("restrict", "hold", "notify")),),
     ("ticket.denied", "minor"): ((5, 60 * _MINUTE_US, TELL),),
-    # The word of a host or of a person: a case at once, and no suspension on a word alone below critical.
+    # What somebody else than the gate noticed. On a word alone nobody is suspended below critical (`_weighed`).
     ("noticed", "minor"): ((10, 10 * _MINUTE_US, TELL),),
-    ("noticed", "major"): ((3, 60 * _MINUTE_US, CURB), (1, 0, TELL)),
+    ("noticed", "major"): ((3, 60 * _MINUTE_US, CONTAIN), (1, 0, TELL)),
     ("noticed", "critical"): ((1, 0, CONTAIN),),
     ("reported", "minor"): ((1, 0, TELL),),
     ("reported", "major"): ((1, 0, ("restrict", "hold", "notify")),),

@@ -66,5 +66,5 @@ def _spoken_for(turn: Turn, host: str, agent: str) -> str:
         raise NotFound(f"no agent {agent} is registered here", hint="failwell agent list")
     row = turn.state.host.get(host)
     if row is None or full not in row.agents:
-        raise Refused(f"host {host} does not speak for {full}", hint="failwell agent register --host names them.")
+        raise Refused(f"host {host} does not speak for {full}", hint="failwell agent register --host NAME --agents A,B")
     return full

@@ -35,7 +35,7 @@ from failwell.ports.guard import Sealed
 from failwell.ports.storage import Batch, Storage, StorageFailed, StoredBlob, StoredEntry, StoredPast, StoredToken
 
 #: More reactions than this to each entry that a job wrote are a fault of ours, not of an agent.
-MAX_REACTIONS = 256
+MAX_REACTIONS = 1024
 #: How far the wall clock may stand ahead of ledger time before an entry says so.
 DRIFT_US = 2_000_000
 #: Leaf hashes kept at hand for citations; older ones are read from the store.

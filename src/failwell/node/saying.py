@@ -23,6 +23,6 @@ async def say(node: Node, connection: Connection, request: Explain | Say) -> int
         node.refusals.count(f"pid:{connection.peer_pid}", "no proof of identity")
         raise Refused(
             "this connection has proved to be no host", code="unauthenticated",
-            hint="failwell agent register AGENT --host NAME enrols one, and leaves its key with whoever ran it.",
+            hint="failwell agent register --host NAME --agents A,B enrols one, and leaves its key with whoever ran it.",
         )  # fmt: skip
     return await node.writer.submit_async(notice(connection.host, request.agent, request.said))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from failwell.core import contract as contracts
@@ -305,3 +306,26 @@ def test_a_tool_that_outlives_its_deadline_opens_a_case_whose_containment_has_fa
     assert house.agent().authority == "SUSPENDED"
     assert "CONTAINMENT_FAILED" in house.state.incident[1].marks
     assert next_steps(house) == [("sara", 1)]
+
+
+def test_a_group_of_any_size_is_stopped_and_locked_in_the_commit_of_its_cause() -> None:
+    """Attack: a group of so many that what follows is more than one commit takes, and the containment is dropped."""
+    made = House()
+    made.write(Draft(body=kinds.ResponseRules(version=2), actor="node"))
+    made.people()
+    made.register(groups=("shop",))
+    made.adopt(contract_text(RULES))
+    for number in range(40):
+        agent = f"spiffe://shop.example/agent/member-{number}"
+        made.register(agent, groups=("shop",))
+        made.adopt(contract_text(RULES, agent=agent))
+        made.run(agent)
+    row = made.state.agent[AGENT]
+    for number in range(1000):  # more than anybody would register in a test, each with an owner of its own
+        agent = f"spiffe://shop.example/agent/x-{number}"
+        made.state.agent[agent] = msgspec.structs.replace(row, name=f"x-{number}", owner=f"o{number}")
+    made.ask(made.run(), BIG)
+    assert made.state.agent[AGENT].authority == "SUSPENDED"
+    assert made.state.stop["group:shop"].closed
+    assert {hold.agent for hold in made.state.hold.values()} == {AGENT, ""}, "everything is locked"
+    made.close()

@@ -15,6 +15,8 @@ from failwell.core.projections import Projections
 from failwell.core.records import Draft
 
 ACTOR = "response"
+#: Members whose record is locked for itself and whose work is listed. Of a larger group everything is locked at once.
+EACH = 24
 
 
 def contain_group(state: Projections, agent: str, incident: int, *, why: str, cause: int) -> tuple[Draft, ...]:
@@ -35,23 +37,30 @@ def contain_group(state: Projections, agent: str, incident: int, *, why: str, ca
         running = stops.actions_in(state, scope)
         for body in stops.interrupts(running, f"{stops.words(scope)} stopped: {why}", incident):
             drafts.append(Draft(body=body, actor=ACTOR, refs=(cause,)))
-        for member in stops.agents_in(state, scope):
-            if member not in reached:
-                drafts += _member(state, member, incident, why, cause)
-            reached[member] = None
+        reached |= dict.fromkeys(stops.agents_in(state, scope))
     if drafts:
+        drafts += _members(state, [*reached][1:], incident, why, cause)
         pages = _pages(state, incident, reached)
         drafts += [Draft(body=body, actor=ACTOR, agent=agent, refs=(cause,)) for body in pages]
     return tuple(drafts)
 
 
-def _member(state: Projections, member: str, incident: int, why: str, cause: int) -> Iterator[Draft]:
-    """What follows for another agent of the group: its record is locked as well, and its work goes to people."""
+def _members(state: Projections, others: list[str], incident: int, why: str, cause: int) -> list[Draft]:
+    """What follows for the other agents of the group: their record is locked as well, and their work goes to people.
+
+    Attack: a group of so many that what follows is more than one commit takes, and all of it is dropped.
+    """
     case = state.incident[incident]
     first = min(case.onset_first, case.opened)
     hold = kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why)
-    yield Draft(body=hold, actor=ACTOR, agent=member, refs=(cause,))
-    yield from left_by(state, member, incident, open_runs(state, member), cause)
+    locked = others if len(others) <= EACH else [None]
+    found = [Draft(body=hold, actor=ACTOR, agent=member, refs=(cause,)) for member in locked]
+    left = [
+        draft for member in others[:EACH] for draft in left_by(state, member, incident, open_runs(state, member), cause)
+    ]
+    pages = [draft for draft in left if isinstance(draft.body, kinds.PageQueued)]
+    found += [draft for draft in left if not isinstance(draft.body, kinds.PageQueued)]
+    return found + pages[: stops.MAILED_AT_ONCE]
 
 
 def _pages(state: Projections, incident: int, reached: dict[str, None]) -> Iterator[Any]:

@@ -9,11 +9,16 @@ import typer
 from failwell.cli import incident_parts, options, session
 from failwell.cli.screen import Answer, Screen, clock, door, plural, span
 
-#: Steps that are shown of a timeline unasked; verdicts stand only in the whole one.
+#: Steps that are shown of a timeline unasked, the first and the newest; verdicts stand only in the whole one.
 STEPS = 16
 _VERDICTS = frozenset({"ALLOW", "DENY", "ESCALATE"})
 #: The moment by which an objective is met, where one entry makes it.
 _MET_BY = {"acknowledge": "acknowledged"}
+#: What a moment is called where its own name says too little, and an objective that no one entry meets.
+_NAMES = {
+    "ordered": "stop ordered", "held": "record locked", "paged": "person told", "investigate": "investigated",
+    "resolve": "resolved",
+}  # fmt: skip
 
 
 @door("incident-show")
@@ -104,12 +109,13 @@ def _show_times(screen: Screen, told: dict[str, Any]) -> None:
     for name, moment in told["times"].items():
         bound = _due(agreed.pop(name)) if name in agreed else None
         if moment is None:
-            rows.append((name, _lacking(name, told), None, bound, None))
+            rows.append((_NAMES.get(name, name), _lacking(name, told), None, bound, None))
         else:
             after = span(round(moment["after_onset_ms"] * 1000))
-            rows.append((name, clock(moment["at"]), f"+{after}", bound, moment["entry"]))
+            rows.append((_NAMES.get(name, name), clock(moment["at"]), f"+{after}", bound, moment["entry"]))
     rows += [
-        (name, "not yet" if one["state"] == "open" else "-", None, _due(one), None) for name, one in agreed.items()
+        (_NAMES.get(name, name), "not yet" if one["state"] == "open" else None, None, _due(one), None)
+        for name, one in agreed.items()
     ]
     screen.say()
     columns = ["", "at (UTC)", "after the onset", "agreed", "entry"]
@@ -212,13 +218,15 @@ def _show_escaped(screen: Screen, told: dict[str, Any], *, customers: bool) -> N
 
 def _show_timeline(screen: Screen, told: dict[str, Any], *, whole: bool) -> None:
     lines = told["timeline"] if whole else [line for line in told["timeline"] if line["what"] not in _VERDICTS]
-    shown = lines if whole else lines[:STEPS]
+    cut = not whole and len(lines) > STEPS
+    first, last = (lines[: STEPS // 2], lines[-STEPS // 2 :]) if cut else (lines, [])
+    rows = [(line["entry"], clock(line["at"]), line["what"], line["detail"]) for line in first]
+    rows += [(None, "...", f"{len(lines) - STEPS} more", "")] if cut else []
+    rows += [(line["entry"], clock(line["at"]), line["what"], line["detail"]) for line in last]
     screen.say("\nTimeline", "bold")
-    rows = [(line["entry"], clock(line["at"]), line["what"], line["detail"]) for line in shown]
     screen.table(("entry", "at", "what", ""), rows, right=("entry",))
-    left = len(told["timeline"]) - len(shown)
-    if left:
-        screen.say(f"{left} more: failwell incident show {told['incident']} --timeline")
+    if len(told["timeline"]) > len(first) + len(last):
+        screen.say(f"Every step and verdict: failwell incident show {told['incident']} --timeline")
 
 
 # ---- open questions ------------------------------------------------------------------------------------------

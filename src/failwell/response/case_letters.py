@@ -68,8 +68,8 @@ def case_letter(told: Account, page: Page, checkpoint: bytes) -> Letter:
     kind = _KINDS.get(page.about)
     if kind is None:
         return incident_letter(told, checkpoint, page.person)
-    # A name of an agent, or one sentence of a reaction.
-    why = page.why[:1].upper() + page.why[1:] if not page.why.startswith(told.name or " ") else page.why
+    # It may begin with a name, which stays as it is.
+    why = page.why[:1].upper() + page.why[1:] if page.why.startswith(("its ", "incident ")) else page.why
     story = [
         f"{why.rstrip('. ')}. What happened: {told.happened}. {' '.join(told.done)}",
         f"You are asked to: {kind.asks(told, page.person)}",

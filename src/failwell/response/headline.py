@@ -50,6 +50,8 @@ _WORDS = {
     "objective": "what was agreed for an incident of {name} did not happen in time: {inside}",
     "noticed": "{name} was reported by its own side: {inside}",
 }
+#: Where only the case's title is known.
+_DENIED = "{name} was denied what it tried, by {inside} of its contract"
 _LIMIT = "{name} reached its limit {inside}: {tool} was denied"
 
 
@@ -77,6 +79,8 @@ def _words(verb: str, inside: str | None, about: Entry[Any] | None) -> str | Non
     if verb == "denied" and inside is not None:
         if inside in _RESERVED:
             return _RESERVED[inside]
+        if body is None:
+            return _DENIED
         if isinstance(body, kinds.Decision) and any(use.limit == inside for use in body.uses):
             return _LIMIT
     if verb == "executor.unconfirmed" and isinstance(body, kinds.AccessRevoked):

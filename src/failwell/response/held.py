@@ -115,7 +115,7 @@ WORDS: dict[type, Callable[[Any], tuple[str, str] | None]] = {
     kinds.HoldPlaced: lambda body: ("record held", f"hold {body.hold}, from entry {body.first}"),
     kinds.HoldDescribed: lambda body: (
         "state described",
-        f"hold {body.hold}: {len(body.running)} actions, {len(body.runs)} runs, {len(body.tickets)} tickets were open",
+        f"hold {body.hold}: actions {len(body.running)}, runs {len(body.runs)}, tickets {len(body.tickets)} open then",
     ),
     kinds.PreservationAsked: lambda body: (
         "keeping asked",

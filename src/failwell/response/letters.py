@@ -66,7 +66,8 @@ def about_case(told: Account, person: str) -> list[str]:
     return [
         f"Incident {told.incident}, {told.severity}; agent {told.agent or 'unknown'}, owner {told.owner or 'unknown'}; "
         + (f"{told.holder} has it." if told.holder else "nobody has taken it yet."),
-        f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}, suspended {_at(told, 'suspended')}.",
+        f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}"
+        + (f", suspended {_at(told, 'suspended')}." if told.times["suspended"] is not None else "."),
         *_effects(told),
         *(
             [f"It leaves {_count(told.left, 'run')} unfinished: failwell incident work {told.incident}"]
@@ -161,7 +162,7 @@ def ticket_letter(number: int, name: str, row: Ticket, checkpoint: bytes) -> Let
 
 def _at(told: Account, moment: str) -> str:
     found = told.times[moment]
-    return "not yet" if found is None else f"{found.at} (entry {found.entry})"
+    return "not yet" if found is None else f"{found.at[:10]} {found.at[11:19]} UTC (entry {found.entry})"
 
 
 def _effects(told: Account) -> list[str]:

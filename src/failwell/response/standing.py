@@ -144,11 +144,13 @@ def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> I
 def _of_case(number: int, row: rows.Incident) -> Iterable[str]:
     if row.agent == "":
         yield f'Find out which agent it was: failwell incident note {number} "..."'
-    yield from (f"{task.person} has task {task.number} to do: failwell incident show {number}" for task in row.tasks)
 
 
 def asked_last(number: int, row: rows.Incident, agent: rows.Agent | None) -> Iterable[str]:
-    """How authority is given back: what is asked after everything else."""
+    """What is asked after everything else: tasks, and two persons to give authority back."""
+    for task in row.tasks if row.state not in OVER else ():
+        command = f"failwell incident done {number} {task.number} --as {task.person}"
+        yield f"{task.person} has task {task.number} to do: {command}"
     if agent is None or agent.incident != number or agent.authority != "SUSPENDED" or "ACKNOWLEDGED" not in row.marks:
         return
     what, more = ("approve", "") if row.proposal else ("propose", ' --conditions "..." --evidence ENTRY')

@@ -301,6 +301,8 @@ class Cases:
             self._say("D30", entry, "investigates without a finding")
         if now == "CLOSED" and (case.tasks or case.waiting):
             self._say("D30", entry, "closes a case with something open in it")
+        if now == "REOPENED":  # its objectives begin anew
+            case.missed = set()
         case.state, case.proposed = now, None
 
     def _incident_changed(self, entry: Json, body: Json) -> None:
@@ -335,6 +337,7 @@ class Cases:
             return
         self._step(entry, case, "MERGED")
         into.severity = _worse(into.severity, case.severity)
+        into.missed |= case.missed
 
     # -- what people do about it
 

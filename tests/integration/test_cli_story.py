@@ -200,9 +200,7 @@ def _fail(shell: Shell, log: Path) -> None:
 def _read_the_incident(shell: Shell) -> None:
     listed = shell.json("incident", "list")
     assert listed["not_taken"] == [1]
-    assert shell("incident", "list").out.splitlines()[1] == (
-        "Somebody takes the oldest: failwell incident acknowledge 1"
-    )
+    assert shell("incident", "list").out.splitlines()[1] == ("Somebody takes it: failwell incident acknowledge 1")
     wait_until(lambda: shell.json("incident", "show", "1")["times"]["paged"] is not None)
     told = shell.json("incident", "show", "1")
     assert told["authority"] == "SUSPENDED"

@@ -9,7 +9,6 @@ import typer
 
 from failwell.cli import options, session
 from failwell.cli.screen import Answer, Screen, clock, door, plural
-from failwell.core import orders as o
 from failwell.core.errors import InputError, Refused
 
 app = typer.Typer(help="Lock the record; what was preserved with it; lift it by two persons.")
@@ -180,6 +179,8 @@ def place_hold(
       failwell hold place refund-bot --reason "A customer's lawyer wrote"
       failwell hold place --all --reason "The auditor comes on Monday" --as bert
     """
+    from failwell.core import orders as o
+
     if (agent is None) == (not everything):
         raise InputError("say whose record: an agent, or --all", hint="failwell hold place --help")
     if reason is None:
@@ -225,6 +226,8 @@ def lift_hold(
       failwell hold lift 2 --reason "The lawsuit is over" --as anna
       failwell hold lift 2 --agree --as bert
     """
+    from failwell.core import orders as o
+
     if (reason is None) == (not agree):
         raise InputError("propose it with --reason, or agree with --agree", hint="failwell hold lift --help")
     place = session.open_workspace(workspace)

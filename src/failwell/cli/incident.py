@@ -15,6 +15,7 @@ Number = Annotated[int, typer.Argument(metavar="N", min=1, help="The incident's 
 #: Incidents that a list shows with the time they were opened; older ones with their entry only.
 TIMED = 50
 ENDED = ("CLOSED", "MERGED", "FALSE_ALARM")
+SEVERITIES = ("minor", "major", "critical")
 
 
 @app.command("list")
@@ -41,7 +42,9 @@ def list_incidents(
             number: wire.call("ask", about="entry", key=rows[str(number)]["opened"])["at"] for number in numbers[:TIMED]
         }
     found = [_listed(number, rows[str(number)], agents, opened.get(number)) for number in numbers]
-    untaken = [each["incident"] for each in found if not each["taken"] and each["state"] not in ENDED]
+    waiting = [each for each in found if not each["taken"] and each["state"] not in ENDED]
+    untaken = [each["incident"] for each in waiting]
+    worst = max(waiting, key=_urgency)["incident"] if waiting else None
 
     def show(screen: Screen) -> None:
         if not found:
@@ -49,7 +52,8 @@ def list_incidents(
             return
         asked = "Everything is taken. One of them: failwell incident show N"
         if untaken:
-            asked = f"Somebody takes the oldest: failwell incident acknowledge {untaken[-1]}"
+            which = "it" if len(untaken) == 1 else "the worst first"
+            asked = f"Somebody takes {which}: failwell incident acknowledge {worst}"
         late = [str(each["incident"]) for each in found if each["missed"] and each["state"] not in ENDED]
         screen.lead(f"{plural(len(found), 'incident')}, {len(untaken)} not taken by anybody.", asked, bad=bool(untaken))
         if late:
@@ -84,6 +88,11 @@ def _listed(number: int, row: dict[str, Any], agents: dict[str, dict[str, Any]],
         "serious": row["serious"] is not None, "merged_into": row["merged_into"], "entry": row["opened"], "at": at,
         "onset": [row["onset_first"], row["onset_last"]],
     }  # fmt: skip
+
+
+def _urgency(each: dict[str, Any]) -> tuple[bool, int, int]:
+    """What is real before what is rehearsed, the most severe first, of these the oldest."""
+    return each["kind"] not in ("drill", "canary"), SEVERITIES.index(each["severity"]), -each["incident"]
 
 
 def _holder(each: dict[str, Any]) -> str:

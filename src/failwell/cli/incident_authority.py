@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from failwell.cli import options, session
 from failwell.cli.incident import Number
 from failwell.cli.screen import Answer, Screen, door
-from failwell.core import orders as o
 from failwell.core.errors import InputError
 from failwell.core.instants import format_at, parse_at
+
+if TYPE_CHECKING:
+    from failwell.core import orders as o
 
 
 def register(app: typer.Typer) -> None:
@@ -42,6 +44,8 @@ def inform(
     Example:
       failwell incident inform 1 --authority "Bundesnetzagentur" --at 2026-11-24T09:30:00Z --words "Report 4711"
     """
+    from failwell.core import orders as o
+
     if authority is None:
         raise InputError("which authority was informed?", hint='--authority "..."')
     moment = _moment(at)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from failwell.cli import options, session
 from failwell.cli.incident import Number
 from failwell.cli.screen import Answer, Screen, door
-from failwell.core import orders as o
 from failwell.core.errors import InputError
 from failwell.core.instants import format_at
+
+if TYPE_CHECKING:
+    pass
 
 Text = Annotated[str, typer.Argument(metavar="TEXT", help='What you have to say; "-" reads it from standard input.')]
 Words = Annotated[str | None, typer.Argument(metavar="[TEXT]", help="What you have to say about it.")]
@@ -91,6 +93,8 @@ def report(
       failwell incident report "Customer got another one's refund" --agent refund-bot --severity critical
       failwell incident report "Bank called: 3 wrong payments" --kind external --aware 2026-11-30T09:00:00Z --words -
     """
+    from failwell.core import orders as o
+
     first, last = _range(entries)
     moment_aware = None if aware is None else moment(aware, "--aware")
     one_of(severity, _SEVERITIES, "--severity")
@@ -168,6 +172,8 @@ def find(
 def _write(
     workspace: str | None, person: str | None, yes: bool, number: int, sort: str, text: str, cites: tuple[int, ...]
 ) -> Answer:  # fmt: skip
+    from failwell.core import orders as o
+
     place = session.open_workspace(workspace)
     about = [f"a {sort} about incident {number}: {text[:200]}"]
     with session.take_hand(place, person, yes=yes, about=about) as hand:
@@ -200,6 +206,8 @@ def task(
     Example:
       failwell incident task 1 "Ask the bank to call back the three payments" --to rita --due 2026-12-01T12:00:00Z
     """
+    from failwell.core import orders as o
+
     until, words = None if due is None else moment(due, "--due"), said(text)
     place = session.open_workspace(workspace)
     about = [f"a task of incident {number} for {to or 'yourself'}: {words[:200]}"]
@@ -234,6 +242,8 @@ def done(
     Example:
       failwell incident done 1 2 "The bank called back two of three" --as rita
     """
+    from failwell.core import orders as o
+
     state = "dropped" if dropped else "done"
     text = None if words is None else said(words)
     if dropped and text is None:
@@ -268,6 +278,8 @@ def hand_over(
     Example:
       failwell incident hand-over 1 rita "My shift ends; the bank calls back at 9"
     """
+    from failwell.core import orders as o
+
     text = None if words is None else said(words)
     place = session.open_workspace(workspace)
     with session.take_hand(place, person, yes=yes, about=[f"{to} is asked to take incident {number} over"]) as hand:

@@ -5,7 +5,7 @@ One person makes it graver or opens it again. What takes from it is proposed by 
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +13,10 @@ from failwell.cli import options, session
 from failwell.cli.incident import Number
 from failwell.cli.incident_cases import Text, one_of, said
 from failwell.cli.screen import Answer, Screen, door
-from failwell.core import orders as o
 from failwell.core.errors import InputError, Refused
+
+if TYPE_CHECKING:
+    from failwell.core import orders as o
 
 Severity = Annotated[str, typer.Argument(metavar="SEVERITY", help="minor, major or critical.")]
 Reason = Annotated[str, typer.Argument(metavar="REASON", help="Why. It stands in the record.")]
@@ -125,6 +127,8 @@ def raise_severity(
     Example:
       failwell incident raise 1 critical "Two of the customers lost money"
     """
+    from failwell.core import orders as o
+
     one_of(severity, _SEVERITIES, "SEVERITY")
     details = o.IncidentRaise(incident=number, severity=severity, reason=reason)
     given = _Given(workspace, person, yes=yes)
@@ -196,6 +200,8 @@ def serious(
       failwell incident serious 1 "It was test data" --withdraw --as olga
       failwell incident serious 1 --agree --as piet
     """
+    from failwell.core import orders as o
+
     given, why = _Given(workspace, person, yes=yes), _one(reason, agree, "what is serious")
     if why is None:
         return given.agree(number, "not-serious")
@@ -222,6 +228,8 @@ def merge(
     Example:
       failwell incident merge 3 1 "Both come from the template service"
     """
+    from failwell.core import orders as o
+
     details = o.IncidentMerge(incident=number, into=into, reason=reason)
     given = _Given(workspace, person, yes=yes)
     return given.done(number, "incident.merge", details, f"incident {number} is told in incident {into}",
@@ -240,6 +248,8 @@ def reopen(
     Example:
       failwell incident reopen 1 "A fourth customer called"
     """
+    from failwell.core import orders as o
+
     given = _Given(workspace, person, yes=yes)
     return given.done(number, "incident.reopen", o.IncidentReopen(incident=number, reason=reason),
                       f"incident {number} is open again",
@@ -258,6 +268,8 @@ def resolve(
     Example:
       failwell incident resolve 1 "The template service is back; the loop ended"
     """
+    from failwell.core import orders as o
+
     given = _Given(workspace, person, yes=yes)
     return given.done(
         number, "incident.resolve", o.IncidentResolve(incident=number, reason=reason), f"incident {number} is resolved",
@@ -280,6 +292,8 @@ def claim(
     Example:
       failwell incident claim 1 contract "Version 8: one notice per customer and hour"
     """
+    from failwell.core import orders as o
+
     one_of(change, _CHANGES, "KIND")
     words, given = said(text), _Given(workspace, person, yes=yes)
     about = [f"changed because of incident {number} ({change}): {words[:200]}"]
@@ -314,6 +328,8 @@ def close(
       failwell incident close 1 --agree --as piet
       failwell incident close 1
     """
+    from failwell.core import orders as o
+
     given = _Given(workspace, person, yes=yes)
     if agree and none is not None:
         raise InputError("one of --none and --agree", hint="failwell incident close --help")

@@ -122,6 +122,8 @@ def _show_times(screen: Screen, told: dict[str, Any]) -> None:
     kept = [at for at, name in enumerate(columns) if name != "agreed" or any(row[at] for row in rows)]
     shown = [tuple(row[at] for at in kept) for row in rows]
     screen.table([columns[at] for at in kept], shown, right=("after the onset", "entry"))
+    if told["times"]["ordered"] is None:
+        return
     bound = told["bound"]
     measured = "not measured" if bound["measured_ms"] is None else span(round(bound["measured_ms"] * 1000))
     beyond = bound["measured_ms"] is not None and bound["measured_ms"] > bound["stated_ms"]
@@ -239,9 +241,7 @@ def _show_open(screen: Screen, told: dict[str, Any]) -> None:
         f"Whether action {stop['action']} ({stop['tool']}) has stopped: {stop['proven_by']}"
         for stop in told["stops"] if stop["state"] == "interrupted_unconfirmed"
     ]  # fmt: skip
-    if not told["agent"]:
-        found.append("Which agent it was.")
-    elif not told["escaped_effects"]["counted_from"]:
+    if told["agent"] and not told["escaped_effects"]["counted_from"]:
         found.append("What escaped: no log of the tool side was read.")
     found += [] if told["impact"] is None else told["impact"]["unknown"]
     if found:

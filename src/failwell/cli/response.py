@@ -15,7 +15,7 @@ from failwell.cli.screen import Answer, Screen, clock, door, plural
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract, Finding
-    from failwell.core.incidents.simulate import Answered, Simulated
+    from failwell.core.simulate import Answered, Simulated
 
 app = typer.Typer(help="What is done about a signal: show it, find what is weak, try other rules.")
 

@@ -60,8 +60,8 @@ class NodeStopped(Body, frozen=True, kw_only=True):
 class NodeTakeover(Body, frozen=True, kw_only=True):
     """The node that started just before this entry had stood by for another (process `pid`) and took its place.
 
-    `why`: it died, it was silent, or it gave way, since it could record nothing. `late_us` is how old its last heartbeat
-    was; `killed` says that it was ended for that.
+    `why`: it died, it was silent, or it gave way, since it could record nothing. `late_us` is how old its last
+    heartbeat was; `killed` says that it was ended for that.
     """
 
     pid: int

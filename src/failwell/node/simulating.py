@@ -7,8 +7,8 @@ from typing import Any
 
 from failwell.core.contract import Contract, from_canonical
 from failwell.core.errors import NotFound
-from failwell.core.incidents.simulate import Simulated, simulate
 from failwell.core.records import Entry, decode_entry
+from failwell.core.simulate import Simulated, simulate
 from failwell.node.reading import LedgerRows
 from failwell.node.workspace import Workspace
 

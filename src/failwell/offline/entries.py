@@ -38,15 +38,21 @@ KNOWN: Final = frozenset(
             "incident.noted", "incident.offered", "incident.opened", "incident.proposed", "incident.task",
             "incident.task.ended", "incident.updated", "interrupt.attempted", "interrupt.confirmed",
             "interrupt.ordered", "interrupt.unconfirmed", "leftovers.swept", "log.key", "node.started", "node.stopped",
-            "node.takeover", "noticed", "objective.missed", "observation", "order", "outcome", "page.attempted", "page.queued",
-            "permit.issued", "permit.key", "person.enrolled", "person.left", "posture", "preservation.asked",
-            "reason.given", "refusals", "release.approved", "release.broken", "release.over", "release.proposed", "release.reviewed",
-            "response.rules", "run.closed", "run.opened", "run.stopped", "scope.lifted", "scope.proposed",
-            "scope.stopped", "seen", "signal", "started", "state.preserved", "ticket.decided", "ticket.expired",
-            "ticket.opened", "upstream.ended", "upstream.listed", "work.ended", "work.left",
+            "node.takeover", "noticed", "objective.missed", "observation", "order", "outcome", "page.attempted",
+            "page.queued", "permit.issued", "permit.key", "person.enrolled", "person.left", "posture",
+            "preservation.asked", "reason.given", "refusals", "release.approved", "release.broken", "release.over",
+            "release.proposed", "release.reviewed", "response.rules", "run.closed", "run.opened", "run.stopped",
+            "scope.lifted", "scope.proposed", "scope.stopped", "seen", "signal", "started", "state.preserved",
+            "ticket.decided", "ticket.expired", "ticket.opened", "upstream.ended", "upstream.listed", "work.ended",
+            "work.left",
         )
     }
-    | {(kind, 2) for kind in ("agent.registered", "decision", "page.queued", "release.approved", "release.proposed", "run.opened")}
+    | {
+        (kind, 2)
+        for kind in (
+            "agent.registered", "decision", "page.queued", "release.approved", "release.proposed", "run.opened",
+        )
+    }
     | {("page.queued", 3)}
 )  # fmt: skip
 

@@ -158,10 +158,9 @@ class Acts:
     def acts(self) -> list[Act]:
         """What was done or may have been, oldest first."""
         for report in self._reported:
-            first = report.body.first
-            last = first if report.body.last is None else report.body.last
+            first, last = report.body.first, report.body.last
             for decision in self._decisions:
-                if first <= decision <= last:
+                if first is not None and first <= decision <= (first if last is None else last):
                     self._against(decision, "report", "a person reported it", report.seq)
         found = [act for decision in sorted(self._decisions) if (act := self._act(decision)) is not None]
         loose = [self._unasked(place, seen) for place, seen in self._loose.items()]

@@ -143,6 +143,8 @@ def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> I
 
 def _of_case(number: int, row: rows.Incident) -> Iterable[str]:
     if row.agent == "":
+        if row.severity == "critical":
+            yield 'If it may go on, stop everything: failwell stop --all --reason "..."'
         yield f'Find out which agent it was: failwell incident note {number} "..."'
 
 

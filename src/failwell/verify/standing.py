@@ -21,8 +21,8 @@ from failwell.core.state import State
 #: The role that a power takes, where it takes one of everybody who uses it.
 ROLES = {
     "agent.assign": "operator", "agent.group": "operator", "agent.register": "operator", "config.apply": "operator",
-    "contract.adopt": "approver", "floor.adopt": "approver", "hold.lift": "approver", "host.register": "operator", "incident.agree": "approver",
-    "ledger.continue": "operator",
+    "contract.adopt": "approver", "floor.adopt": "approver", "hold.lift": "approver",
+    "host.register": "operator", "incident.agree": "approver", "ledger.continue": "operator",
     "ledger.rotate": "operator", "person.enrol": "operator", "person.leave": "operator", "release.approve": "approver",
     "release.review": "approver",    "stop.lift": "approver",
 }  # fmt: skip

@@ -8,8 +8,8 @@ from failwell.core import contract as contracts
 from failwell.core import kinds
 from failwell.core.errors import NotFound
 from failwell.core.incidents.linting import lint_response
-from failwell.core.incidents.simulate import Simulated, simulate
 from failwell.core.records import Draft
+from failwell.core.simulate import Simulated, simulate
 from tests.unit.core.test_ladder import STOPPING, by_rules_2, say
 from tests.unit.gate.house import AGENT, BIG, FATAL, FINE, RULES, SMALL, House, contract_text
 

@@ -60,8 +60,11 @@ def _governed(authority: str, about: Any) -> bool:
 
 def after_signal(state: Projections, entry: Entry[Any], body: kinds.Signal) -> tuple[Draft, ...]:
     """A case for what a response was asked for: a new one, or the one that the agent has."""
-    if not body.applied or _asks_by_ticket(body) or body.signal == reporting.REPORTED:
-        return ()  # a report has a case of its own
+    # A report has a case of its own. Attack: the store failed under one that suspends, and what is made durable after
+    # it stands behind no report any more: the fence would be up, and nothing on record would say so.
+    reported = body.signal == reporting.REPORTED and body.about in state.lately.noticed
+    if not body.applied or _asks_by_ticket(body) or reported:
+        return ()
     number = endings.hears(state, str(entry.agent))
     if number is None:
         return (_open(state, entry, body),)

@@ -43,6 +43,7 @@ def whole() -> Told:
             before_detection=1, while_stopping=1, after_fence=0, counted_from=("mail-log", "shop"), without_verdict=0
         ),
         customers=(Harmed(id="k-1", effects=2, entries=(80, 81)),), timeline=(), signals=1, asked=(),
+        happened="", done=(), left=0, told=(), agreed=(), holder=None, offered=None, serious=False, merged_into=None,
     )  # fmt: skip
     return Told(
         directory="/tmp/d", workspace="/tmp/d/workspace", account=account, customers=11, before=11, repeats=12,

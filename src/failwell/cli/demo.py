@@ -33,6 +33,7 @@ from failwell.drills.demo.outcome import Hindsight, Refused, Told
 from failwell.execute.orphans import read_marker
 from failwell.execute.processes import scan_processes
 from failwell.response.account import Account
+from failwell.response.headline import happened
 
 AGENT_S = 60.0
 MAIL_S = 10.0
@@ -121,7 +122,7 @@ def _follow(stage: Stage, ended: Callable[[], bool], say: Say) -> None:
                 repeating = True
                 say.step("repeat", f"entry {number}: a customer is told a second time; recorded, nobody is asked")
             elif entry["kind"] == "incident.opened":
-                say.step("caught", f"entry {number}: {body['title']}")
+                say.step("caught", f"entry {number}: {happened(story.AGENT_NAME, body['title'])}")
             elif entry["kind"] == "interrupt.confirmed":
                 say.step("stopped", f"entry {number}: what was running, child included")
                 last = True

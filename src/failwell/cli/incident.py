@@ -75,13 +75,10 @@ def list_incidents(
 
 
 def _listed(number: int, row: dict[str, Any], agents: dict[str, dict[str, Any]], at: str | None) -> dict[str, Any]:
-    from failwell.response.headline import happened
-
     agent = agents.get(row["agent"])  # none: nobody knows yet which agent it was
-    name = "" if agent is None else agent["name"]
     return {
         "incident": number, "severity": row["severity"], "state": row["state"], "kind": row["kind"],
-        "title": row["title"], "happened": happened(name, row["title"], row["kind"]), "agent": row["agent"],
+        "title": row["title"], "happened": row["happened"], "agent": row["agent"],
         "authority": None if agent is None else agent["authority"],
         "taken": "ACKNOWLEDGED" in row["marks"] and row["state"] not in ("OPEN", "REOPENED"),
         "holder": row["holder"], "offered": row["offered"], "missed": row["missed"],

@@ -89,7 +89,9 @@ def _held_by(told: dict[str, Any], *, taken: bool) -> str:
 
 
 def _show_told(screen: Screen, told: dict[str, Any]) -> None:
-    reached = [f"{page['person']} {clock(page['at'])}" for page in told["told"] if page["at"] is not None]
+    pages = sorted((page["at"], page["person"]) for page in told["told"] if page["at"] is not None)
+    first = {person: at for at, person in reversed(pages)}  # of several pages to one person the first
+    reached = [f"{person} {clock(at)}" for person, at in sorted(first.items(), key=lambda each: each[1])]
     failed = [page["detail"] for page in told["told"] if page["at"] is None and page["detail"]]
     if reached:
         screen.say(f"Told: {', '.join(reached)}.")

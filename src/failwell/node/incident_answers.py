@@ -13,17 +13,14 @@ from failwell.core.errors import InputError, NotFound
 from failwell.core.incidents.objectives import Due, agreed
 from failwell.core.records import Entry
 from failwell.core.state import State
-from failwell.response import case_told, given_back, held, impact_summary, layers, standing, unfinished_work
+from failwell.response import standing
 from failwell.response.account import Account, account
+from failwell.response.headline import happened
 from failwell.response.parts import Material, Part, all_asked, tell_parts
+from failwell.response.whole import PARTS
 
 if TYPE_CHECKING:
     from failwell.node.service import Node
-
-#: What is told beside the account, by its key, in the order in which they ask: who waits for people comes first.
-PARTS: tuple[Part, ...] = (
-    unfinished_work.PART, impact_summary.PART, held.PART, case_told.PART, layers.PART, given_back.PART,
-)  # fmt: skip
 
 
 class _Seen(NamedTuple):
@@ -41,6 +38,17 @@ class IncidentAnswers:
 
     def __init__(self, node: Node) -> None:
         self._node = node
+
+    async def listed(self, key: Any) -> dict[str, dict[str, Any]]:
+        """All incidents by number: each row, the agent's name and, in words, what happened."""
+        names = {agent: rows.decode_row("agent", row).name for agent, row in self._node.storage.rows("agent")}
+        found = {}
+        for number, stored in self._node.storage.rows("incident"):
+            row = rows.decode_row("incident", stored)
+            name = names.get(row.agent, "")
+            said = happened(name, row.title, row.kind)
+            found[str(number)] = {**msgspec.to_builtins(row), "name": name, "happened": said}
+        return found
 
     async def told(self, key: Any) -> dict[str, Any]:
         """Everything about incident `key`: the account, each part under its own key, and `untold`."""

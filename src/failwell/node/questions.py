@@ -57,7 +57,7 @@ class Questions:
             "floors": lambda key: self._rows("floor"),
             "holds": self.holds.listed,
             "hold": self.holds.told,
-            "incidents": lambda key: self._rows("incident"),
+            "incidents": self.incidents.listed,
             "pages": lambda key: self._rows("page"),
             "tickets": self.tickets.listed,
             "ticket": self.tickets.state,

@@ -33,7 +33,8 @@ def tell_page(body: kinds.PageQueued) -> Words:
 
 def tell_authority(body: kinds.AuthorityChanged) -> Words:
     """What the agent may do now."""
-    return body.now.lower(), f"was {body.was}, by {named(body.by)}: {body.why}"
+    why = "" if body.why.startswith("order(") else f": {body.why}"  # that person's order, whose reason the case tells
+    return body.now.lower(), f"was {body.was}, by {named(body.by)}{why}"
 
 
 def named(who: str) -> str:

@@ -51,7 +51,7 @@ def incident_letter(told: Account, checkpoint: bytes, person: str = "") -> Lette
     ]
     after = "" if covered else "This checkpoint does not cover the incident yet; the next page's will."
     state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
-    return Letter(subject(told, f"{told.name or 'an agent'} {state}"), sealed(story, checkpoint, after), size)
+    return Letter(subject(told, f"{told.name or 'a case'} {state}"), sealed(story, checkpoint, after), size)
 
 
 def subject(told: Account, what: str) -> str:

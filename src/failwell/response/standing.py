@@ -96,6 +96,8 @@ def _authority(number: int, row: rows.Incident, agent: rows.Agent, unproven: int
         return f"{suspended}{'; the record is locked' if locked else ''}."
     if agent.authority == "SUSPENDED":
         return f"It is suspended, for incident {agent.incident}."
+    if row.broken is not None and agent.probation is not None and agent.probation.incident == number:
+        return f"One person alone gave it back: it acts in {agent.authority}, until a time; a review is owed."
     if agent.authority == "ACTIVE" and "RELEASED" in row.marks:
         return "It was given back, and acts again."
     if agent.authority == "ACTIVE":

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
-from failwell.response.account import Account
+from failwell.response.whole import Whole
 from failwell.web import acting, events, giving, reading, shapes
 from failwell.web.door import AGENT, HOST, PERSON, Asked, Door
 from failwell.web.lanes import Lane
@@ -124,6 +124,6 @@ OPERATIONS = (
           "that the node did not confirm, and that waits for it.", giving.give, shapes.GiveOrders, shapes.Given,
           who=NOBODY, lane=Lane.STOP, also=(_S.NOT_FOUND,)),
     _get("/v1/incidents", "incidents", "All cases.", reading.incidents, tuple[shapes.Incident, ...], who=PERSONS),
-    _get("/v1/incidents/{incident}", "incident", "All that is known of a case.", reading.incident, Account,
+    _get("/v1/incidents/{incident}", "incident", "All that is known of a case.", reading.incident, Whole,
          who=PERSONS),
 )  # fmt: skip

@@ -283,13 +283,22 @@ class Ticket(Shape, frozen=True, kw_only=True):
 
 
 class Incident(Shape, frozen=True, kw_only=True):
-    """A case, in short; GET it by its number for all that is known of it."""
+    """A case, in short; GET it by its number for all that is known of it. `happened` is its `title` in words.
+
+    `agent` is empty while nobody knows which it was. `holder` has it; `missed` are objectives not met in time.
+    """
 
     incident: Number
+    kind: str
     agent: str
+    name: str
     title: str
+    happened: str
     severity: str
     state: str
+    holder: str | None
+    missed: tuple[str, ...]
+    merged_into: Number | None
 
 
 class Sight(Shape, frozen=True, kw_only=True):

@@ -65,7 +65,7 @@ def wrong(words: list[str]) -> str | None:
                 return f"no option {word}"
         elif word in inner:
             command = inner[word]
-        elif inner:
+        elif inner and word[0] not in "\"'":
             return f"no command {word}"
     return None
 

@@ -6,7 +6,9 @@ from typing import Any
 
 import msgspec
 
+from failwell.response.account import Account
 from failwell.response.parts import Material, Part, all_asked, tell_parts
+from failwell.response.whole import PARTS, Whole
 from tests.unit.gate.house import FATAL, open_house
 
 
@@ -40,3 +42,8 @@ def test_a_part_that_fails_is_named_and_the_others_are_told() -> None:
     assert all_asked(("Take it: failwell incident acknowledge 1",), told) == (
         "Take it: failwell incident acknowledge 1", "Look: failwell hold show 7",
     )  # fmt: skip
+
+
+def test_what_the_doors_say_of_an_incident_is_what_its_parts_tell() -> None:
+    fields = set(Whole.__struct_fields__) - set(Account.__struct_fields__)
+    assert fields == {part.key for part in PARTS} | {"untold"}

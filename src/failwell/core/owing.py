@@ -85,17 +85,17 @@ def _ensured(state: Projections, entry: Entry[Any], body: kinds.Ensured, at_us: 
     state.put("check", key, msgspec.structs.replace(row, state=body.state))
     state.forget("check", key)
     if body.state != "held" and state.workspace[1].rules >= 2:
-        _note_onset(state, row, body, at_us)
+        note_onset(state, row.agent, signal_of(body.check), body.decision, at_us)
 
 
-def _note_onset(state: Projections, row: rows.Check, body: kinds.Ensured, at_us: int) -> None:
-    """It began with the act, not with the look that found it: or the record of the act would stand outside the hold."""
-    agent, name = state.agent.get(row.agent), signal_of(body.check)
+def note_onset(state: Projections, name: str, signal: str, decision: int, at_us: int) -> None:
+    """It began with the act, not with what told of it: or the record of the act would stand outside the hold."""
+    agent = state.agent.get(name)
     if agent is None or agent.incident is not None:
         return
-    began, noticed_us = agent.onsets.get(name, (body.decision, at_us))
-    began = body.decision if at_us - noticed_us > QUIET_US else min(began, body.decision)
-    state.change("agent", row.agent, onsets={**agent.onsets, name: (began, at_us)})
+    began, noticed_us = agent.onsets.get(signal, (decision, at_us))
+    began = decision if at_us - noticed_us > QUIET_US else min(began, decision)
+    state.change("agent", name, onsets={**agent.onsets, signal: (began, at_us)})
 
 
 FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {kinds.Ensured: _ensured}

@@ -84,6 +84,19 @@ def test_a_run_that_goes_on_in_spite_of_failures_is_stopped_and_the_agent_is_not
     assert [body.person for body in house.bodies(kinds.PageQueued)] == ["olga"]
 
 
+def test_a_case_about_failures_began_with_the_first_of_its_own_kind() -> None:
+    """Attack: what went wrong with another tool, or an hour before, dates the case and widens what is locked."""
+    house = by_rules_2(PLENTY, tools=TOOLS + UNDONE)
+    run = house.run()
+    end(house, run, "failed", tool="orders.tag")
+    first = house.decide(house.proposal(run)).entry
+    house.settle(first, "unknown")
+    for _ in range(2):
+        end(house, run, "unknown")
+    assert house.state.incident[1].onset_first == first
+    assert house.state.hold[1].first == first
+
+
 def test_what_cannot_be_undone_and_nobody_can_tell_of_restricts() -> None:
     house = by_rules_2(PLENTY)
     run = house.run()

@@ -13,6 +13,8 @@ from failwell.core.incidents.ladder import contract_of, effect_of
 from failwell.core.incidents.opening import draft_signal
 from failwell.core.incidents.reporting import REPORTED
 from failwell.core.incidents.tables import Fold, Reaction, case_of
+from failwell.core.instants import parse_at
+from failwell.core.owing import note_onset
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry
 
@@ -41,8 +43,11 @@ def _noticed(state: Projections, entry: Entry[Any], body: kinds.Noticed, at_us: 
 
 def note_ended(state: Projections, entry: Entry[Any], row: rows.Action) -> None:
     """Keep an action at hand that came to no good end: its signal names its tool, which its outcome does not."""
-    if state.workspace and state.workspace[1].rules >= 2 and _ended_as(entry.body) is not None:
-        state.lately.ended[entry.seq] = row
+    ended = _ended_as(entry.body)
+    if ended is None or not state.workspace or state.workspace[1].rules < 2:
+        return
+    state.lately.ended[entry.seq] = row
+    note_onset(state, row.agent, f"{ended}({_tool_in(state, row)})", entry.body.decision, parse_at(entry.at))
 
 
 def _ended_as(outcome: kinds.Outcome) -> str | None:

@@ -17,7 +17,7 @@ DOCUMENT = ROOT / "docs" / "threats.md"
 TESTS = ROOT / "tests" / "attacks" / "ledger"
 
 HEAD = ("id", "attack", "the attacker holds", "what finds it", "grade", "located", "tests")
-#: Rows about the doors: there nothing is found afterwards, so that nothing is graded or located.
+#: Rows about the doors, and about people and what follows a failure: there nothing is found afterwards, so that nothing is graded or located.
 DOORS = ("id", "attack", "by", "what comes of it", "tests")
 HOLDS = {
     "file", "file, node's keys", "file, guard's key", "guard's directory", "everything", "public key", "network",
@@ -67,9 +67,9 @@ def at_doors(text: str) -> list[AtDoor]:
     """The rows about the doors; ValueError for one that is not of their form."""
     found = []
     for cells in lines(text):
-        if not cells[0].startswith("D"):
+        if not cells[0].startswith(("D", "P")):
             continue
-        if len(cells) != len(DOORS) or not re.fullmatch(r"D\d\d", cells[0]):
+        if len(cells) != len(DOORS) or not re.fullmatch(r"[DP]\d\d", cells[0]):
             raise ValueError(f"not a row of the threat table: {cells}")
         number, attack, by, comes_of_it, tests = cells
         named = tuple(each.strip("` ") for each in tests.split("<br>"))
@@ -81,7 +81,7 @@ def rows(text: str) -> list[Row]:
     """The rows about the record; ValueError for one that is of no table's form."""
     found = []
     for cells in lines(text):
-        if cells[0].startswith("D"):
+        if cells[0].startswith(("D", "P")):
             continue
         if len(cells) != len(HEAD) or not re.fullmatch(r"T\d\d", cells[0]):
             raise ValueError(f"not a row of the threat table: {cells}")
@@ -133,10 +133,13 @@ def test_every_row_names_tests_that_exist_and_every_test_stands_in_a_row(documen
 
 def test_every_row_about_the_doors_names_tests_that_exist(document: str) -> None:
     table = at_doors(document)
-    exist = named_tests(ROOT / "tests" / "attacks", beside=ROOT / "tests")
+    folders = {(ROOT / "tests" / test.partition("::")[0]).parent for row in table for test in row.tests}
+    exist = {test for folder in folders for test in named_tests(folder, beside=ROOT / "tests")}
     assert [f"{row.id}: {test}" for row in table for test in row.tests if test not in exist] == []
     assert [
-        row.id for row in table if row.by not in {"server", "caller"} or not row.attack or not row.comes_of_it
+        row.id
+        for row in table
+        if row.by not in {"server", "caller", "person", "agent", "process"} or not row.attack or not row.comes_of_it
     ] == []
     ids = [row.id for row in table]
     assert ids == sorted({*ids})

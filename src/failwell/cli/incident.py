@@ -44,7 +44,6 @@ def list_incidents(
     found = [_listed(number, rows[str(number)], agents, opened.get(number)) for number in numbers]
     waiting = [each for each in found if not each["taken"] and each["state"] not in ENDED]
     untaken = [each["incident"] for each in waiting]
-    worst = max(waiting, key=_urgency)["incident"] if waiting else None
 
     def show(screen: Screen) -> None:
         if not found:
@@ -53,7 +52,7 @@ def list_incidents(
         asked = "Everything is taken. One of them: failwell incident show N"
         if untaken:
             which = "it" if len(untaken) == 1 else "the worst first"
-            asked = f"Somebody takes {which}: failwell incident acknowledge {worst}"
+            asked = f"Somebody takes {which}: failwell incident acknowledge {worst_of(waiting)}"
         late = [str(each["incident"]) for each in found if each["missed"] and each["state"] not in ENDED]
         screen.lead(f"{plural(len(found), 'incident')}, {len(untaken)} not taken by anybody.", asked, bad=bool(untaken))
         if late:
@@ -87,9 +86,13 @@ def _listed(number: int, row: dict[str, Any], agents: dict[str, dict[str, Any]],
     }  # fmt: skip
 
 
-def _urgency(each: dict[str, Any]) -> tuple[bool, int, int]:
-    """What is real before what is rehearsed, the most severe first, of these the oldest."""
-    return each["kind"] not in ("drill", "canary"), SEVERITIES.index(each["severity"]), -each["incident"]
+def worst_of(waiting: list[dict[str, Any]]) -> int:
+    """The incident to take first: a real one before a rehearsed one, the most severe, of these the oldest."""
+
+    def urgency(each: dict[str, Any]) -> tuple[bool, int, int]:
+        return each["kind"] not in ("drill", "canary"), SEVERITIES.index(each["severity"]), -each["incident"]
+
+    return int(max(waiting, key=urgency)["incident"])
 
 
 def _holder(each: dict[str, Any]) -> str:

@@ -59,6 +59,8 @@ class _Given:
 
     def agree(self, number: int, what: str) -> Answer:
         """Agree to what stands proposed of an incident, if it is `what` the command is for."""
+        from failwell.core import orders as o
+
         with session.take_hand(self.place, self.person, yes=self.yes, about=[f"you agree to {WORDS[what]}"]) as hand:
             proposed = hand.proposed_of(number)
             if proposed is None or proposed["what"] != what:
@@ -85,6 +87,8 @@ class _Given:
 
     def propose(self, number: int, what: str, value: str, reason: str, command: str) -> Answer:
         """Propose what takes a second person."""
+        from failwell.core import orders as o
+
         details = o.IncidentPropose(incident=number, what=what, value=value, reason=reason)
         entry, name = self.order(
             "incident.propose", details, f"you propose {WORDS[what]} of incident {number}: {reason}"

@@ -83,6 +83,8 @@ def _show_first(screen: Screen, told: dict[str, Any]) -> None:
 
 
 def _held_by(told: dict[str, Any], *, taken: bool) -> str:
+    if told["merged_into"] is not None:
+        return f"told in incident {told['merged_into']}"
     if told["offered"]:
         return f"held by {told['holder']}, offered to {told['offered']}"
     return f"held by {told['holder']}" if taken and told["holder"] else "taken" if taken else "NOBODY HAS TAKEN IT"

@@ -142,6 +142,12 @@ def _about(entries: list[Entry[Any]], number: int, agent: str, holds: frozenset[
         if isinstance(entry.body, kinds.InterruptOrdered) and entry.agent == agent
         for action in entry.body.actions
     }
+    # What became of a page stands with its number alone where the case is nobody's yet.
+    pages = {
+        entry.body.page
+        for entry in entries
+        if isinstance(entry.body, kinds.PageQueued) and entry.body.incident == number
+    }
 
     def told(entry: Entry[Any]) -> bool:
         body = entry.body
@@ -152,6 +158,7 @@ def _about(entries: list[Entry[Any]], number: int, agent: str, holds: frozenset[
             or getattr(body, "action", None) in stopped
             or getattr(body, "incident", None) == number
             or getattr(body, "hold", None) in holds
+            or (isinstance(body, kinds.PageAttempted) and body.page in pages)
         )
 
     return [entry for entry in entries if told(entry)]

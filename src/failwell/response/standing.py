@@ -66,7 +66,7 @@ def done(
     """What was done about it, the most important first. Of what was to be stopped, `unproven` are not shown to have
     ended and `ended` are.
     """
-    said = []
+    said = list(_case(row))
     if agent is None:
         said.append("Nobody knows yet which agent it was: nothing was stopped.")
     elif own.access is not None:  # what no gate stands before is stopped by its vendor or not at all
@@ -78,13 +78,13 @@ def done(
         said.append(_authority(number, row, agent, unproven, locked="HELD" in row.marks))
     if "HELD" in row.marks and not any("record is locked" in sentence for sentence in said):
         said.append("The record is locked.")
-    if unproven and "NOT CONFIRMED" not in said[0]:
+    if unproven and not any("NOT CONFIRMED" in sentence for sentence in said):
         said.insert(0, f"{_count(unproven, 'running tool')} NOT CONFIRMED as stopped.")
     elif ended and not unproven:
         said.append(f"{_count(ended, 'running tool')} stopped.")
     if row.kind == "near-miss":
         said.append("The gate held: nothing of it had an effect.")
-    return (*said, *_case(row))
+    return tuple(said)
 
 
 def _authority(number: int, row: rows.Incident, agent: rows.Agent, unproven: int, *, locked: bool) -> str:

@@ -18,13 +18,13 @@ import json
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from failwell.core import kinds, orders, rows
+from failwell.core import kinds, orders
 from failwell.core.errors import FailwellError
 from failwell.core.react import RULES
 from failwell.core.records import Draft
@@ -44,7 +44,7 @@ from failwell.response.releases import end_broken
 from failwell.verify.conduct import Conduct
 from failwell.verify.finding import Findings
 from tests import invariants
-from tests.property.people import SALT, Drawn, People
+from tests.property.people import ORDERS, SALT, Drawn, People
 from tests.property.schedules import (
     FATAL,
     FINE,
@@ -76,9 +76,23 @@ AGREED = {
 SETTINGS = {"digest": "d" * 64, "text": json.dumps(AGREED, sort_keys=True)}
 #: As which users of the operating system people give their orders.
 USERS = {"olga": "uid 1", "piet": "uid 2", "quan": "uid 3", "rita": "uid 4", "sara": "uid 1"}
+#: Tools whose acts touch somebody.
+TOUCHING = TOOLS.replace(
+    "    custody: none\n", "    custody: none\n    affects: {customer: customer_id, amount: amount}\n"
+)
 MORE = """
 on_suspend: {unfinished_runs: olga}
 """
+
+
+#: What the last of two who agree leads to by itself mostly: to order it takes a case that learned with work left open.
+RARE = ("incident.close",)
+#: Where the node may die: between any two of its steps.
+POINTS = (
+    "an order is received", "before a commit", "behind the sync, nothing read back",
+    "behind a commit, before its consequences", "behind the consequences, nobody answered",
+    "before a stop is sent", "behind a stop", "before a mail", "behind a mail",
+)  # fmt: skip
 
 
 class Died(BaseException):
@@ -117,7 +131,7 @@ class WatchedOutbox(Outbox):
         self.life.attempting = due.number
         try:
             super()._attempt(due)
-        except FailwellError:  # the store does not take it: nothing says that it was sent
+        except (FailwellError, Died):  # the store does not take it, or nobody gets to it: nothing says it was sent
             self.life.counts["mail unrecorded"] += 1
             raise
 
@@ -147,9 +161,7 @@ class CaseNode(VirtualNode):
     def __init__(self, world: Life) -> None:
         super().__init__(world)
         self._life = world
-        self.outbox: Any = WatchedOutbox(
-            self.writer, world.mail, lambda page: bare_letter(page.incident or 0, ""), ORIGIN
-        )
+        self.outbox = WatchedOutbox(self.writer, world.mail, lambda page: bare_letter(page.incident or 0, ""), ORIGIN)
         self.outbox.life = world
 
     def _after(self, entries: list[Any]) -> None:
@@ -178,9 +190,9 @@ class Life(Schedule):
 
     def __init__(self, rng: Random) -> None:
         self.faulty = True
-        self.armed: int | None = None
-        self.attempting = self.nodes = 0
-        self.points: Counter[str] = Counter()
+        #: After so many points, or at the next of this name.
+        self.armed: int | str | None = None
+        self.attempting = self.nodes = self.looked_us = 0
         self.given: list[Given] = []
         #: Orders that were answered: the number of the entry that their answer named, by nonce.
         self.answered: dict[str, int] = {}
@@ -215,18 +227,17 @@ class Life(Schedule):
         steep = "  - {id: steep, deny: payments.refund, when: context.args.amount == 900, severity: major}\nlimits:"
         clauses = CLAUSES.replace("limits:", steep, 1)
         return contract_text(
-            clauses + HANDS_OVER * (agent == AGENT) + MORE, tools=TOOLS, agent=agent, version=version
+            clauses + HANDS_OVER * (agent == AGENT) + MORE, tools=TOUCHING, agent=agent, version=version
         )  # fmt: skip
 
     # -- dying ---------------------------------------------------------------------------------------------------
 
     def point(self, name: str) -> None:
         """A place between two steps of the node, at which it may die."""
-        self.points[name] += 1
-        if self.armed is None:
-            return
-        self.armed -= 1
-        if self.armed <= 0:
+        assert name in POINTS, name
+        if isinstance(self.armed, int):
+            self.armed -= 1
+        if self.armed in (0, name):
             self.armed = None
             self.counts[f"died {name}"] += 1
             raise Died(name)
@@ -246,6 +257,9 @@ class Life(Schedule):
 
     def step(self) -> None:
         try:
+            if self.house.clock.wall - self.looked_us >= SECOND_US:
+                self.looked_us = self.house.clock.wall
+                self.by_the_clock()
             super().step()
         except Died:
             self.take_over()
@@ -341,7 +355,7 @@ class Life(Schedule):
         moves = [(move, weight) for move, weight in super()._moves() if move not in mine]
         return [
             *moves, (self.order, 26), (self.lead, 14), (self.order_again, 3), (self.post, 6), (self.arm, 2.2),
-            (self.wrong, 3), (self.noticed, 0.6), (self.later, 2), (self.by_the_clock, 4),
+            (self.wrong, 3), (self.noticed, 0.6), (self.later, 2),
         ]  # fmt: skip
 
     def wrong(self) -> None:
@@ -375,11 +389,16 @@ class Life(Schedule):
     def arm(self) -> None:
         """The node dies a little later, wherever it is then."""
         if self.faulty:
-            self.armed = self.rng.randint(1, 14)
+            self.armed = self.rng.randint(1, 14) if self.rng.random() < 0.5 else self.rng.choice(POINTS)
+
+    @property
+    def outbox(self) -> WatchedOutbox:
+        assert isinstance(self.node.outbox, WatchedOutbox)
+        return self.node.outbox
 
     def post(self) -> None:
         with contextlib.suppress(FailwellError):
-            self.node.outbox.post()
+            self.outbox.post()
 
     def lead(self) -> None:
         """Somebody means well, and goes some steps."""
@@ -439,7 +458,9 @@ class Life(Schedule):
         super().settle()
         for _ in range(40):
             self.house.clock.skip(6 * MINUTE_US)
-            if not self.node.outbox.post():
+            self.by_the_clock()
+            self.outbox.post()
+            if not self._unsent():
                 break
         super().settle()
         self.look()
@@ -486,16 +507,19 @@ class Life(Schedule):
         bodies = [entry["body"] for entry in entries if entry["kind"] == "page.attempted"]
         attempted = Counter(body["page"] for body in bodies)
         accepted = {body["page"] for body in bodies if body["accepted"]}
-        died = self.counts["died behind a mail"] + self.counts["died before a commit"]
         for page in accepted:
             assert tries[page], f"page {page} is on record as accepted, and the mail server never saw it"
         over = sum(max(0, tries[page] - attempted[page]) for page in tries)
-        assert over <= died + self.counts["mail unrecorded"], f"{over} mails more than are on record or died for"
-        queued = [page for page, row in self._pages() if row.state == "queued" and row.person in ("olga", "sara")]
-        assert not queued, f"pages {queued} were never sent"
+        assert over <= self.counts["mail unrecorded"], f"{over} mails more than are on record or were cut off"
+        assert not self._unsent(), f"pages {self._unsent()} were never sent"
 
-    def _pages(self) -> Iterable[tuple[int, Any]]:
-        return [(number, rows.decode_row("page", row)) for number, row in self.house.storage.rows("page")]
+    def _unsent(self) -> list[int]:
+        """Pages to those who can be written to, that no mail server took."""
+        state = self.house.state
+        return [
+            number for number, page in state.page.items()
+            if page.state == "queued" and state.reachable(page.person) in ("olga", "sara")
+        ]  # fmt: skip
 
 
 def _blob(storage: Any, seq: int) -> bytes | None:
@@ -545,6 +569,11 @@ def main() -> int:
             sys.stdout.write(f"incidents FAILED: seed {seed}, life {number}: {type(wrong).__name__}: {wrong}\n")
             return 1
         seen, accepted, number = seen + life.counts, accepted + life.accepted, number + 1
+    unseen = [f"a death {point}" for point in POINTS if not seen[f"died {point}"]]
+    unseen += [f"an order {kind} that was carried out" for kind in ORDERS if not accepted[kind] and kind not in RARE]
+    if unseen and given.incidents >= 1000:
+        sys.stdout.write(f"incidents FAILED: seed {seed}: all hold, and none has {', '.join(unseen)}\n")
+        return 1
     if given.told:
         for what, count in sorted((seen + accepted).items()):
             sys.stdout.write(f"  {count:8,} {what}\n")

@@ -77,7 +77,7 @@ class People:
                 details = orders.LiftPropose(scope=scope, epoch=row.epoch, conditions="it is mended", evidence=(3,))
                 return Drawn("olga", "stop.propose", details)
             if row.closed and row.proposal is not None:
-                agree = orders.LiftApprove(scope=scope, epoch=row.epoch, proposal=row.proposal)
+                agree = orders.LiftApprove(scope=scope, epoch=row.epoch, proposal=str(row.proposal))
                 return Drawn(self._rng.choice(("piet", "quan", "rita")), "stop.lift", agree)
         return None
 
@@ -92,7 +92,7 @@ class People:
         number = live[0] if self._rng.random() < 0.7 else self._rng.choice(live)
         row = state.incident[number]
         words, text = self._said()
-        if row.tasks:
+        if row.tasks and (row.state == "LEARNED" or self._rng.random() < 0.4):
             ended = orders.IncidentEndTask(incident=number, task=row.tasks[0].number, state="done", words=None)
             return Drawn(row.tasks[0].person, "incident.finish", ended)
         if row.serious and not row.informed:
@@ -101,8 +101,9 @@ class People:
             return Drawn("olga", "incident.inform", inform)
         if row.state in ("OPEN", "REOPENED"):
             return Drawn("olga", "incident.acknowledge", orders.IncidentAcknowledge(incident=number))
-        if row.state == "TRIAGED":
-            found = orders.IncidentNote(incident=number, sort="finding", words=words, cites=(row.opened,))
+        if row.state == "TRIAGED" or (row.state == "INVESTIGATING" and not row.factors):
+            sort = "factor" if row.findings else "finding"
+            found = orders.IncidentNote(incident=number, sort=sort, words=words, cites=(row.opened,))
             return Drawn("olga", "incident.note", found, text)
         if row.state == "INVESTIGATING":
             return Drawn("olga", "incident.resolve", orders.IncidentResolve(incident=number, reason="it is mended"))
@@ -125,7 +126,7 @@ class People:
                 continue
             if row.proposal is None:
                 return Drawn("olga", "hold.propose", orders.HoldPropose(hold=number, reason="it is over"))
-            lift = orders.HoldLift(hold=number, proposal=row.proposal)
+            lift = orders.HoldLift(hold=number, proposal=str(row.proposal))
             return Drawn(self._rng.choice(("piet", "sara")), "hold.lift", lift)
         return None
 
@@ -286,29 +287,33 @@ class People:
 
     # -- customers, work, holds
 
-    def _customers(self) -> Iterator[tuple[int, str]]:
+    def _customers(self) -> Iterator[tuple[int, str, int]]:
         state = self._state()
         for number, row in state.incident.items():
-            for action in state.action.values():
-                if action.agent == row.agent and getattr(action, "customer", None):
-                    yield number, action.customer
+            for seq, action in state.action.items():
+                if action.agent == row.agent and action.customer is not None:
+                    yield number, action.customer, seq
 
-    def _customer(self, make: Callable[[int, str, str], Any]) -> Any:
+    def _customer(self, make: Callable[[int, str, int, str], Any]) -> Any:
         found = list(self._customers())
         if not found:
             return None
-        number, token = self._rng.choice(found)
+        number, token, shown = self._rng.choice(found)
         words, text = self._said()
-        return make(number, token, words), text
+        return make(number, token, shown, words), text
 
     def _customer_tell(self) -> Any:
         return self._customer(
-            lambda number, token, words: orders.CustomerTell(incident=number, customer=token, how="phone", words=words)
+            lambda number, token, shown, words: orders.CustomerTell(
+                incident=number, customer=token, shown=shown, how="phone", words=words
+            )
         )
 
     def _customer_restore(self) -> Any:
         return self._customer(
-            lambda number, token, words: orders.CustomerRestore(incident=number, customer=token, words=words)
+            lambda number, token, shown, words: orders.CustomerRestore(
+                incident=number, customer=token, shown=shown, words=words
+            )
         )
 
     def _work_end(self) -> Any:
@@ -360,7 +365,7 @@ class People:
         if not waits:
             return None
         number, row = self._rng.choice(waits)
-        return orders.ReleaseApprove(incident=number, agent=row.agent, proposal=row.proposal)
+        return orders.ReleaseApprove(incident=number, agent=row.agent, proposal=str(row.proposal))
 
     def _release_break(self) -> Any:
         found = self._suspended()
@@ -389,7 +394,7 @@ class People:
         if not waits:
             return None
         scope, row = self._rng.choice(waits)
-        return orders.LiftApprove(scope=scope, epoch=row.epoch, proposal=row.proposal)
+        return orders.LiftApprove(scope=scope, epoch=row.epoch, proposal=str(row.proposal))
 
 
 #: Every order about incidents, and how often somebody means to give it.

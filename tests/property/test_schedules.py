@@ -117,7 +117,7 @@ def _a_stop_passes_by_who_joined_after_the_verdict(patch: pytest.MonkeyPatch) ->
     [
         (_epochs_are_not_looked_at, 0), (_a_permit_is_good_for_ever, 0), (_the_fence_waits_for_the_record, 0),
         (_nothing_is_killed, 0), (_what_a_dead_node_ran_never_started, 0), (_a_dead_nodes_actions_are_not_known, 280),
-        (_an_order_forgets_what_has_no_permit_yet, 0), (_a_stop_passes_by_who_joined_after_the_verdict, 100),
+        (_an_order_forgets_what_has_no_permit_yet, 0), (_a_stop_passes_by_who_joined_after_the_verdict, 300),
     ],
     ids=lambda given: getattr(given, "__name__", "").strip("_"),
 )  # fmt: skip

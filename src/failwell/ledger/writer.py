@@ -195,7 +195,7 @@ class Writer:
             return False
         self._open = [first]
         self._tell(self._urgent)
-        while self._containment:  # an order that lay in the workspace comes before the batch that found it
+        while self._containment and first.lane != CONTAINMENT:  # what lay in the workspace, before who found it
             self._batch(self._containment.popleft())
         self._batch(first)
         return True

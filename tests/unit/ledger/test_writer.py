@@ -302,6 +302,19 @@ def test_containment_is_committed_at_once_not_at_the_end_of_a_batch(made: ledger
     assert sizes[0] == 1
 
 
+def test_orders_that_come_together_share_a_commit(made: ledgers.Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attack: a hundred agents fail at once, and the last order waits for ninety-nine commits."""
+    monkeypatch.setattr(writers, "BATCH_S", 10.0)
+    monkeypatch.setattr(writers, "BATCH_MOST_S", 10.0)
+    commits: list[int] = []
+    writer = paused(made, after=lambda entries: commits.append(len(entries)))
+    queued = [writer.submit(note("queued")), *(writer.submit(note("order"), CONTAINMENT) for _ in range(100))]
+    writer.start()
+    for future in queued:
+        future.result(10)
+    assert commits == [100, 1]
+
+
 def test_orders_found_before_a_batch_go_first(made: ledgers.Made) -> None:
     found: list[Future[int]] = []
 

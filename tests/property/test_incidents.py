@@ -1,0 +1,111 @@
+"""A few of the drawn incidents, and that the harness finds what it is there to find (`make campaign` lives 1,000)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from failwell.core import kinds, stops
+from failwell.core.incidents import conditions, containing, endings, opening
+from failwell.node import recovery
+from failwell.node.outbox import Outbox
+from failwell.ports.notifier import Mail
+from tests.property.incidents import lived
+
+SEED = 20261124
+
+
+def test_whatever_dies_on_the_way_a_case_goes_its_steps_and_nothing_is_skipped_or_done_by_one() -> None:
+    seen: Counter[str] = Counter()
+    for number in range(14):
+        try:
+            seen += lived(SEED, number).counts
+        except AssertionError as wrong:
+            raise AssertionError(f"seed {SEED}, life {number}: {wrong}") from wrong
+    assert seen["incidents"] >= 20
+    assert sum(count for what, count in seen.items() if what.startswith("died ")) >= 10
+
+
+def _without(kind: type) -> Any:
+    """Whatever a case sets in motion, entries of `kind` are not among it. The verifier goes by the same rules."""
+
+    def fault(patch: pytest.MonkeyPatch) -> None:
+        honest = containing.contain
+
+        def contain(*given: Any, **more: Any) -> Any:
+            return tuple(draft for draft in honest(*given, **more) if not isinstance(draft.body, kind))
+
+        patch.setattr(opening, "contain", contain)
+
+    return fault
+
+
+def _a_page_goes_out_under_a_name_of_its_own_each_time(patch: pytest.MonkeyPatch) -> None:
+    def send(self: Outbox, due: Any, letter: Any) -> str:
+        assert self.notifier is not None
+        name = f"<page-{due.number}-{due.page.attempts}@failwell.invalid>"
+        mail = Mail(to=str(due.address), subject="", text="", message_id=name)
+        return self.notifier.send(mail).detail
+
+    patch.setattr(Outbox, "_send", send)
+
+
+def _one_person_gives_back_alone(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(conditions, "_second", lambda *given: None)
+
+
+def _nobody_looks_at_what_was_ordered_while_a_dead_nodes_ends_are_written(patch: pytest.MonkeyPatch) -> None:
+    honest: Any = recovery._ending
+
+    def ending(end: Any, method: str) -> Any:
+        plain = honest(end, method)
+
+        def job(turn: Any) -> Any:
+            with pytest.MonkeyPatch.context() as blind:
+                blind.setattr(recovery, "_ordered", lambda turn: frozenset())
+                return plain(turn)
+
+        return job
+
+    patch.setattr(recovery, "_ending", ending)
+
+
+def _nobody_waits_for_an_action_that_is_stopped_alone(patch: pytest.MonkeyPatch) -> None:
+    def awaits(state: Any, action: int) -> bool:
+        return any(action in row.waiting for row in state.stop.values())
+
+    patch.setattr(stops, "awaits", awaits)
+
+
+def _a_closed_case_hears_of_a_signal(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(endings, "hears", lambda state, agent: state.agent[agent].incident)
+
+
+@pytest.mark.parametrize(
+    ("fault", "first"),
+    [
+        (_without(kinds.HoldPlaced), 0), (_without(kinds.PageQueued), 0), (_without(kinds.InterruptOrdered), 0),
+        (_a_page_goes_out_under_a_name_of_its_own_each_time, 10), (_one_person_gives_back_alone, 0),
+        (_nobody_waits_for_an_action_that_is_stopped_alone, 0),
+        (_nobody_looks_at_what_was_ordered_while_a_dead_nodes_ends_are_written, 0),
+        (_a_closed_case_hears_of_a_signal, 97),
+    ],
+    ids=[
+        "no hold", "no page", "no order to stop", "a mail under another name", "one alone gives back",
+        "stopped alone", "ordered while it is written", "a closed case hears",
+    ],
+)  # fmt: skip
+def test_the_harness_finds_a_seeded_fault(fault: Any, first: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`first`: where to look; what takes a hundred lives to come about would take the tests half a minute."""
+    fault(monkeypatch)
+    assert any(_is_wrong(number) for number in range(first, first + 40))
+
+
+def _is_wrong(number: int) -> bool:
+    try:
+        lived(SEED, number)
+    except Exception:  # noqa: BLE001  whatever it is that tells
+        return True
+    return False

@@ -8,9 +8,12 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows
 from failwell.core.errors import Refused
+from failwell.core.incidents import apart
 from failwell.core.incidents.cases import FALSE_ALARM, LOWER, NONE, NOT_SERIOUS, agreed_step
+from failwell.core.incidents.endings import unstopped
 from failwell.core.machines import INCIDENT, worse
 from failwell.core.orders import SignedOrder, order_digest, parse_order
+from failwell.core.projections import Projections
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
 from failwell.ledger.orders import VerifyOrder, need_role
@@ -24,7 +27,7 @@ def propose(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
     def job(turn: Turn) -> Plan[int]:
         details = parse_order(signed.order).details
         row = open_case(turn, details.incident)
-        _check(details.incident, row, details.what, details.value)
+        _check(turn.state, details.incident, details.what, details.value)
         order, draft = about_case(turn, signed, verify, "incident.propose", row.agent)
         body = kinds.IncidentProposed(
             incident=details.incident, what=details.what, value=details.value, person=order.person,
@@ -53,7 +56,13 @@ def agree(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
             raise Refused(f"{waits.person}, who proposed this, has left", hint="Another person proposes it.")
         if order.person == waits.person or people[order.person].key == people[waits.person].key:
             raise Refused(f"{order.person} proposed this: another person agrees to it")
-        _check(details.incident, row, waits.what, waits.value)
+        if apart.one(turn.state, order.person, waits.person, row.opened):
+            # Attack: who proposes it enrols a second name meanwhile, and keeps the key of that too.
+            raise Refused(
+                f"{order.person} is not shown to be another than {waits.person}, who proposed this",
+                hint="Another person agrees, who was enrolled before the incident or by somebody else.",
+            )
+        _check(turn.state, details.incident, waits.what, waits.value)
         what, was, now = agreed_step(row, waits)
         change = changed(turn, draft, details.incident, row, what, was, now, waits.why, waits.digest)
         return carried_out(draft, change)
@@ -61,8 +70,9 @@ def agree(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
     return job
 
 
-def _check(number: int, row: rows.Incident, what: str, value: str) -> None:
+def _check(state: Projections, number: int, what: str, value: str) -> None:
     """Raises Refused for what cannot be proposed of the case as it stands."""
+    row = state.incident[number]
     if (value == "-") == (what == LOWER):
         raise Refused("a severity is named where one is proposed, and nowhere else")
     if what == LOWER and (value == row.severity or worse(value, row.severity) == value):
@@ -72,20 +82,19 @@ def _check(number: int, row: rows.Incident, what: str, value: str) -> None:
     if what == NOT_SERIOUS and row.serious is None:
         raise Refused(f"incident {number} is not marked as serious")
     if what == FALSE_ALARM:
-        _check_false_alarm(number, row)
+        _check_false_alarm(state, number, row)
     if what == NONE:
         _check_none(number, row)
 
 
-def _check_false_alarm(number: int, row: rows.Incident) -> None:
+def _check_false_alarm(state: Projections, number: int, row: rows.Incident) -> None:
     if "FALSE_ALARM" not in INCIDENT[row.state]:
         raise Refused(f"incident {number} is {row.state}: only what is being looked into turns out to be a false alarm")
-    if row.waiting:
-        raise Refused(f"{len(row.waiting)} actions of incident {number} have not ended yet")
-    if row.failed:
-        raise Refused(
-            f"of {len(row.failed)} actions of incident {number} nobody can say that they stopped: no false alarm"
-        )
+    waiting, failed = unstopped(state, number)
+    if waiting:
+        raise Refused(f"{len(waiting)} actions of incident {number} have not ended yet")
+    if failed:
+        raise Refused(f"of {len(failed)} actions of incident {number} nobody can say that they stopped: no false alarm")
 
 
 def _check_none(number: int, row: rows.Incident) -> None:

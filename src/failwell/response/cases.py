@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from failwell.core import kinds
 from failwell.core.errors import InputError, Refused
-from failwell.core.incidents.endings import BELIEVED_OVER, OVER, REHEARSED, left_open
+from failwell.core.incidents.endings import BELIEVED_OVER, OVER, REHEARSED, left_open, unstopped
 from failwell.core.instants import parse_at
 from failwell.core.machines import worse
 from failwell.core.orders import SignedOrder, parse_order
@@ -191,6 +191,11 @@ def merge(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
                 f"incident {details.incident} is {row.state}: what is thought to be over is not merged",
                 hint=f"If it is not over: failwell incident reopen {details.incident}",
             )
+        if into.state in BELIEVED_OVER:
+            raise Refused(
+                f"incident {details.into} is {into.state}: nobody would look into what is told there from here on",
+                hint=f"It is not over, then: failwell incident reopen {details.into}",
+            )
         if (row.kind in REHEARSED) != (into.kind in REHEARSED):
             # Attack: a real failure is told as part of a drill, where nobody counts it.
             raise Refused(f"a {row.kind} and a {into.kind} are never the same failure")
@@ -243,8 +248,9 @@ def resolve(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
                 f"nobody has said what contributed to incident {number}",
                 hint=f'failwell incident find {number} "What contributed" --cites ENTRY --factor',
             )
-        if row.waiting:
-            raise Refused(f"{len(row.waiting)} actions of incident {number} have not ended yet")
+        waiting, _ = unstopped(turn.state, number)
+        if waiting:
+            raise Refused(f"{len(waiting)} actions of incident {number} have not ended yet")
         return carried_out(draft, changed(turn, draft, number, row, "state", row.state, "RESOLVED", details.reason))
 
     return job

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows
 from failwell.core.errors import NotFound, Refused
+from failwell.core.incidents import apart
 from failwell.core.incidents.endings import is_over, told_in
 from failwell.core.incidents.locking import need_told
 from failwell.core.instants import parse_at
@@ -71,6 +72,11 @@ def lift(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
             raise Refused(f"{row.proposed_by}, who proposed this, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or people[order.person].key == people[row.proposed_by].key:
             raise Refused(f"{order.person} proposed to lift this hold: another person lifts it")
+        if apart.one(turn.state, order.person, row.proposed_by, apart.since_hold(turn.state, row)):
+            raise Refused(
+                f"{order.person} is not shown to be another than {row.proposed_by}, who proposed to lift this hold",
+                hint="Another person lifts it, who was enrolled before the incident or by somebody else.",
+            )
         need_told(turn.state, (row.agent,) if row.agent else None, "lifting this hold")
         body = kinds.HoldLifted(hold=details.hold, person=order.person, digest=details.proposal)
         lifted = Draft(body=body, actor=draft.actor, agent=row.agent or None, refs=(turn.seq,))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows, stops
 from failwell.core.errors import NotFound, Refused
+from failwell.core.incidents import apart
 from failwell.core.incidents.locking import need_told
 from failwell.core.orders import SignedOrder, order_digest, parse_order
 from failwell.core.records import Draft
@@ -64,6 +65,7 @@ def approve_lift(signed: SignedOrder, verify: VerifyOrder) -> Job[int]:
             raise Refused(f"{row.proposed_by}, who proposed this, has left", hint="Another person proposes it.")
         if order.person == row.proposed_by or people[order.person].key == people[row.proposed_by].key:
             raise Refused(f"{order.person} proposed to lift this stop: another person lifts it")
+        _need_another(turn, row, order.person, row.proposed_by)
         need_told(turn.state, stops.agents_in(turn.state, details.scope), "lifting this stop")
         body = kinds.ScopeLifted(
             scope=details.scope, epoch=details.epoch, person=order.person, digest=details.proposal
@@ -88,9 +90,17 @@ def _liftable(turn: Turn, scope: str, epoch: int, person: str) -> rows.Stop:
             f"{person} ordered this stop: two other persons lift it",
             hint="failwell person add enrols one, where there are not two others.",
         )
+    _need_another(turn, row, person, None)
     if row.waiting:
         raise Refused(
             f"{len(row.waiting)} of its actions have no end yet: {', '.join(map(str, row.waiting[:8]))}",
             hint=f"failwell stop show {scope} tells which; each ends by itself, or as unconfirmed.",
         )
     return row
+
+
+def _need_another(turn: Turn, row: rows.Stop, person: str, by: str | None) -> None:
+    """Attack: who may not lift it, or proposed it, enrols a second name meanwhile, and lifts it with that."""
+    why = apart.kept_from_lifting(turn.state, row, person, by)
+    if why is not None:
+        raise Refused(why, hint="Another person does, who was enrolled before the stop or by somebody else.")

@@ -11,8 +11,8 @@ from typing import Any
 
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import FailwellError
-from failwell.core.incidents import cases, objectives
-from failwell.core.incidents.endings import REHEARSED
+from failwell.core.incidents import apart, cases, objectives
+from failwell.core.incidents.endings import REHEARSED, unstopped
 from failwell.core.incidents.opening import ACTOR
 from failwell.core.instants import parse_at
 from failwell.core.records import Body, Entry
@@ -114,7 +114,7 @@ def _changed(
 
 
 def _resolved(order: orders.Order[Any], state: State, row: rows.Incident) -> str | None:
-    if not row.factors or row.waiting:
+    if not row.factors or unstopped(state, order.details.incident)[0]:
         return "it was resolved before anybody said what contributed, or while actions had not ended"
     return _unheld(order.person, state, row)
 
@@ -130,7 +130,9 @@ def _agreed(body: kinds.IncidentChanged, order: orders.Order[Any], state: State,
         return f"{waits.person}, who proposed it, is not known or had left"
     if waits.person == order.person or proposer.key == person.key:
         return "one person, or one key, proposed it and agreed to it"
-    unfounded = waits.what == cases.FALSE_ALARM and (row.waiting or row.failed)
+    if apart.one(state, order.person, waits.person, row.opened):
+        return f"{order.person}, who agreed to it, is not shown to be another than {waits.person}, who proposed it"
+    unfounded = waits.what == cases.FALSE_ALARM and any(unstopped(state, order.details.incident))
     return "of its actions nobody could say that they had stopped" if unfounded else None
 
 

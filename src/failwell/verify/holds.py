@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from failwell.core import kinds, orders, rows
+from failwell.core.incidents import apart
 from failwell.core.incidents.endings import is_over
 from failwell.core.incidents.holding import ACTOR
 from failwell.core.incidents.locking import passed_untold
@@ -116,6 +117,8 @@ def _lifted(body: kinds.HoldLifted, order: orders.Order[Any], row: rows.Hold, st
     if proposer is None or person is None or proposer.left is not None:
         return f"{row.proposed_by}, who proposed it, is not known or had left"
     one = row.proposed_by == body.person or proposer.key == person.key
+    if not one and apart.one(state, body.person, str(row.proposed_by), apart.since_hold(state, row)):
+        return f"{body.person}, who lifted it, is not shown to be another than {row.proposed_by}, who proposed it"
     return "one person, or one key, proposed it and lifted it" if one else None
 
 

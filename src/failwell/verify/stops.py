@@ -10,6 +10,7 @@ from typing import Any
 
 from failwell.core import kinds, orders, rows, stops
 from failwell.core.contract import STOPPED
+from failwell.core.incidents import apart
 from failwell.core.records import Entry
 from failwell.core.state import State
 
@@ -24,6 +25,12 @@ def stop_fault(entry: Entry[Any], body: Any, order: orders.Order[Any], state: St
         return None if scope is None else f"it takes the agent out of {scope}, which is stopped"
     if not isinstance(body, kinds.ScopeProposed | kinds.ScopeLifted):
         return None
+    return _given_back(body, order, state)
+
+
+def _given_back(
+    body: kinds.ScopeProposed | kinds.ScopeLifted, order: orders.Order[Any], state: State
+) -> str | None:  # fmt: skip
     row = state.stop.get(body.scope)
     if row is None or body.person != order.person:
         return "it is not that person's order about a stop in force"
@@ -32,8 +39,15 @@ def stop_fault(entry: Entry[Any], body: Any, order: orders.Order[Any], state: St
     if row.waiting:
         return "the stop waits for the end of an action"
     if isinstance(body, kinds.ScopeLifted):
-        return _lift_fault(body, order, row, state)
-    return None if body.digest == orders.order_digest(order) else "it proposes another order than its own"
+        return _lift_fault(body, order, row, state) or _one_person(state, row, body.person, row.proposed_by)
+    if body.digest != orders.order_digest(order):
+        return "it proposes another order than its own"
+    return _one_person(state, row, body.person, None)
+
+
+def _one_person(state: State, row: rows.Stop, person: str, by: str | None) -> str | None:
+    """Releases before these rules asked for two names and two keys, and not where the second one came from."""
+    return apart.kept_from_lifting(state, row, person, by) if state.workspace[1].rules >= 2 else None
 
 
 def _lift_fault(body: kinds.ScopeLifted, order: orders.Order[Any], row: rows.Stop, state: State) -> str | None:

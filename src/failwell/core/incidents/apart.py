@@ -6,6 +6,7 @@ orders come in (`release.approved`: not separated).
 
 from __future__ import annotations
 
+from failwell.core import rows
 from failwell.core.projections import Projections
 
 
@@ -30,6 +31,11 @@ def one(state: Projections, a: str, b: str, since: int) -> bool:
     return bool(hands(state, a, since) & hands(state, b, since))
 
 
+def since_hold(state: Projections, row: rows.Hold) -> int:
+    """The entry from which on two who lift a hold must not have enrolled one another: its incident, or itself."""
+    return row.last if row.incident is None else state.incident[row.incident].opened
+
+
 def kept_from(state: Projections, number: int, person: str, by: str | None, *, what: str) -> str | None:
     """Why `person` may not be the second one for a release of incident `number` that `by` asked for; None if they may.
 
@@ -47,6 +53,15 @@ def kept_from(state: Projections, number: int, person: str, by: str | None, *, w
             named = "" if other == person else f" is not shown to be another than {other}, who"
             return f"{person}{named} changed what binds this agent since the incident: another person {what}"
     return None
+
+
+def kept_from_lifting(state: Projections, row: rows.Stop, person: str, by: str | None) -> str | None:
+    """The same for a stop of a scope, and for whoever proposes to lift it (without `by`)."""
+    if by is not None and one(state, person, by, row.ordered):
+        return f"{person} is not shown to be another than {by}, who proposed it"
+    stoppers = (each.removeprefix("person:") for each in row.stopped_by if each.startswith("person:"))
+    other = next((each for each in stoppers if one(state, person, each, row.ordered)), None)
+    return None if other is None else f"{person} is not shown to be another than {other}, who ordered this stop"
 
 
 def _as(person: str, by: str) -> str:

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from failwell.core import kinds, rows
 from failwell.core.errors import Corrupt
 from failwell.core.incidents import reporting, steps
-from failwell.core.incidents.endings import OVER, left_open
+from failwell.core.incidents.endings import BELIEVED_OVER, OVER, left_open
 from failwell.core.incidents.tables import Fold, Reaction, case_of
 from failwell.core.instants import parse_at
 from failwell.core.machines import INCIDENT, worse
@@ -107,10 +107,12 @@ def _proposed(state: Projections, entry: Entry[Any], body: kinds.IncidentPropose
 def _merged(state: Projections, entry: Entry[Any], body: kinds.IncidentMerged, at_us: int) -> None:
     """Told in the other one from here on, which takes over what must not be lost by that: the worse severity, the
     earlier beginning, a person's mark, what was missed.
+
+    Attack: what nobody has looked into is merged into what was looked into already, and closed with it by one person.
     """
     row = case_of(state, entry, body.incident)
     into = case_of(state, entry, body.into)
-    if "MERGED" not in INCIDENT.get(row.state, ()) or into.state in OVER or body.into == body.incident:
+    if "MERGED" not in INCIDENT.get(row.state, ()) or into.state in OVER | BELIEVED_OVER or body.into == body.incident:
         raise Corrupt(f"entry {entry.seq} merges incident {body.incident} into {body.into}, which cannot be")
     state.change("incident", body.incident, state="MERGED", state_us=at_us, merged_into=body.into, proposed=None)
     state.change(

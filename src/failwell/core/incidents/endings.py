@@ -91,6 +91,18 @@ def parts(state: Projections, number: int) -> tuple[int, ...]:
     return tuple(sorted([number, *(other for other in merged if told_in(state, other) == number)]))
 
 
+def unstopped(state: Projections, number: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The actions of an incident that have not ended, and those of which nobody can say that they stopped.
+
+    Attack: it is merged into a case that had none, and that one is called over while they run.
+    """
+    told = [state.incident[part] for part in parts(state, number)]
+    return (
+        tuple(action for row in told for action in row.waiting),
+        tuple(action for row in told for action in row.failed),
+    )
+
+
 def left_open(state: Projections, number: int) -> tuple[str, ...]:
     """What keeps an incident from being closed, in words; of those that were merged into it too."""
     found: list[str] = []

@@ -11,6 +11,8 @@ from failwell.cli.screen import Answer, Screen, clock, door, plural, span
 
 #: Steps that are shown of a timeline unasked, the first and the newest; verdicts stand only in the whole one.
 STEPS = 16
+#: Actions that are shown in full; programs get all.
+NAMED = 20
 _VERDICTS = frozenset({"ALLOW", "DENY", "ESCALATE"})
 #: The moment by which an objective is met, where one entry makes it.
 _MET_BY = {"acknowledge": "acknowledged"}
@@ -166,10 +168,12 @@ def _show_stops(screen: Screen, told: dict[str, Any]) -> None:
             None if stop["state"] == "interrupted_unconfirmed" else plural(stop["processes"], "process", "processes"),
             stop["proven_by"],
         )
-        for stop in told["stops"]
+        for stop in told["stops"][:NAMED]
     ]  # fmt: skip
     columns = ("action", "tool", "class", "how it ended", "after", "swept", "proven by")
     screen.table(columns, rows, right=("action", "after"))
+    if len(told["stops"]) > NAMED:
+        screen.say(f"{len(told['stops']) - NAMED} more: failwell stop report --incident {told['incident']}")
 
 
 def _show_undoings(screen: Screen, found: list[dict[str, Any]]) -> None:
@@ -238,15 +242,25 @@ def _show_timeline(screen: Screen, told: dict[str, Any], *, whole: bool) -> None
 # ---- open questions ------------------------------------------------------------------------------------------
 
 
+def _unproven(stops: list[dict[str, Any]]) -> list[str]:
+    """Which actions are not shown to have stopped, together where the reason is the same."""
+    alike: dict[tuple[str, str], list[int]] = {}
+    for stop in stops:
+        if stop["state"] == "interrupted_unconfirmed":
+            alike.setdefault((stop["tool"], stop["proven_by"]), []).append(stop["action"])
+    return [
+        f"whether {tool} has stopped ({'action' if len(actions) == 1 else 'actions'} "
+        f"{', '.join(str(action) for action in actions[:NAMED])}{', ...' if len(actions) > NAMED else ''}): {why}"
+        for (tool, why), actions in alike.items()
+    ]
+
+
 def _show_open(screen: Screen, told: dict[str, Any]) -> None:
     """What nobody can say, and what could not be told: shown as unknown, never as fine."""
-    found = [f"Its {part} could not be told: {why}" for part, why in sorted(told["untold"].items())]
-    found += [
-        f"Whether action {stop['action']} ({stop['tool']}) has stopped: {stop['proven_by']}"
-        for stop in told["stops"] if stop["state"] == "interrupted_unconfirmed"
-    ]  # fmt: skip
+    found = [f"its {part}, which could not be told: {why}" for part, why in sorted(told["untold"].items())]
+    found += _unproven(told["stops"])
     if told["agent"] and not told["escaped_effects"]["counted_from"]:
-        found.append("What escaped: no log of the tool side was read.")
+        found.append("what escaped: no log of the tool side was read.")
     found += [] if told["impact"] is None else told["impact"]["unknown"]
     if found:
         screen.say("\nOpen questions", "bold")

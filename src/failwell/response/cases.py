@@ -298,7 +298,10 @@ def close(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
             )
         left = left_open(turn.state, number)
         if left:
-            raise Refused(f"incident {number} is not closed while this is open: {'; '.join(left[:5])}")
+            raise Refused(
+                f"incident {number} is not closed while this is open: {'; '.join(left[:5])}",
+                hint=f"failwell incident show {number} names the command for each.",
+            )
         _, draft = about_case(turn, signed, verify, "incident.close", row.agent)
         return carried_out(
             draft, changed(turn, draft, number, row, "state", "LEARNED", "CLOSED", "nothing of it is open any more")

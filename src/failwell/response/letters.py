@@ -82,7 +82,9 @@ def about_case(told: Account, person: str) -> list[str]:
 def _taking(told: Account) -> str:
     if told.holder is not None and told.state not in ("OPEN", "REOPENED"):
         return f"know of it; {told.holder} has taken it. Run: failwell incident show {told.incident}"
-    return f"take it. Run: failwell incident acknowledge {told.incident}"
+    unproven = any(stop.state == "interrupted_unconfirmed" for stop in told.stops)
+    stop = "stop at its own side what is not confirmed, and " if unproven else ""
+    return f"{stop}take it. Run: failwell incident acknowledge {told.incident}"
 
 
 def bare_letter(incident: int, why: str) -> Letter:

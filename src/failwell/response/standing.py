@@ -120,8 +120,9 @@ def asked(number: int, row: rows.Incident, agent: rows.Agent | None) -> tuple[st
         return ()
     over = row.state in OVER
     return (
-        *(() if over else _of_taking(number, row)),
         *_of_stopping(number, row, agent),
+        *(() if over else _of_taking(number, row)),
+        *_of_waiting(number, row),
         *(() if over else _of_case(number, row)),
     )
 
@@ -131,6 +132,12 @@ def _of_taking(number: int, row: rows.Incident) -> Iterable[str]:
         yield f"Somebody takes it: failwell incident acknowledge {number}"
 
 
+def _of_waiting(number: int, row: rows.Incident) -> Iterable[str]:
+    if row.waiting:
+        actions = "1 action has" if len(row.waiting) == 1 else f"{len(row.waiting)} actions have"
+        yield f"{actions} not been confirmed as ended yet: failwell stop report --incident {number}"
+
+
 def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> Iterable[str]:
     detect_only = agent is not None and agent.detect_only
     if agent is not None and detect_only and agent.incident == number and "STOPPED" not in row.marks:
@@ -138,9 +145,6 @@ def _of_stopping(number: int, row: rows.Incident, agent: rows.Agent | None) -> I
     elif "CONTAINMENT_FAILED" in row.marks and not detect_only:
         which = f"failwell stop report --incident {number}"
         yield f"A tool could not be shown to be stopped: stop it at its own side. Which: {which}"
-    if row.waiting:
-        actions = "1 action has" if len(row.waiting) == 1 else f"{len(row.waiting)} actions have"
-        yield f"{actions} not been confirmed as ended yet: failwell stop report --incident {number}"
 
 
 def _of_case(number: int, row: rows.Incident) -> Iterable[str]:

@@ -114,7 +114,8 @@ def left_open(state: Projections, number: int) -> tuple[str, ...]:
             place.startswith(f"{part}/") and work.state in ("left", "taken") for place, work in state.work.items()
         )
         if left:
-            found.append(f"{left} unfinished runs of incident {part}, which nobody finished or dropped")
+            runs = "1 run" if left == 1 else f"{left} runs"
+            found.append(f"{runs} left unfinished by incident {part}, which nobody finished or dropped")
     return tuple(found)
 
 

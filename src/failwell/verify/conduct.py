@@ -24,6 +24,7 @@ from failwell.verify.customers import CustomersShown
 from failwell.verify.ends import Ends
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
+from failwell.verify.followed import Followed
 from failwell.verify.holds import Holds
 from failwell.verify.leftovers import Leftovers
 from failwell.verify.measured import Measured
@@ -80,6 +81,7 @@ class Conduct:
         self._reacting = False
         self._last_at = ""
         self._owed = Owed(findings)
+        self._followed = Followed(findings)
         self._measured = Measured()
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
@@ -106,6 +108,7 @@ class Conduct:
             self._judge(entry)
             self.powers.take(entry, self.state)
             self._owed.take(entry)
+            self._followed.take(entry, self.state)
             if (wrong := self._measured.take(entry)) is not None:
                 self._findings.add(
                     REACTIONS, "containment.measured", f"entry {entry.seq}: {wrong}", entry=entry.seq
@@ -133,6 +136,7 @@ class Conduct:
             try:
                 self._finish(self.state.size, None)
                 self._owed.end(self.state)
+                self._followed.end()
             except BROKEN as error:
                 self._findings.add(
                     REACTIONS, "reaction.error", f"what follows at the end cannot be told: {error}",

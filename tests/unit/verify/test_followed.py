@@ -1,0 +1,72 @@
+"""What people ordered about an incident, left out of the record, done twice, or without the words that belong to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from failwell.core import kinds, orders
+from failwell.core.records import Body, Draft
+from tests.unit.gate.house import AGENT, House
+from tests.unit.response.casework import SALT, opened, words
+from tests.unit.verify.test_cases import found
+
+WORDS = {"text": "it looped", "salt": SALT.hex()}
+NOTE = orders.IncidentNote(incident=1, sort="note", words=words("it looped"), cites=())
+LEFT_OUT: list[tuple[str, orders.Details]] = [
+    ("incident.serious", orders.IncidentSerious(incident=1, reason="health data")),
+    ("incident.note", NOTE),
+    ("incident.acknowledge", orders.IncidentAcknowledge(incident=1)),
+    ("hold.place", orders.HoldPlace(agent=None, incident=None, reason="keep it")),
+    ("incident.report", orders.IncidentReport(
+        agent=None, report="real", severity="major", title="a customer called", words=None, aware=None, first=None,
+        last=None,
+    )),
+]  # fmt: skip
+
+
+def said(house: House, kind: str, details: orders.Details, *effects: Body, secret: Any = None, cites: int = 0) -> int:
+    """A genuine order of rita as a node carries it out that leaves out, or does twice; the order's entry."""
+    signed = house.sign("rita", kind, details)
+    order = kinds.Order(
+        order=kind, person="rita", key=signed.key, text=signed.order, signature=signed.signature, source="node"
+    )
+    seq = house.state.size
+    drafts = (
+        Draft(body=body, actor="person:rita", agent=AGENT, refs=(cites or seq,), secret=secret) for body in effects
+    )
+    house.write(Draft(body=order, actor="person:rita", agent=AGENT), *drafts)
+    return seq
+
+
+def note(number: int) -> kinds.IncidentNoted:
+    return kinds.IncidentNoted(
+        incident=1, note=number, sort="note", person="rita", words=words("it looped"), cites=()
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "details"), LEFT_OUT)
+def test_an_order_that_nothing_came_of_is_found(kind: str, details: orders.Details) -> None:
+    """Attack: the mark with legal consequence is ordered, and whoever runs the node leaves out the mark."""
+    house = opened()
+    seq = said(house, kind, details)
+    assert found(house) == {("order.followed", seq)}
+    house.acknowledge("quan")
+    assert found(house) == {("order.followed", seq)}
+
+
+def test_an_order_that_was_carried_out_twice_or_under_anothers_entry_is_found() -> None:
+    house = opened()
+    seq = said(house, "incident.note", NOTE, note(1), secret=WORDS)
+    assert found(house) == set()
+    again = said(house, "incident.note", NOTE, note(2), note(3), secret=WORDS)
+    assert found(house) == {("order.followed", again + 2)}
+    other = said(house, "incident.note", NOTE, note(4), secret=WORDS, cites=seq)
+    assert {("order.followed", other), ("order.followed", other + 1)} <= found(house)
+
+
+def test_words_that_were_left_out_of_what_a_person_wrote_are_found() -> None:
+    house = opened()
+    seq = said(house, "incident.note", NOTE, note(1))
+    assert found(house) == {("order.followed", seq + 1)}

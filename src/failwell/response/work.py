@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from failwell.core import kinds, rows
 from failwell.core.errors import NotFound, Refused
-from failwell.core.incidents.work import place_of, stop_runs
+from failwell.core.incidents.work import may_end, place_of, stop_runs
 from failwell.core.orders import SignedOrder, parse_order
 from failwell.core.records import Draft
 from failwell.ledger.jobs import Job, Plan, Turn
@@ -77,8 +77,7 @@ def end_work(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
 def _may_end(turn: Turn, row: rows.Work, person: str, state: str) -> None:
     """Whoever was asked, the owner, or an operator; and nothing that has ended already."""
     agent = turn.state.agent[row.agent]
-    asked = {*row.to, *map(turn.state.reachable, row.to), turn.state.reachable(agent.owner), row.person}
-    if person not in asked and "operator" not in turn.state.person[person].roles:
+    if person not in may_end(turn.state, row) and "operator" not in turn.state.person[person].roles:
         raise Refused(
             f"{person} was not asked to take the work of {agent.name}",
             hint=f"Asked are {', '.join(row.to)}; an operator may too.",

@@ -12,7 +12,7 @@ from typing import Any
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import FailwellError
 from failwell.core.incidents import apart, cases, objectives
-from failwell.core.incidents.endings import REHEARSED, unstopped
+from failwell.core.incidents.endings import OVER, REHEARSED, unstopped
 from failwell.core.incidents.opening import ACTOR
 from failwell.core.instants import parse_at
 from failwell.core.records import Body, Entry
@@ -39,6 +39,8 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
 SHARED = ("change", "cites", "into", "sort", "task", "value", "what", "words")
 #: What each order about a state takes a case to.
 _STATES = {"incident.reopen": "REOPENED", "incident.resolve": "RESOLVED", "incident.close": "CLOSED"}
+#: What people still order about a case that is over.
+_OF_WHAT_IS_OVER = frozenset({"incident.acknowledge", "incident.finish", "incident.reopen", "incident.serious"})
 _NODE = "node"
 #: A node has written down what was missed by the time it has been seen at work for so long. Silence counts little.
 _SLACK_US, _SEEN_US = 60_000_000, 2_000_000
@@ -70,6 +72,8 @@ def order_fault(entry: Entry[Any], body: Any, order: orders.Order[Any], state: S
     row = state.incident.get(body.incident)
     if row is None or (entry.agent or "") != row.agent:
         return "it is about another case or agent"
+    if row.state in OVER and order.order not in _OF_WHAT_IS_OVER:
+        return f"incident {body.incident} is {row.state}: nothing is made of it any more before it is reopened"
     return check(entry, body, order, state, row)
 
 
@@ -170,7 +174,9 @@ def _task(
 ) -> str | None:  # fmt: skip
     due_us = None if order.details.due is None else parse_at(order.details.due)
     same = (body.person, body.by, body.due_us) == (order.details.person, f"person:{order.person}", due_us)
-    return None if same else "whose task it is, who gave it, or until when, is not what the order says"
+    if not same:
+        return "whose task it is, who gave it, or until when, is not what the order says"
+    return _absent(body.person, state)
 
 
 def _task_ended(
@@ -187,13 +193,18 @@ def _offered(
 ) -> str | None:  # fmt: skip
     if (body.person, body.to) != (order.person, order.details.to):
         return "who offers it, or to whom, is not what the order says"
-    return _unheld(order.person, state, row)
+    return _absent(body.to, state) or _unheld(order.person, state, row)
 
 
 def _claimed(
     entry: Entry[Any], body: kinds.ChangeClaimed, order: orders.Order[Any], state: State, row: rows.Incident
 ) -> str | None:  # fmt: skip
     return None if body.person == order.person else "somebody else claims it"
+
+
+def _absent(name: str, state: State) -> str | None:
+    person = state.person.get(name)
+    return None if person is not None and person.left is None else f"{name} is not known, or had left"
 
 
 def _unheld(name: str, state: State, row: rows.Incident) -> str | None:

@@ -6,6 +6,7 @@ no record can show: it is that person's word.
 
 from __future__ import annotations
 
+from array import array
 from typing import Any
 
 from failwell.core import kinds
@@ -23,18 +24,17 @@ class CustomersShown:
     code = "customer"
 
     def __init__(self) -> None:
-        #: The customers that decisions and effects have named.
-        self._named: set[int] = set()
+        #: The customer that each entry names, 0 for none: eight bytes an entry, of which there may be many.
+        self._named = array("Q")
 
     def fault(self, entry: Entry[Any], state: State) -> str | None:
         """Note whom an entry names, and hold what is said of a customer against that; what is wrong."""
         body = entry.body
-        if isinstance(body, kinds.Decision | kinds.EffectWitnessed):
-            if body.customer is not None and (number := _number(body.customer)) is not None:
-                self._named.add(number)
-        elif isinstance(body, kinds.CustomerTold | kinds.CustomerRestored):
-            if _number(body.customer) not in self._named:
-                return "it speaks of a customer whom no entry before it names"
+        names = isinstance(body, kinds.Decision | kinds.EffectWitnessed) and body.customer is not None
+        self._named.append(_number(str(body.customer)) if names else 0)
+        if isinstance(body, kinds.CustomerTold | kinds.CustomerRestored):
+            if not 0 <= body.shown < len(self._named) or self._named[body.shown] != _number(body.customer):
+                return f"it speaks of a customer whom entry {body.shown} does not name"
             if [ref.seq for ref in entry.refs[1:]] != [body.shown]:
                 return f"it does not cite entry {body.shown}, by which it says that the customer was reached"
             if entry.blob is None:
@@ -42,11 +42,12 @@ class CustomersShown:
         return None
 
 
-def _number(token: str) -> int | None:
+def _number(token: str) -> int:
+    """64 bits of a token, not 0; of what is no token, 1."""
     try:
-        return int(token[_PART], 16)
+        return int(token[_PART], 16) or 1
     except ValueError:
-        return None
+        return 1
 
 
 def order_fault(entry: Entry[Any], body: Any, order: Order[Any], state: State) -> str | None:

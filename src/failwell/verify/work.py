@@ -10,7 +10,7 @@ from typing import Any
 
 from failwell.core import kinds, orders
 from failwell.core.incidents.containing import ACTOR
-from failwell.core.incidents.work import place_of
+from failwell.core.incidents.work import may_end, place_of
 from failwell.core.records import Body, Entry
 from failwell.core.state import State
 
@@ -44,4 +44,7 @@ def order_fault(entry: Entry[Any], body: Any, order: orders.Order[Any], state: S
     )  # fmt: skip
     if row is None or said != ordered or entry.agent != row.agent:
         return "it is not what the order says of a run that was left"
-    return None
+    person = state.person.get(order.person)
+    if order.person in may_end(state, row) or (person is not None and "operator" in person.roles):
+        return None
+    return f"{order.person} was not asked to take it, and is no operator"

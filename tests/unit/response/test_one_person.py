@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from failwell.core import kinds, orders
 from failwell.core.errors import Corrupt, Refused
 from failwell.core.records import Body, Draft
 from failwell.identity import keys, persons
-from failwell.response import holds, stops
+from failwell.response import holds, releases, stops
 from failwell.response.said import Said
 from tests.unit.gate.house import AGENT, FATAL, House
 from tests.unit.response import casework
@@ -144,3 +145,79 @@ def test_a_case_that_nobody_looked_into_is_not_merged_into_one_that_is_thought_o
     body = kinds.IncidentMerged(incident=2, into=over, person="quan", why="the same")
     with pytest.raises(Corrupt, match="which cannot be"):
         house.write(Draft(body=body, actor="person:quan", agent=AGENT))
+
+
+# ---- genuine orders that a node should have refused ----------------------------------------------------------
+
+
+def test_what_is_made_of_a_case_that_is_over_or_given_to_nobody_is_found() -> None:
+    house = opened()
+    casework.end_actions(house)
+    body: Body = kinds.IncidentTask(
+        incident=1, task=1, person="nobody", by="person:rita", due_us=None, words=words("t")
+    )  # fmt: skip
+    details: orders.Details = orders.IncidentGiveTask(incident=1, person="nobody", due=None, words=words("t"))
+    assert by_force(house, "rita", "incident.task", details, body)
+    agree(house, "piet", propose(house, "rita", "severity", "minor"))
+    agree(house, "piet", propose(house, "rita", "false-alarm"))
+    raised = kinds.IncidentChanged(
+        incident=1, what="severity", was="minor", now="major", why="worse", proposal=None
+    )  # fmt: skip
+    size = house.state.size
+    said = by_force(
+        house, "rita", "incident.raise", orders.IncidentRaise(incident=1, severity="major", reason="worse"), raised
+    )
+    assert ("order.effect", size + 1) in said
+
+
+def test_work_that_was_ended_by_somebody_who_was_not_asked_is_found() -> None:
+    house = opened()
+    run = int(next(iter(house.state.work)).partition("/")[2])
+    ended = kinds.WorkEnded(incident=1, run=run, person="rita", state="dropped", words=None)
+    details = orders.WorkEnd(incident=1, run=run, state="dropped", words=None)
+    assert by_force(house, "rita", "work.end", details, ended)
+
+
+def test_a_second_name_of_who_gave_back_alone_does_not_do_so_again() -> None:
+    house = opened()
+    casework.end_actions(house)
+
+    def broken(person: str) -> None:
+        details = orders.ReleaseBreak(incident=1, agent=AGENT, reason="the shop is down", minutes=10)
+        house.do(releases.break_release(house.sign(person, "release.break", details), persons.verify_order, Said()))
+
+    broken("olga")
+    entry = house.state.incident[1].broken
+    assert entry is not None
+    review = orders.ReleaseReview(incident=1, broken=entry, upheld=False, words=words("no"))
+    signed = house.sign("rita", "release.review", review)
+    house.do(releases.review_release(signed, persons.verify_order, Said("no", casework.SALT.hex())))
+    with pytest.raises(Refused, match="now it takes two persons"):
+        broken(second_name(house))
+
+
+def test_a_customer_whom_the_cited_entry_does_not_name_was_not_shown_to_be_reached() -> None:
+    house = casework.new_rules()
+    token, other = "c-" + "1" * 32, "c-" + "2" * 32
+    effects = [
+        msgspec.structs.replace(casework.unseen(), customer=each, ref=each) for each in (token, other)
+    ]  # fmt: skip
+    first, second = (house.write(Draft(body=each, actor="node", agent=AGENT))[0] for each in effects)
+    case = max(house.state.incident)
+    for shown, wrong in ((first, False), (second, True)):
+        details = orders.CustomerTell(incident=case, customer=token, shown=shown, how="mail", words=words("t"))
+        signed = house.sign("rita", "customer.tell", details)
+        order = kinds.Order(
+            order="customer.tell", person="rita", key=signed.key, text=signed.order, signature=signed.signature,
+            source="node",
+        )  # fmt: skip
+        told = kinds.CustomerTold(
+            incident=case, customer=token, shown=shown, person="rita", how="mail", words=words("t")
+        )  # fmt: skip
+        seq = house.state.size
+        secret = {"text": "t", "salt": casework.SALT.hex()}
+        house.write(
+            Draft(body=order, actor="person:rita", agent=AGENT),
+            Draft(body=told, actor="person:rita", agent=AGENT, refs=(seq, shown), secret=secret),
+        )
+        assert (("customer", seq + 1) in found(house)) is wrong

@@ -121,7 +121,7 @@ def test_a_customer_whom_no_entry_names_is_found_although_a_person_signed(tmp_pa
                 refs=(made.book.state.size, about["shown"]),
             ),
         )  # fmt: skip
-    assert says(Forger(Image(tmp_path / "w")).verify(), "a customer whom no entry before it names")
+    assert says(Forger(Image(tmp_path / "w")).verify(), "does not name")
 
 
 def test_words_that_were_not_signed_another_incident_and_an_entry_that_is_still_to_come_are_refused(

@@ -72,8 +72,9 @@ def breakable(state: Projections, number: int, person: str) -> None:
             f"it was given back by one person alone before (entry {row.broken}), and nobody has reviewed that",
             hint="failwell agent release review AGENT --uphold|--reject --as ANOTHER",
         )
-    if person in row.broken_by:
-        raise Refused(f"{person} gave it back alone in this case before: now it takes two persons")
+    if any(apart.one(state, person, other, row.opened) for other in row.broken_by):
+        # Attack: under a second name, enrolled since.
+        raise Refused(f"{person} gave it back alone in this case before, or may have: now it takes two persons")
     suspended_for(state, number)
     _owned(state, row.agent)
     if "HELD" not in row.marks:

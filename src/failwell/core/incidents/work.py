@@ -103,6 +103,13 @@ def left_by(
     return tuple(Draft(body=body, actor=ACTOR, agent=agent, refs=(cause,)) for body in bodies)
 
 
+def may_end(state: Projections, row: rows.Work) -> frozenset[str]:
+    """Who may say what became of a run, beside operators: whoever was asked, who took it, and the agent's owner."""
+    owner = state.agent[row.agent].owner
+    told = {*row.to, *map(state.reachable, row.to), state.reachable(owner), row.person}
+    return frozenset(filter(None, told))
+
+
 def takers(state: Projections, agent: str) -> tuple[str, ...]:
     """Who is asked to take an agent's work, by name: whom its contract names, else its owner. Somebody always is.
 

@@ -38,6 +38,7 @@ from failwell.node.recovery import recover
 from failwell.node.requests import Give
 from failwell.node.takeover import Taken
 from failwell.ports.notifier import Mail, NotifyFailed, Receipt
+from failwell.ports.storage import StorageFailed
 from failwell.response.letters import bare_letter
 from failwell.response.objectives import miss_objectives
 from failwell.response.releases import end_broken
@@ -187,6 +188,8 @@ class Life(Schedule):
     """One workspace with its people; `step` does one thing, during which the node may die."""
 
     node_of = CaseNode  # type: ignore[assignment]
+    #: As they stood at the end.
+    entries: list[Any]
 
     def __init__(self, rng: Random) -> None:
         self.faulty = True
@@ -266,13 +269,13 @@ class Life(Schedule):
         self.look()
 
     def take_over(self) -> None:
-        """Another node takes over, and may die of it as well."""
+        """Another node takes over, and may die of it as well, or find a disk that is full."""
         while True:
             try:
                 self.house.clock.skip(TAKEOVER_US)
                 self.kill_node()
                 return
-            except Died:
+            except (Died, StorageFailed):
                 continue
 
     def kill_node(self) -> None:
@@ -451,7 +454,8 @@ class Life(Schedule):
 
     def settle(self) -> None:
         """Nothing dies any more, mail is taken, whatever was not answered is given again."""
-        self.faulty, self.armed = False, None
+        self.faulty = self.failing = False
+        self.armed = None
         for given in list(self.given):
             if given.future is None:
                 self.give(given)
@@ -467,7 +471,7 @@ class Life(Schedule):
 
     def holds(self) -> None:
         super().holds()
-        entries = [json.loads(row.data) for row in self.house.storage.entries(0, 1_000_000)]
+        entries = self.spelled()
         # A house begins in the middle: its people and agents are there by nobody's order.
         wrong = [each for each in invariants.told(entries, at_rest=True) if not each.startswith(self.furnished)]
         assert not wrong, wrong
@@ -479,6 +483,9 @@ class Life(Schedule):
         self._nothing_is_lost(entries)
         self._nothing_is_altered()
         self._mails_are_repeated_under_their_own_names(entries)
+
+    def spelled(self) -> list[Any]:
+        return [json.loads(row.data) for row in self.house.storage.entries(0, 1_000_000)]
 
     def _nothing_is_lost(self, entries: list[Any]) -> None:
         """I1, I7: whoever was told that their order was carried out finds it in the record, and once."""
@@ -549,6 +556,7 @@ def lived(seed: int | str, number: int, steps: int = STEPS) -> Life:
             life.step()
         life.settle()
         life.holds()
+        life.entries = life.spelled()
         life.counts.update(type(entry.body).__name__ for entry in life.house.entries())
         life.counts["incidents"] = life.house.state.incidents
         return life

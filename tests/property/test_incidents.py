@@ -12,6 +12,7 @@ from failwell.core.incidents import conditions, containing, endings, opening
 from failwell.node import recovery
 from failwell.node.outbox import Outbox
 from failwell.ports.notifier import Mail
+from tests import invariants
 from tests.property.incidents import lived
 
 SEED = 20261124
@@ -109,3 +110,58 @@ def _is_wrong(number: int) -> bool:
     except Exception:  # noqa: BLE001  whatever it is that tells
         return True
     return False
+
+
+# ---- the checker is no rubber stamp ------------------------------------------------------------------------------
+
+
+def _told_of(kind: str, **changes: Any) -> Any:
+    """An entry of this kind says something else."""
+
+    def forge(entries: list[Any]) -> list[Any]:
+        place = max(number for number, entry in enumerate(entries) if entry["kind"] == kind)
+        forged = {**entries[place], "body": {**entries[place]["body"], **changes}}
+        return [*entries[:place], forged, *entries[place + 1 :]]
+
+    return forge
+
+
+def _left_out(kind: str) -> Any:
+    return lambda entries: [entry for entry in entries if entry["kind"] != kind]
+
+
+def _twice(kind: str) -> Any:
+    """The last entry of this kind stands there a second time."""
+    return lambda entries: [*entries, [entry for entry in entries if entry["kind"] == kind][-1]]
+
+
+@pytest.fixture(scope="module")
+def entries() -> list[Any]:
+    """Those of one life, in which much happened."""
+    return lived(SEED, 0).entries
+
+
+@pytest.mark.parametrize(
+    ("forge", "told"),
+    [
+        (_left_out("hold.placed"), "sets in motion a hold"),
+        (_left_out("page.queued"), "sets in motion a page"),
+        (_left_out("interrupt.ordered"), "sets in motion an order to stop"),
+        (_left_out("incident.noted"), "investigates without a finding"),
+        (_left_out("incident.opened"), "which nothing opened"),
+        (_twice("page.attempted"), "which was"),
+        (_twice("objective.missed"), "a second time"),
+        (_twice("hold.placed"), "is hold"),
+        (_told_of("incident.changed", what="state", was="OPEN", now="CLOSED"), "D30"),
+        (_told_of("acknowledged", person="nobody"), "is by the word of"),
+        (_told_of("release.broken", until_us=0), "for no time at all"),
+        (_told_of("release.broken", incident=999), "speaks of incident 999"),
+        (_told_of("work.ended", run=1), "ends the work of run 1"),
+    ],
+    ids=lambda given: given if isinstance(given, str) else "",
+)
+def test_what_no_node_would_have_written_is_found_by_the_entries_alone(
+    entries: list[Any], forge: Any, told: str
+) -> None:
+    assert not [each for each in invariants.told(entries) if told in each]
+    assert [each for each in invariants.told(forge(entries)) if told in each]

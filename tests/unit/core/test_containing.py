@@ -153,6 +153,7 @@ def test_a_person_stops_one_action_and_its_run_goes_on(house: House) -> None:
 # ---- the group -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.4")
 def test_a_rule_stops_the_whole_group_locks_each_record_and_tells_everybody_in_one_commit(house: House) -> None:
     other, third = house.run(OTHER), house.run(THIRD)
     acting = house.ask(third, agent=THIRD)
@@ -189,6 +190,7 @@ def test_two_persons_lift_what_a_rule_stopped_and_one_alone_does_not(house: Hous
 # ---- delegates -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.6")
 def test_what_a_suspended_agent_handed_over_is_stopped_and_left_with_its_own_work(house: House) -> None:
     run = house.run()
     child, own = handed(house, run), house.run(OTHER)

@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import msgspec
+import pytest
 
 from failwell.core import kinds
 from failwell.core.records import Draft
@@ -35,6 +36,8 @@ def whom(found: Impact) -> dict[str, tuple[int, int]]:
 # ---- what is wrong -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R11.3")
+@pytest.mark.requirement("R11.5")
 def test_a_permitted_refund_to_the_wrong_customer_is_the_one_that_is_wrong_and_its_amount_is_revealed() -> None:
     """Story: right amount, within every limit, wrong customer. Only the look at the world says so, later."""
     house = ruled(RULES, tools=ENSURED.replace("SEVERITY", "critical"))
@@ -50,6 +53,8 @@ def test_a_permitted_refund_to_the_wrong_customer_is_the_one_that_is_wrong_and_i
     assert [(each.what, each.entry) for act in found.acts for each in act.wrong] == [("ensure", look)]
     assert found.span == (amiss, None)
     assert whom(found) == {"c-mallory": (1, 1)}
+    assert [(one.name, one.wrong) for one in found.resources] == [("B-1", 1)]
+    assert [(act.effect, act.undone) for act in found.acts] == [("irreversible", None)]
     assert [(each.wrong, each.touched, each.unknown) for each in found.amounts] == [("49.90", "49.90", 0)]
     assert [(each.how, each.principal, each.since) for each in found.downstream] == [
         ("own", "customer:8841", found.acts[0].outcome)
@@ -289,6 +294,7 @@ def test_more_acts_than_are_told_are_counted_all_the_same() -> None:
     assert (len(found.acts), found.more, found.wrong, whom(found)) == (2, 3, 5, {"c": (5, 5)})
 
 
+@pytest.mark.requirement("R11.4")
 def test_the_account_counts_the_customers_and_asks_for_them_until_each_is_told_and_whole() -> None:
     house = ruled(RULES, tools=ENSURED.replace("SEVERITY", "critical"))
     looked(house, refund(house, house.run(), "A-1", "c-1", "12.00"), "booked", "missed")
@@ -312,6 +318,7 @@ def test_the_account_counts_the_customers_and_asks_for_them_until_each_is_told_a
 # ---- the letter --------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R11.4")
 def test_a_draft_says_only_what_the_record_holds_and_nothing_that_a_reader_would_have_to_look_up() -> None:
     house = ruled(RULES, tools=ENSURED.replace("SEVERITY", "critical"))
     run = house.run()

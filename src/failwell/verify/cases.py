@@ -94,7 +94,7 @@ def _updated(
 ) -> str | None:  # fmt: skip
     """Attack: a case is led from state to state by entries that nobody ordered, to be closed in the end."""
     taken = row.state in objectives.UNMET["acknowledge"] and body.state == "TRIAGED"
-    same = (body.severity, body.signal) == (row.severity, None)
+    same = (body.severity, body.signal, body.note) == (row.severity, None, f"taken by {order.person}")
     return None if taken and same else "it says more than that somebody took the case"
 
 

@@ -35,8 +35,8 @@ class GivenBack:
     def __init__(self) -> None:
         self._at = ""
         self._orders: dict[str, orders.Order[Any]] = {}
-        #: (agent, authority, person) that the open commit gives back.
-        self._gives: tuple[str, str, str] | None = None
+        #: (agent, authority, by, incident, why) that the open commit gives back.
+        self._gives: tuple[str, str, str, int, str] | None = None
 
     def fault(self, entry: Entry[Any], state: State) -> str | None:
         """What is wrong with an entry; None if nothing."""
@@ -96,12 +96,14 @@ class GivenBack:
                 release = conditions.approvable(state, body.incident, body.person, body.digest, now_us)
                 until_us = None if release.probation_us is None else now_us + release.probation_us
                 said = (body.authority, body.until_us, body.separated)
-                self._gives = (str(entry.agent), body.authority, body.person)
+                why = f"release of incident {body.incident}"
+                self._gives = (str(entry.agent), body.authority, entry.actor, body.incident, why)
                 same = said == (release.authority, until_us, conditions.separated(release.user, body.user))
                 return None if same else "authority, time or separation are not those of what was proposed"
             case kinds.ReleaseBroken():
                 conditions.breakable(state, body.incident, body.person)
-                self._gives = (str(entry.agent), "PROBATION", body.person)
+                why = f"given back by {body.person} alone for {order.details.minutes} minutes"
+                self._gives = (str(entry.agent), "PROBATION", entry.actor, body.incident, why)
                 same = body.until_us == now_us + order.details.minutes * orders.MINUTE_US
                 same = same and body.why == order.details.reason
                 return None if same else "it lasts longer than was ordered, or for another reason"
@@ -117,8 +119,11 @@ class GivenBack:
         )
         if not back or state.workspace[1].rules < 2:
             return None
-        gives = None if self._gives is None else (*self._gives[:2], f"person:{self._gives[2]}")
-        return None if gives == (entry.agent, body.now, body.by) else f"nobody gave it back as {body.now}"
+        if self._gives is None or self._gives[:3] != (entry.agent, body.now, body.by):
+            return f"nobody gave it back as {body.now}"
+        row = state.agent[str(entry.agent)]
+        same = (*self._gives[3:], row.epoch + 1) == (body.incident, body.why, body.epoch)
+        return None if same else "it gives back for another incident, reason or epoch than the release does"
 
 
 def _proposed(

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from failwell.core import kinds, orders
 from failwell.core.records import Body, Draft
+from failwell.identity import persons
+from failwell.response import releases
+from failwell.response.said import Said
 from tests.unit.gate.house import AGENT, House
+from tests.unit.response import casework
 from tests.unit.response.casework import SALT, opened, words
-from tests.unit.verify.test_cases import found
+from tests.unit.verify.test_cases import found, told
 
 WORDS = {"text": "it looped", "salt": SALT.hex()}
 NOTE = orders.IncidentNote(incident=1, sort="note", words=words("it looped"), cites=())
@@ -70,3 +75,21 @@ def test_words_that_were_left_out_of_what_a_person_wrote_are_found() -> None:
     house = opened()
     seq = said(house, "incident.note", NOTE, note(1))
     assert found(house) == {("order.followed", seq + 1)}
+
+
+@pytest.mark.parametrize("fields", [{"incident": 2}, {"epoch": 9}, {"why": "two persons released it"}])
+def test_authority_that_one_alone_gave_back_told_otherwise_is_found(fields: dict[str, Any]) -> None:
+    house = opened()
+    casework.end_actions(house)
+    details = orders.ReleaseBreak(incident=1, agent=AGENT, reason="the shop is down", minutes=10)
+    house.do(releases.break_release(house.sign("olga", "release.break", details), persons.verify_order, Said()))
+    assert found(house) == set()
+    seq, body = told(house, kinds.AuthorityChanged)
+    assert found(house, {seq: msgspec.structs.replace(body, **fields)})
+
+
+def test_who_took_a_case_told_otherwise_is_found() -> None:
+    house = opened()
+    house.acknowledge("rita")
+    seq, body = told(house, kinds.IncidentUpdated)
+    assert found(house, {seq: msgspec.structs.replace(body, note="taken by quan")})

@@ -27,7 +27,7 @@ from failwell.cli import (
     session,
     stop,
 )
-from failwell.cli.lookup import governed, sources_of
+from failwell.cli.lookup import ENDED, governed, sources_of, taken
 from failwell.cli.screen import Answer, Screen, door, plural, span
 from failwell.core.errors import FailwellError, InputError
 
@@ -390,7 +390,7 @@ def _of_contracts(seen: Seen) -> Iterator[Check]:
 
 
 def _of_incidents(seen: Seen) -> Iterator[Check]:
-    untaken = sorted(int(n) for n, row in seen.incidents.items() if "ACKNOWLEDGED" not in row["marks"])
+    untaken = sorted(int(n) for n, row in seen.incidents.items() if not taken(row) and row["state"] not in ENDED)
     if untaken:
         yield Check("incidents", WANTED, f"nobody has taken {', '.join(str(number) for number in untaken[:10])}",
                     f"failwell incident acknowledge {untaken[0]}")  # fmt: skip

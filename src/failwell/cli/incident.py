@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from failwell.cli import incident_show, options, session
+from failwell.cli.lookup import ENDED, taken
 from failwell.cli.screen import Answer, Screen, door, plural
 
 app = typer.Typer(help="What went wrong, what was already done, who takes it.")
@@ -14,7 +15,6 @@ app = typer.Typer(help="What went wrong, what was already done, who takes it.")
 Number = Annotated[int, typer.Argument(metavar="N", min=1, help="The incident's number.")]
 #: Incidents that a list shows with the time they were opened; older ones with their entry only.
 TIMED = 50
-ENDED = ("CLOSED", "MERGED", "FALSE_ALARM")
 SEVERITIES = ("minor", "major", "critical")
 
 
@@ -47,7 +47,7 @@ def list_incidents(
 
     def show(screen: Screen) -> None:
         if not found:
-            screen.say("No incident.")
+            screen.say("No open incident." if open_only else "No incident.")
             return
         asked = "Everything is taken. One of them: failwell incident show N"
         if untaken:
@@ -79,7 +79,7 @@ def _listed(number: int, row: dict[str, Any], agents: dict[str, dict[str, Any]],
         "incident": number, "severity": row["severity"], "state": row["state"], "kind": row["kind"],
         "title": row["title"], "happened": row["happened"], "agent": row["agent"],
         "authority": None if agent is None else agent["authority"],
-        "taken": "ACKNOWLEDGED" in row["marks"] and row["state"] not in ("OPEN", "REOPENED"),
+        "taken": taken(row),
         "holder": row["holder"], "offered": row["offered"], "missed": row["missed"],
         "serious": row["serious"] is not None, "merged_into": row["merged_into"], "entry": row["opened"], "at": at,
         "onset": [row["onset_first"], row["onset_last"]],
@@ -117,6 +117,8 @@ def acknowledge(
       failwell incident acknowledge 1 --as anna
     """
     place = session.open_workspace(workspace)
+    with session.reach_node(place) as wire:
+        before = wire.call("ask", about="incidents").get(str(number), {}).get("holder")
     with session.take_hand(place, person, yes=yes, about=[f"you take incident {number}"]) as hand:
         entry = hand.acknowledge(number)
         taker = hand.person
@@ -125,8 +127,9 @@ def acknowledge(
 
     def show(screen: Screen) -> None:
         asked = told["asked"]
+        was = f" It was {before}'s." if before not in (None, "", taker) else ""
         screen.lead(
-            f"Incident {number} is taken by {taker} (entry {entry}).",
+            f"Incident {number} is taken by {taker} (entry {entry}).{was}",
             f"Next: {asked[0]}" if asked else f"All of it: failwell incident show {number}",
         )
 

@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from failwell.client.wire import Line
     from failwell.core.contract import Contract
 
+#: States of an incident in which nobody has to take it any more.
+ENDED = ("CLOSED", "MERGED", "FALSE_ALARM")
+
 
 def find_agent(wire: Line, name: str) -> tuple[str, dict[str, Any]]:
     """Full id and row of the agent with this id or short name; NotFound otherwise."""
@@ -23,6 +26,11 @@ def find_agent(wire: Line, name: str) -> tuple[str, dict[str, Any]]:
 def governed(row: dict[str, Any]) -> bool:
     """Whether what an agent asks for is decided by its contract. Not so: OBSERVED, and agents no gate stands before."""
     return row["authority"] != "OBSERVED" and not row["detect_only"]
+
+
+def taken(row: dict[str, Any]) -> bool:
+    """Whether somebody has taken this incident, and it was not opened again since."""
+    return "ACKNOWLEDGED" in row["marks"] and row["state"] not in ("OPEN", "REOPENED")
 
 
 def standing(row: dict[str, Any]) -> str:

@@ -272,7 +272,8 @@ def _facts(
     if row["groups"]:
         facts.append(("groups", ", ".join(row["groups"])))
     if row["suspended_by"]:
-        facts.append(("suspended by", row["suspended_by"]))
+        when = "suspended by" if row["authority"] == "SUSPENDED" else "last suspended by"
+        facts.append((when, row["suspended_by"]))
     facts += agent_identity.credential_facts(row)
     facts.append(("running now", ", ".join(f"action {item['action']}" for item in running) or "nothing"))
     return facts

@@ -123,6 +123,8 @@ def _asked(number: int, told: dict[str, Any], owed: list[str], wrong: list[Any])
         return f"{told['proposed_by']} proposed to lift it; another person agrees: failwell hold lift {number} --agree"
     if owed:
         return f"Nothing is asked. Look again: failwell hold show {number}"
+    if not told["copies"]:
+        return "Nothing is asked. No directory is copied with it; [preserve.NAME] in failwell.toml declares some."
     return f"Nothing is asked. What was copied: failwell hold export {number} DIR"
 
 

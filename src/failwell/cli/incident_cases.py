@@ -119,6 +119,7 @@ def report(
         screen.lead(
             f"Incident {number} is open: {title}", f"Take it: failwell incident acknowledge {number} --as {name}"
         )
+        screen.say(" ".join(told["done"]))
 
     return Answer(fields={"incident": number, "person": name, "severity": severity, "kind": kind,
                           "authority": told.get("authority")}, show=show)  # fmt: skip

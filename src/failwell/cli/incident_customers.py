@@ -131,7 +131,7 @@ def tell_customers(
     ways = ("mail", "phone", "letter", "message", "meeting", "other")
     if how not in ways:
         raise InputError(f"--how {how} is no way to tell somebody", hint=f"One of {', '.join(ways)}.")
-    words = None if drafted else _words(text, file)
+    words = None if drafted else _words(text, file, ", or --drafted")
     if drafted and (text is not None or file is not None):
         raise InputError("--drafted says that they were sent the draft", hint="Leave out --text and --file.")
 
@@ -183,10 +183,10 @@ def restore_customers(
     return Answer(fields={"incident": number, "whole": entries}, show=show)
 
 
-def _words(text: str | None, file: str | None) -> str:
-    """What a person wrote, from the line or a file."""
+def _words(text: str | None, file: str | None, instead: str = "") -> str:
+    """What a person wrote, from the line or a file; `instead` of which the command takes something else too."""
     if (text is None) == (file is None):
-        raise InputError("what they were told or given is missing", hint="--text TEXT, or --file FILE")
+        raise InputError("what they were told or given is missing", hint=f"--text TEXT, or --file FILE{instead}")
     if text is None:
         raw = sys.stdin.buffer.read(4 * MAX_TEXT + 1) if file == "-" else Path(str(file)).read_bytes()
         try:

@@ -213,7 +213,7 @@ def serious(
         return given.propose(number, "not-serious", "-", why, "serious")
     details = o.IncidentSerious(incident=number, reason=why)
     return given.done(number, "incident.serious", details, f"incident {number} is serious",
-                      "Once an authority was informed: failwell incident inform --help")  # fmt: skip
+                      f'Once an authority knows: failwell incident inform {number} --authority "..."')  # fmt: skip
 
 
 @door("incident-merge")

@@ -68,7 +68,8 @@ def _lead(screen: Screen, told: dict[str, Any]) -> None:
     harmed = sum(one["wrong"] > 0 for one in told["customers"])
     if not told["agent"]:
         screen.lead(
-            f"Incident {number}: nobody knows yet which agent it was.", "Say so, and its acts are counted here."
+            f"Incident {number}: nobody knows yet which agent it was.",
+            f'Once known: failwell incident report "..." --agent NAME, then failwell incident merge {number} NEW "..."',
         )
         return
     happened = (

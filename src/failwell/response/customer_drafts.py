@@ -65,7 +65,7 @@ def _paragraphs(customer: Customer, acts: list[Touched], *, known: bool, stopped
     if why:
         yield " ".join(why)
     yield " ".join(_since(customer, count, stopped=stopped))
-    yield "You do not have to do anything. If something looks wrong to you, please answer to this message."
+    yield "You do not have to do anything. If something looks wrong to you, please answer this message."
 
 
 def _when(acts: Iterable[Touched]) -> str:

@@ -163,7 +163,7 @@ def _asked(material: Material, given: rows.Probation | None, seen: _Seen) -> tup
             f"{agent.name} has served its probation: failwell agent release propose {agent.name} --authority ACTIVE"
             f" --incident {material.number}"
         )
-    if agent.authority == "PROBATION" and probation.over(agent, seen.now_us):
+    if probation.over(agent, seen.now_us):
         asked.append(f"What one person alone gave back is over: {agent.name} is being suspended again.")
     return tuple(asked)
 

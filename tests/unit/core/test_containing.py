@@ -294,6 +294,23 @@ def test_where_no_operator_is_left_to_tell_approvers_are_and_nobody_is_told_of_a
     assert next_steps(house) == [("piet", 1), ("quan", 1), ("rita", 1)]
 
 
+def test_whoever_was_told_of_a_case_hears_that_its_agent_was_suspended_since(house: House) -> None:
+    """Attack: a harmless report opens the case, its mail is sent, and the suspension that follows is told to nobody."""
+    said = kinds.Noticed(
+        by="host:shop", signal="off-topic", severity="major", evidence="asserted", kind="real", first=None, last=None,
+        aware=None, title="The answers are off topic", words=None,
+    )  # fmt: skip
+    house.write(Draft(body=said, actor="host:shop", agent=AGENT))
+    run = house.run()
+    assert [page.person for page in house.bodies(kinds.PageQueued)] == ["olga"]
+    house.accept_page()
+    before = house.state.size
+    house.ask(run, FATAL)
+    assert house.agent().authority == "SUSPENDED"
+    told = [page for page in house.bodies(kinds.PageQueued, before) if page.person == "olga"]
+    assert [(page.incident, page.why) for page in told] == [(1, "denied(fatal)")]
+
+
 def test_a_tool_that_outlives_its_deadline_opens_a_case_whose_containment_has_failed_already(house: House) -> None:
     action = house.ask(house.run()).entry
     ended = Ended(

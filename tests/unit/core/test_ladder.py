@@ -163,6 +163,16 @@ def test_what_was_noticed_longer_ago_elsewhere_or_otherwise_has_not_spread() -> 
     assert late.state.stop == {}
 
 
+def test_nobody_s_word_stops_the_agents_of_others_in_a_group() -> None:
+    """Attack: a host says of three of its own agents that they are off, and a stranger's agent is stopped with them."""
+    house = by_rules_2()
+    agents = a_group(house)
+    for agent in agents[:3]:
+        say(house, "critical", agent=agent)
+    assert [house.agent(agent).authority for agent in agents] == ["SUSPENDED"] * 3 + ["ACTIVE"]
+    assert house.state.stop == {}
+
+
 # ---- evidence ----------------------------------------------------------------------------------------------------
 
 

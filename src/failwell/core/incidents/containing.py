@@ -52,7 +52,8 @@ def contain(
         first = min(case.onset_first, case.opened)
         hold = kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why)
         drafts.append(draft(hold))
-    drafts += [draft(page) for page in _pages(state, agent, incident, response, why)]
+    tightened = any(isinstance(each.body, kinds.AuthorityChanged) for each in drafts)
+    drafts += [draft(page) for page in _pages(state, agent, incident, response, why, tightened=tightened)]
     if "suspend_group" in asked:
         drafts += contain_group(state, agent, incident, why=why, cause=cause)
     return tuple(drafts)
@@ -75,17 +76,24 @@ def _stop_run(
 
 
 def _pages(
-    state: Projections, agent: str, incident: int, response: tuple[str, ...], why: str
+    state: Projections, agent: str, incident: int, response: tuple[str, ...], why: str, *, tightened: bool
 ) -> tuple[kinds.PageQueued, ...]:  # fmt: skip
-    queued = (page for page in state.page.values() if page.incident == incident and page.about not in BESIDE)
-    if any(queued) or "NOTIFIED" in state.incident[incident].marks:
+    """Who is told of the case, once; and once more where the agent's authority is taken after they were.
+
+    Attack: a case opens with what is only told of. Whoever was mailed then thinks that the agent acts, and nobody hears
+    that it was suspended since.
+    """
+    queued = {page.person for page in state.page.values() if page.incident == incident and page.about not in BESIDE}
+    anew = tightened and bool(state.workspace) and state.workspace[1].rules >= 2
+    if not anew and (queued or "NOTIFIED" in state.incident[incident].marks):
         return ()
+    told = [person for person in _told(state, agent, response) if person not in queued]  # that letter tells of it too
     return tuple(
         kinds.PageQueued(
             page=state.pages + number, incident=incident, person=person, channel="email", step=1,
             due_us=state.last_at_us, why=why,
         )
-        for number, person in enumerate(_told(state, agent, response), 1)
+        for number, person in enumerate(told, 1)
     )  # fmt: skip
 
 

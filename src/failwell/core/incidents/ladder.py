@@ -139,7 +139,8 @@ def _weighed(
     rule, seen, response = answer
     if "suspend" not in response:
         return answer
-    if len(_others(state, agent, signal, now_us)) >= SPREAD:
+    # Attack: a host says it of three agents of its own, and everybody else's in their group are stopped by its word.
+    if about.evidence != "asserted" and len(_others(state, agent, signal, now_us)) >= SPREAD:
         return f"{rule}: it spread in its group", seen, (*response[:2], "suspend_group", *response[2:])
     if severity == "critical":  # whatever a stop harms, this harms more
         return answer

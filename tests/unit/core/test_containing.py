@@ -89,6 +89,24 @@ def test_an_interruption_stops_the_run_that_it_is_about_and_what_that_was_handed
     assert house.state.incident[1].waiting == (mine.entry, handed_on.entry)
 
 
+def test_what_goes_on_under_a_run_that_was_closed_between_is_stopped_with_the_run_above(house: House) -> None:
+    """Attack: a sub-agent closes its run, and neither its own action nor what it handed on is found by the stop."""
+    house.adopt(contract_text(RULES + "delegates: [third-bot]\n", version=2, agent=OTHER))
+    run, beside = house.run(), house.run()
+    child = handed(house, run)
+    below = handed(house, child, THIRD)
+    going, lowest, own = (
+        house.ask(child, agent=OTHER),
+        house.ask(below, agent=THIRD),
+        house.ask(handed(house, beside), agent=OTHER),
+    )
+    house.write(Draft(body=kinds.RunClosed(reason="completed"), actor=f"agent:{OTHER}", agent=OTHER, run=child))
+    house.ask(run, SMALL)
+    assert [body.runs for body in house.bodies(kinds.RunStopped)] == [(run, below)]
+    assert states(house) == [(going.entry, lowest.entry)]
+    assert own.entry not in house.state.incident[1].waiting
+
+
 def test_a_further_signal_about_a_run_that_is_stopped_stops_nothing_else(house: House) -> None:
     run, beside = house.run(), house.run()
     house.ask(beside)

@@ -6,6 +6,7 @@ agent is released.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from msgspec.structs import replace
@@ -42,13 +43,30 @@ def open_runs(state: Projections, agent: str) -> tuple[int, ...]:
 def family(state: Projections, run: int) -> tuple[int, ...]:
     """A run and all that it was handed over to, open or not as far as they are remembered, oldest first.
 
-    Attack: the run is closed, and what it handed over goes on.
+    Attack: the run is closed, and what it handed over goes on. Or one between is closed: which run it came from nobody
+    remembers then, but who handed it over for whom, and what stands under a closed run starts nothing anyway.
     """
-    found = {run}
+    found, top = {run}, state.run.get(run)
     for seq, row in sorted(state.run.items()):  # a run is opened after the one that it comes from
-        if row.parent in found:
+        loose = row.parent is not None and row.parent not in state.run
+        if row.parent in found or (
+            loose and top is not None and top.agent in row.chain and row.principal == top.principal
+        ):
             found.add(seq)
     return tuple(sorted(found))
+
+
+def _going_on(state: Projections, run: int, reached: tuple[int, ...]) -> Iterator[int]:
+    """What is open in these runs, and what was handed over by the agent of `run` and goes on in a run that is closed.
+
+    Attack: whoever has the work closes its run under what runs in it, and a stop of the run above passes that by.
+    """
+    top, within = state.run.get(run), frozenset(reached)
+    for seq, action in state.action.items():
+        if action.state == "open" and (
+            action.run in within or (top is not None and action.run not in state.run and top.agent in action.chain)
+        ):
+            yield seq
 
 
 def stop_runs(
@@ -58,11 +76,7 @@ def stop_runs(
     reached = family(state, run)
     runs = tuple(seq for seq in reached if seq in state.run)
     waiting = () if incident is None else state.incident[incident].waiting
-    actions = tuple(
-        seq
-        for seq, action in state.action.items()
-        if action.state == "open" and action.run in reached and seq not in waiting
-    )
+    actions = tuple(seq for seq in _going_on(state, run, reached) if seq not in waiting)
     bodies: list[Any] = []
     if actions or (incident is not None and "ORDERED" not in state.incident[incident].marks):
         bodies += interrupts(actions, why, incident)

@@ -69,7 +69,9 @@ def test_the_story_of_a_fact_from_undeclared_to_decided_to_a_promise_that_was_no
     shell(*send(shell, 0))
     wait_until(lambda: incidents(shell) == 1)
     told = shell("incident", "show", "1", "--timeline")
-    assert told.first.startswith("desk-bot: ensure(sent).")
+    assert told.first.startswith(
+        "desk-bot did notices.send, and afterwards the world was not as promised (check sent)."
+    )
     assert "sent: otherwise than promised (desk.sent)" in told.out
 
 

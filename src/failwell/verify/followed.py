@@ -70,7 +70,8 @@ class Followed:
     def end(self) -> None:
         """After the last entry of a commit: no order is left."""
         for seq, order in self._open.items():
-            self._say(seq, f"nothing came of the order {order.order} of {order.person}: what it leads to was left out")
+            wrong = f"nothing came of the order {order.order} of {order.person}: what it leads to was left out"
+            self._findings.add(ORDERS, "order.followed", f"entry {seq}: {wrong}", entry=seq + 1)
         self._open.clear()
 
     def _led(self, entry: Entry[Any], state: State) -> None:

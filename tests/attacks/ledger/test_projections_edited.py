@@ -63,7 +63,7 @@ def test_every_field_of_every_row_made_to_say_something_else(ground: Ground) -> 
 def test_an_agent_that_was_suspended_is_made_active_again(ground: Ground) -> None:
     forger = ground.forger()
     text = forger.one("SELECT row FROM agent WHERE key = ?", ledgers.AGENT)
-    changed = text.replace('"PROBATION"', '"ACTIVE"')
+    changed = text.replace('"SUSPENDED"', '"ACTIVE"')
     assert changed != text
     forger.sql("UPDATE agent SET row = ?", changed)
     caught(forger.verify(), row=("agent", ledgers.AGENT))
@@ -76,7 +76,7 @@ def test_a_verdict_given_on_edited_tables_is_found_at_its_entry(ground: Ground, 
     shutil.copytree(ground.workspace.with_name("shop.guard"), tmp_path / "shop.guard")
     (path / "keys" / "guard").write_text(f"{tmp_path / 'shop.guard'}\n")
     connection = apsw.Connection(str(path / "ledger.db"))
-    connection.execute("""UPDATE agent SET row = replace(row, '"PROBATION"', '"ACTIVE"')""")
+    connection.execute("""UPDATE agent SET row = replace(row, '"SUSPENDED"', '"ACTIVE"')""")
     connection.close()
     with ledgers.reopened(path, ledgers.StepClock(mono_us=10**12)) as made:
         verdict = made.ask(made.run(), "late", "orders.read", {"order_id": "A-1"})

@@ -100,8 +100,8 @@ def test_every_reaction_taken_out_is_found_at_its_cause(ground: Ground) -> None:
         forger.change(entry.seq, lambda e: replace(e, actor="node", kind="health", body=body, refs=()), resign=True)  # noqa: B023
         report = forger.verify()
         caught(report)
-        found = report.findings[0]
-        assert (found.entry, found.first) == (cause, cause)
+        # Where several of one commit were owed by then, each is named at its own cause.
+        assert min((found.entry, found.first) for found in report.findings) == (cause, cause)
 
 
 def test_a_decision_given_to_another_agent_is_found_there(ground: Ground) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 from failwell.core import canonical, contract, kinds, orders
 from failwell.core.instants import format_at
-from failwell.core.records import Draft
+from failwell.core.records import Draft, decode_entry
 from failwell.core.sight import sight_digest
 from failwell.gate import floors, outcomes, people, registry, runs
 from failwell.gate.custody import Probe, record_probes
@@ -29,9 +29,10 @@ from failwell.ledger.writer import Writer
 from failwell.node import assembly
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.executor import Ended
-from failwell.response import containment, releases
+from failwell.response import containment, customers, releases
 from failwell.response import orders as response
 from failwell.response.compensation import order_undoing
+from failwell.response.said import Said
 from failwell.response.stops import stop_scope
 
 AGENT = "spiffe://shop.example/agent/refund-bot"
@@ -422,11 +423,31 @@ def stops_and_undoing(made: Made, run: int) -> None:
     made.do(stop_scope(made.sign("piet", "stop", stop, shown="0" * 64), persons.verify_order, source="node"))
 
 
+def by_the_rules_of_now(made: Made) -> None:
+    """A customer of the first incident was told, and a second one leaves a run to people."""
+    made.write(Draft(body=kinds.ResponseRules(version=2), actor="node"))
+    stored = [decode_entry(row.data) for row in made.book.storage.entries(0, made.book.state.size)]
+    effect = next(entry for entry in stored if isinstance(entry.body, kinds.EffectWitnessed))
+    tell = orders.CustomerTell(
+        incident=1,
+        customer=effect.body.customer,
+        shown=effect.seq,
+        how="mail",
+        words=commitment(SALT, b"We are sorry."),
+    )
+    said = Said("We are sorry.", SALT.hex())
+    made.do(customers.tell(made.sign("olga", "customer.tell", tell), persons.verify_order, said))
+    suspend = orders.AgentSuspend(agent=AGENT, reason="the bank called")
+    signed = made.sign("piet", "agent.suspend", suspend, shown="0" * 64)
+    made.do(response.suspend(signed, persons.verify_order, source="node"), 0)
+
+
 def small(path: Path) -> Path:
     """A closed workspace with entries of nearly every kind; its path."""
     with fresh(path) as made:
         begin(made)
         stops_and_undoing(made, work(made))
+        by_the_rules_of_now(made)
         made.write(
             Draft(body=kinds.Health(part="storage", state="ok", detail="as ever"), actor="node"),
             Draft(body=kinds.NodeStopped(reason="asked to"), actor="node"),

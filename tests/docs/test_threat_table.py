@@ -17,7 +17,8 @@ DOCUMENT = ROOT / "docs" / "threats.md"
 TESTS = ROOT / "tests" / "attacks" / "ledger"
 
 HEAD = ("id", "attack", "the attacker holds", "what finds it", "grade", "located", "tests")
-#: Rows about the doors, and about people and what follows a failure: there nothing is found afterwards, so that nothing is graded or located.
+#: Rows about the doors, and about people and what follows a failure: there nothing is found afterwards, so that nothing
+#: is graded or located.
 DOORS = ("id", "attack", "by", "what comes of it", "tests")
 HOLDS = {
     "file", "file, node's keys", "file, guard's key", "guard's directory", "everything", "public key", "network",

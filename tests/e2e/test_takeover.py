@@ -78,6 +78,7 @@ def dead(pid: int) -> bool:
     return stat is None or stat.dead
 
 
+@pytest.mark.requirement("R28.34")
 def test_a_node_that_hangs_is_killed_and_replaced_and_what_it_acknowledged_stands(
     house: House, standbys: list[Standby]
 ) -> None:

@@ -94,6 +94,7 @@ def test_what_was_preserved_comes_out_as_it_was_and_into_a_new_directory_alone(s
 
 
 @pytest.mark.parametrize("attack", ["changed", "missing"])
+@pytest.mark.requirement("R9.21")
 def test_a_copy_that_was_altered_or_taken_away_is_found(scene: Scene, tmp_path: Path, attack: str) -> None:
     kept = next(each for each in scene.preserved(1)["copies"] if each["digest"])
     path = scene.house.workspace.path / "blobs" / f"{kept['digest']}.copy"

@@ -8,6 +8,7 @@ from failwell.cli.incident import worst_of
 from failwell.response.headline import happened
 
 
+@pytest.mark.requirement("R22.11")
 def test_who_is_called_is_sent_to_the_worst_first_and_to_a_rehearsal_last() -> None:
     """Attack: a flood of minor cases, or a drill, so that the one that matters is read last."""
     waiting = [

@@ -71,6 +71,8 @@ def order(house: House, person: str, kind: str, details: orders.Details) -> int:
 # ---- one run -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R6.36")
+@pytest.mark.requirement("R7.16")
 def test_an_interruption_stops_the_run_that_it_is_about_and_what_that_was_handed_over_to_and_no_other(
     house: House,
 ) -> None:
@@ -89,6 +91,7 @@ def test_an_interruption_stops_the_run_that_it_is_about_and_what_that_was_handed
     assert house.state.incident[1].waiting == (mine.entry, handed_on.entry)
 
 
+@pytest.mark.requirement("R6.40")
 def test_what_goes_on_under_a_run_that_was_closed_between_is_stopped_with_the_run_above(house: House) -> None:
     """Attack: a sub-agent closes its run, and neither its own action nor what it handed on is found by the stop."""
     house.adopt(contract_text(RULES + "delegates: [third-bot]\n", version=2, agent=OTHER))
@@ -172,6 +175,7 @@ def test_a_person_stops_one_action_and_its_run_goes_on(house: House) -> None:
 
 
 @pytest.mark.requirement("R7.4")
+@pytest.mark.requirement("R9.9")
 def test_a_rule_stops_the_whole_group_locks_each_record_and_tells_everybody_in_one_commit(house: House) -> None:
     other, third = house.run(OTHER), house.run(THIRD)
     acting = house.ask(third, agent=THIRD)
@@ -246,6 +250,7 @@ def end(house: House, person: str, run: int, state: str, text: str | None = None
     return seq
 
 
+@pytest.mark.requirement("R7.18")
 def test_who_takes_a_run_has_it_for_good_and_the_agent_does_not_go_on_with_it_after_its_release(house: House) -> None:
     """Attack: the work is done twice, by who took it and by the agent that was released."""
     run, beside = house.run(), house.run()
@@ -269,6 +274,7 @@ def test_who_takes_a_run_has_it_for_good_and_the_agent_does_not_go_on_with_it_af
     assert house.ask(beside).verdict in ("ALLOW", "ESCALATE")
 
 
+@pytest.mark.requirement("R7.19")
 def test_work_is_taken_by_who_was_asked_the_owner_or_an_operator(house: House) -> None:
     first, second = house.run(), house.run()
     house.ask(first, FATAL)
@@ -285,6 +291,7 @@ def next_steps(house: House) -> list[tuple[str, int | None]]:
     return [(page.person, page.incident) for page in house.bodies(kinds.PageQueued3) if page.about == "next-step"]
 
 
+@pytest.mark.requirement("R10.7")
 def test_a_stop_that_nobody_confirms_pages_the_next_people_in_its_own_commit_and_once(house: House) -> None:
     run = house.run()
     one, two = house.ask(run), house.ask(run)
@@ -312,6 +319,7 @@ def test_where_no_operator_is_left_to_tell_approvers_are_and_nobody_is_told_of_a
     assert next_steps(house) == [("piet", 1), ("quan", 1), ("rita", 1)]
 
 
+@pytest.mark.requirement("R10.14")
 def test_whoever_was_told_of_a_case_hears_that_its_agent_was_suspended_since(house: House) -> None:
     """Attack: a harmless report opens the case, its mail is sent, and the suspension that follows is told to nobody."""
     said = kinds.Noticed(
@@ -345,6 +353,7 @@ def test_a_tool_that_outlives_its_deadline_opens_a_case_whose_containment_has_fa
     assert next_steps(house) == [("sara", 1)]
 
 
+@pytest.mark.requirement("R7.17")
 def test_a_group_of_any_size_is_stopped_and_locked_in_the_commit_of_its_cause() -> None:
     """Attack: a group of so many that what follows is more than one commit takes, and the containment is dropped."""
     made = House()

@@ -47,6 +47,7 @@ def say(house: House, severity: str, *, evidence: str = "asserted", agent: str =
 # ---- the harm of the stop itself ---------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.20")
 def test_where_a_stop_harms_more_than_what_was_noticed_the_agent_is_curbed_and_people_weigh_it() -> None:
     house = by_rules_2(RULES + STOPPING % "critical")
     run = house.run()
@@ -89,6 +90,7 @@ def test_a_rule_of_the_contract_is_not_weighed_again() -> None:
 # ---- reversibility -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.24")
 def test_what_only_reads_is_curbed_first_and_suspended_where_that_does_not_help() -> None:
     house = by_rules_2(ON_READS, tools=TOOLS + READS)
 
@@ -129,6 +131,7 @@ def hit(house: House, agent: str) -> None:
     house.decide(house.proposal(house.run(agent), FATAL, agent=agent))
 
 
+@pytest.mark.requirement("R7.23")
 def test_what_suspended_two_others_of_a_group_suspends_the_group_at_the_third() -> None:
     house = by_rules_2()
     agents = a_group(house)
@@ -163,6 +166,7 @@ def test_what_was_noticed_longer_ago_elsewhere_or_otherwise_has_not_spread() -> 
     assert late.state.stop == {}
 
 
+@pytest.mark.requirement("R7.27")
 def test_nobody_s_word_stops_the_agents_of_others_in_a_group() -> None:
     """Attack: a host says of three of its own agents that they are off, and a stranger's agent is stopped with them."""
     house = by_rules_2()
@@ -176,6 +180,8 @@ def test_nobody_s_word_stops_the_agents_of_others_in_a_group() -> None:
 # ---- evidence ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R7.21")
+@pytest.mark.requirement("R7.22")
 def test_nobody_s_word_suspends_by_itself_below_critical() -> None:
     house = by_rules_2()
     for _ in range(12):
@@ -207,6 +213,7 @@ def test_a_minor_word_opens_no_case_until_there_are_many() -> None:
 # ---- rules 1 -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R22.9")
 def test_what_was_written_before_these_rules_is_told_as_it_was() -> None:
     """INVARIANT (I6): of an older ledger nothing follows that did not follow then."""
     house = House()

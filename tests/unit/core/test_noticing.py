@@ -45,6 +45,7 @@ def raised(house: House) -> list[tuple[str, str]]:
         ("interrupted_confirmed", "ordered", "payments.refund", None),
     ],
 )
+@pytest.mark.requirement("R5.8")
 def test_an_action_that_came_to_no_good_end_is_noticed_as_how_it_ended(
     state: str, why: str | None, tool: str, signal: tuple[str, str] | None
 ) -> None:
@@ -143,6 +144,7 @@ def test_what_a_host_says_bears_its_name_and_its_proof() -> None:
 # ---- work that was handed over -----------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R5.9")
 def test_whoever_handed_work_over_hears_that_the_one_who_has_it_was_suspended() -> None:
     house = by_rules_2(PLENTY + "delegates: [other-bot]\n")
     house.register(OTHER)

@@ -12,7 +12,8 @@ import pytest
 
 from failwell.core import kinds
 from failwell.core.errors import Corrupt, Refused
-from failwell.core.react import CONTAIN, react
+from failwell.core.incidents.ladder import CONTAIN
+from failwell.core.react import react
 from failwell.core.records import Draft, decode_entry
 from failwell.core.stops import INTERRUPTED_AT_ONCE
 from failwell.gate import outcomes, runs

@@ -50,6 +50,7 @@ def test_a_contract_without_rules_answers_as_the_ladder_does_and_is_not_weak() -
         (("overdue(orders.read) => notify",), "overdue(orders.read) is never raised."),
     ],
 )
+@pytest.mark.requirement("R7.25")
 def test_what_is_weak_about_a_rule_is_said_at_its_line(rules: tuple[str, ...], said: str) -> None:
     text = with_rules(*rules)
     found = [finding for finding in lint_response(text, name="c.yaml") if said in finding.problem]
@@ -128,6 +129,7 @@ def test_stricter_rules_would_have_stopped_earlier_and_what_they_would_have_kept
     assert "suspend" in answered.would
 
 
+@pytest.mark.requirement("R7.26")
 def test_milder_rules_would_have_gone_on_where_nothing_is_known_any_more() -> None:
     """Attack: rules are made to look good by what the agent could not do once it was stopped."""
     house = by_rules_2()

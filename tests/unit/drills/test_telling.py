@@ -11,7 +11,8 @@ import pytest
 from failwell.drills.demo import outcome, story, telling
 from failwell.drills.demo.outcome import Forgery, Hindsight, OneByte, Refused, Told
 from failwell.drills.demo.tallies import Notice
-from failwell.response.account import Account, Escaped, Harmed, Moment, Stop
+from failwell.response.account import Account, Escaped, Harmed, Stop
+from failwell.response.moments import Moment
 
 
 def moment(entry: int, after_ms: float = 0.0) -> Moment:

@@ -44,6 +44,7 @@ def test_what_a_host_says_opens_a_case_dated_at_what_it_is_about_and_its_words_s
     assert house.agent().authority == "ACTIVE"
 
 
+@pytest.mark.requirement("R5.10")
 def test_a_host_speaks_for_its_own_agents_alone() -> None:
     house = a_house()
     house.register(OTHER)
@@ -94,6 +95,7 @@ def test_what_a_host_said_verifies(image: Image) -> None:
     assert report.ok, report.findings
 
 
+@pytest.mark.requirement("R5.12")
 def test_a_word_that_nobody_said_who_may_is_found(image: Image) -> None:
     """Attack: whoever keeps the record slips in a word against an agent, so that it is stopped."""
 
@@ -116,5 +118,6 @@ def test_a_word_that_nobody_said_who_may_is_found(image: Image) -> None:
         ({"signal": "other"}, "is not what follows from entry"),
     ],
 )
+@pytest.mark.requirement("R5.11")
 def test_a_word_that_was_changed_is_found(image: Image, fields: dict[str, Any], says_so: str) -> None:
     assert says(changed(image, lambda entry: replace(entry, body=replace(entry.body, **fields))), says_so)

@@ -302,6 +302,7 @@ def test_containment_is_committed_at_once_not_at_the_end_of_a_batch(made: ledger
     assert sizes[0] == 1
 
 
+@pytest.mark.requirement("R28.37")
 def test_orders_that_come_together_share_a_commit(made: ledgers.Made, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: a hundred agents fail at once, and the last order waits for ninety-nine commits."""
     monkeypatch.setattr(writers, "BATCH_S", 10.0)

@@ -68,6 +68,7 @@ def test_a_copy_holds_every_file_and_a_listing_of_them_by_size_and_digest(work: 
     assert (taken.words(), taken.size) == ((), 22)
 
 
+@pytest.mark.requirement("R9.22")
 def test_no_link_is_followed_and_nothing_special_is_opened_and_each_is_named(work: Path, tmp_path: Path) -> None:
     """Attack: where the agent works it lays a link to the house's keys, and a pipe on which a reader waits for ever."""
     (tmp_path / "log.key").write_text("SECRET")
@@ -94,6 +95,7 @@ def test_a_link_in_the_place_of_the_directory_itself_is_not_followed(work: Path,
         copied(link)
 
 
+@pytest.mark.requirement("R9.24")
 def test_our_own_workspace_is_not_copied_into_itself(work: Path) -> None:
     (work / "shop").mkdir()
     (work / "shop" / "ledger.db").write_bytes(b"record")
@@ -122,6 +124,7 @@ def test_names_of_any_bytes_are_told_apart_and_kept(work: Path) -> None:
     ],
     ids=["cut off", "grown", "written over"],
 )
+@pytest.mark.requirement("R9.23")
 def test_what_is_written_while_it_is_read_is_kept_as_it_was_read_and_said(
     work: Path, monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[Path], Any], kept: bytes
 ) -> None:
@@ -244,6 +247,7 @@ def test_a_copys_file_gives_back_what_was_written_and_shows_none_of_it(tmp_path:
         lambda held: b"",
     ],
 )
+@pytest.mark.requirement("R9.25")
 def test_a_copy_that_was_changed_or_cut_off_or_put_in_another_order_does_not_open(
     tmp_path: Path, forge: Callable[[bytes], bytes]
 ) -> None:

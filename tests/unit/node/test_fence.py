@@ -156,6 +156,7 @@ def test_a_permit_that_comes_after_the_order_that_found_its_action_unstarted_sta
     assert fence.start(fence.grant(21, AGENT, 1), "supervised").action == 21
 
 
+@pytest.mark.requirement("R8.41")
 def test_an_order_about_one_run_voids_what_it_names_and_nothing_else_of_the_agent(fence: Fence) -> None:
     """Attack: the order finds an action of the run between its verdict and its permit, and records it as blocked."""
     running = fence.start(fence.grant(12, AGENT, 1), "supervised")

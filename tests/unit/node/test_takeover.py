@@ -35,12 +35,14 @@ def looks(watch: Watch, found: Beat | None, since_us: int, until_us: int, holder
     return None
 
 
+@pytest.mark.requirement("R28.30")
 def test_a_beat_is_late_after_two_seconds_and_not_before() -> None:
     assert looks(Watch(BOOT), beat(10 * S), 10 * S, 12 * S) is None
     late = looks(Watch(BOOT), beat(10 * S), 10 * S, 13 * S)
     assert late == Late(beat(10 * S), takeover.SILENT, 2 * S + LOOK)
 
 
+@pytest.mark.requirement("R28.31")
 def test_a_machine_that_stood_still_makes_no_node_late() -> None:
     watch = Watch(BOOT)
     assert looks(watch, beat(10 * S), 10 * S, 10 * S + LOOK) is None
@@ -107,6 +109,7 @@ def forged(workspace: Workspace, pid: int, phase: str = heartbeat.SERVING) -> Be
     return made
 
 
+@pytest.mark.requirement("R28.32")
 def test_a_beat_that_names_somebody_elses_process_gets_nobody_killed(
     workspace: Workspace, bystander: subprocess.Popen[bytes]
 ) -> None:
@@ -135,6 +138,7 @@ def test_who_holds_the_lock_is_killed_by_process_id_and_start_time_and_by_neithe
     taken.lock.release()
 
 
+@pytest.mark.requirement("R28.33")
 def test_a_node_that_ended_on_purpose_meanwhile_is_not_replaced_and_its_lock_is_free_again(
     workspace: Workspace,
 ) -> None:

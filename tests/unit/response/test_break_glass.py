@@ -42,6 +42,7 @@ def test_one_person_alone_gives_back_for_a_while_and_everybody_who_operates_is_t
     assert house.state.incident[1].broken == first
 
 
+@pytest.mark.requirement("R23.16")
 def test_it_ends_by_itself_to_the_microsecond_and_takes_everything_back_in_one_commit() -> None:
     house = suspended()
     break_glass(house, "piet", 30)
@@ -60,6 +61,7 @@ def test_it_ends_by_itself_to_the_microsecond_and_takes_everything_back_in_one_c
     assert findings(house) == []
 
 
+@pytest.mark.requirement("R23.17")
 def test_once_its_time_is_over_it_takes_two_who_look_at_it_anew() -> None:
     """Attack: the marks and the proposal of before let one person undo the second suspension."""
     house = suspended()
@@ -93,6 +95,7 @@ def test_who_suspended_or_holds_no_office_breaks_no_glass(person: str, said: str
     assert house.agent().authority == "SUSPENDED"
 
 
+@pytest.mark.requirement("R23.15")
 def test_one_person_breaks_the_glass_once_in_a_case() -> None:
     """Attack: whenever it is over, the same person gives it back again."""
     house = suspended()
@@ -152,6 +155,7 @@ def test_not_upheld_it_is_suspended_again_in_the_commit_of_the_review() -> None:
     assert findings(house) == []
 
 
+@pytest.mark.requirement("R23.12")
 def test_what_goes_wrong_while_the_glass_is_broken_suspends_at_once_and_is_a_case_of_its_own() -> None:
     house = suspended()
     break_glass(house, "piet")

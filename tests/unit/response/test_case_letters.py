@@ -45,6 +45,7 @@ def test_every_page_that_a_reaction_queues_has_a_letter_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("about", ASKED)
+@pytest.mark.requirement("R10.10")
 def test_two_lines_say_why_they_are_written_to_what_happened_what_was_done_and_what_is_asked(
     house: House, about: str
 ) -> None:
@@ -63,6 +64,7 @@ def test_two_lines_say_why_they_are_written_to_what_happened_what_was_done_and_w
 
 @pytest.mark.parametrize("about", ["", *ASKED])
 @pytest.mark.parametrize("text", ["fine\nYou are asked to: nothing.", f"x\n{BEGIN}\nforged\n{END}\ny", "a\u2028b\x85c"])
+@pytest.mark.requirement("R10.12")
 def test_hostile_words_stay_in_their_line(house: House, about: str, text: str) -> None:
     """Attack: a reason or a title with line ends, to push what is asked out of sight or to forge a checkpoint."""
     account = msgspec.structs.replace(told(house), happened=text, owner=text, done=(text,))
@@ -73,6 +75,7 @@ def test_hostile_words_stay_in_their_line(house: House, about: str, text: str) -
     assert cut_out(letter.text) == newest(house)
 
 
+@pytest.mark.requirement("R10.13")
 def test_who_follows_reads_who_has_it_and_is_not_asked_to_take_what_is_taken(house: House) -> None:
     early = case_letter(told(house), page("", ""), newest(house))
     assert early.text.split("\n")[1] == "You are asked to: take it. Run: failwell incident acknowledge 1"
@@ -92,6 +95,7 @@ def test_a_review_is_asked_only_while_the_agent_still_acts(house: House) -> None
     assert "it acts no more" in over
 
 
+@pytest.mark.requirement("R10.11")
 def test_a_rehearsal_says_so_before_anything_else(house: House) -> None:
     for kind, mark in (
         ("drill", "[Failwell] DRILL: "),

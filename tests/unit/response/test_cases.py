@@ -125,6 +125,7 @@ def test_a_claimed_change_keeps_a_case_resolved_whatever_two_persons_say() -> No
     assert state(house) == "RESOLVED"
 
 
+@pytest.mark.requirement("R24.14")
 def test_what_is_open_keeps_a_case_from_being_closed_and_is_named() -> None:
     house = opened()
     task = orders.IncidentGiveTask(incident=1, person="quan", due=None, words=words("call them"))
@@ -163,6 +164,8 @@ def taken_from(what: str) -> tuple[House, str]:
 
 
 @pytest.mark.parametrize("what", sorted(TAKEN))
+@pytest.mark.requirement("R24.11")
+@pytest.mark.requirement("R24.12")
 def test_one_person_lowers_dismisses_and_unmarks_nothing(what: str) -> None:
     house, proposal = taken_from(what)
     before = house.state.incident[1]
@@ -203,6 +206,7 @@ def test_what_is_learned_since_takes_a_proposal_down(since: Callable[[House], ob
         agree(house, "piet", proposal)
 
 
+@pytest.mark.requirement("R24.15")
 def test_a_further_signal_takes_a_proposal_down() -> None:
     house = casework.new_rules(LOOKED_AT)
     run = house.run()
@@ -281,6 +285,7 @@ def test_severity_goes_up_by_one_person_and_only_up() -> None:
 # ---- nothing swallows a signal -------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R24.10")
 def test_a_resolved_case_is_reopened_by_the_next_signal() -> None:
     house = casework.new_rules(LOOKED_AT)
     run = house.run()
@@ -297,6 +302,7 @@ def test_a_resolved_case_is_reopened_by_the_next_signal() -> None:
 
 
 @pytest.mark.parametrize("how", ["closed", "false-alarm"])
+@pytest.mark.requirement("R24.6")
 def test_a_case_that_is_over_swallows_no_signal(how: str) -> None:
     house = casework.new_rules(LOOKED_AT)
     run = house.run()
@@ -316,6 +322,7 @@ def test_a_case_that_is_over_swallows_no_signal(how: str) -> None:
     assert house.state.incident[2].signals == 2
 
 
+@pytest.mark.requirement("R24.7")
 def test_what_an_agent_does_while_it_is_held_for_a_case_that_is_over_is_heard() -> None:
     """Attack: the case is called a false alarm, the agent stays suspended, and what goes round the gate is one more
     record of an agent that is contained already."""
@@ -329,6 +336,8 @@ def test_what_an_agent_does_while_it_is_held_for_a_case_that_is_over_is_heard() 
     assert "HELD" in house.state.incident[2].marks
 
 
+@pytest.mark.requirement("R24.8")
+@pytest.mark.requirement("R23.21")
 def test_what_was_merged_hears_in_the_other_case_and_holds_its_own() -> None:
     house = casework.new_rules(LOOKED_AT)
     run = house.run()
@@ -344,6 +353,7 @@ def test_what_was_merged_hears_in_the_other_case_and_holds_its_own() -> None:
         give(house, "olga", orders.IncidentReopen(incident=1, reason="no"))
 
 
+@pytest.mark.requirement("R24.16")
 def test_merging_hides_neither_severity_nor_beginning_nor_mark() -> None:
     house = opened(casework.OBJECTIVES)
     give(house, "quan", orders.IncidentSerious(incident=1, reason="health data"))
@@ -403,6 +413,7 @@ def test_what_the_gate_held_is_a_near_miss(amounts: tuple[str, ...], kind: str) 
     assert house.state.incident[1].kind == kind
 
 
+@pytest.mark.requirement("R26.7")
 def test_a_limit_that_counts_what_ran_opens_no_near_miss() -> None:
     rules = RULES + "response:\n  - {signal: denied(per-hour), do: [suspend]}\n"
     house = casework.new_rules(rules)
@@ -423,6 +434,7 @@ def test_what_was_only_recorded_and_ran_makes_the_denial_after_it_no_near_miss()
 
 
 @pytest.mark.parametrize("harm", ["bypass", "unconfirmed"])
+@pytest.mark.requirement("R26.6")
 def test_a_near_miss_in_which_something_had_an_effect_is_real_from_then_on(harm: str) -> None:
     house = opened()
     assert house.state.incident[1].kind == "near-miss"
@@ -457,6 +469,7 @@ def test_a_word_alone_suspends_nobody_below_critical(severity: str, authority: s
     assert house.agent().incident == number
 
 
+@pytest.mark.requirement("R24.9")
 def test_a_reported_drill_contains_nobody_and_hides_nothing_real() -> None:
     """Attack: a drill is reported on an agent, and what it does from then on is told as rehearsed."""
     house = casework.new_rules()

@@ -115,6 +115,7 @@ def waits(match: str = "waits: incident 1 is serious") -> pytest.RaisesExc[Refus
 # ---- what comes with a hold --------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R9.11")
 def test_the_hold_of_a_suspension_tells_in_its_own_commit_how_the_agent_stood(struck: House) -> None:
     placed, told = (next(e for e in struck.entries() if isinstance(e.body, kind))
                     for kind in (kinds.HoldPlaced, kinds.HoldDescribed))  # fmt: skip
@@ -150,6 +151,7 @@ def test_whoever_keeps_a_tools_records_is_asked_with_what_and_from_when_on(struc
     assert len({page.page for page in struck.bodies(kinds.PageQueued)}) == len(struck.bodies(kinds.PageQueued))
 
 
+@pytest.mark.requirement("R10.9")
 def test_a_page_to_a_keeper_that_arrives_is_nobody_told_who_answers_for_the_agent(struck: House) -> None:
     """Attack: the release is ready because some administrator's mail was taken, and the owner knows nothing."""
     number = next(n for n, row in struck.state.page.items() if row.about == "preserve")
@@ -211,6 +213,7 @@ def test_two_persons_lift_a_hold_and_then_it_is_gone(house: House) -> None:
     ("who", "match"),
     [("olga", "role approver"), ("rita", "rita proposed to lift this hold")],
 )
+@pytest.mark.requirement("R9.18")
 def test_no_single_person_lifts_a_hold(house: House, who: str, match: str) -> None:
     place(house)
     with pytest.raises(Refused, match=match):
@@ -241,6 +244,7 @@ def test_a_proposal_of_another_hold_or_of_before_or_of_somebody_gone_lifts_nothi
         lift(house, "piet", newer, hold=1)
 
 
+@pytest.mark.requirement("R9.19")
 def test_what_locks_the_evidence_of_an_incident_stays_until_that_is_over(struck: House) -> None:
     with pytest.raises(Refused, match="which is not over: what it locks is its evidence"):
         propose(struck)
@@ -278,6 +282,7 @@ def test_what_was_signed_over_an_incident_that_was_over_lifts_nothing_once_it_is
 # ---- serious, and informed ---------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R9.12")
 def test_a_serious_incident_is_under_hold_whatever_rule_opened_it(house: House) -> None:
     opened = kinds.IncidentOpened(
         by="person:rita", incident=1, kind="external", severity="major", title="a customer called", signal=3,
@@ -292,6 +297,7 @@ def test_a_serious_incident_is_under_hold_whatever_rule_opened_it(house: House) 
         serious(house)
 
 
+@pytest.mark.requirement("R9.15")
 def test_who_informed_an_authority_is_the_owner_or_an_operator_and_not_before_there_was_anything_to_say(
     struck: House,
 ) -> None:
@@ -335,6 +341,8 @@ def apply(house: House, text: str) -> int:
     return house.do(registry.apply_config(signed, canon, digest, persons.verify_order))
 
 
+@pytest.mark.requirement("R9.13")
+@pytest.mark.requirement("R9.14")
 def test_a_looser_contract_waits_until_an_authority_was_informed_and_a_tighter_one_does_not(struck: House) -> None:
     serious(struck)
     adopt(struck, TIGHTER)
@@ -370,6 +378,7 @@ def test_release_waits_until_an_authority_was_informed(struck: House) -> None:
     assert struck.agent().authority == "PROBATION"
 
 
+@pytest.mark.requirement("R9.16")
 def test_settings_that_loosen_wait_and_those_that_notice_or_keep_more_do_not(struck: House) -> None:
     serious(struck)
     apply(struck, SETTINGS + '"orders.*" = "piet"\n' + MAIL)

@@ -38,6 +38,8 @@ def whom(found: Impact) -> dict[str, tuple[int, int]]:
 
 @pytest.mark.requirement("R11.3")
 @pytest.mark.requirement("R11.5")
+@pytest.mark.requirement("R9.10")
+@pytest.mark.requirement("R11.11")
 def test_a_permitted_refund_to_the_wrong_customer_is_the_one_that_is_wrong_and_its_amount_is_revealed() -> None:
     """Story: right amount, within every limit, wrong customer. Only the look at the world says so, later."""
     house = ruled(RULES, tools=ENSURED.replace("SEVERITY", "critical"))
@@ -114,6 +116,8 @@ def test_what_nothing_speaks_against_is_touched_and_never_called_wrong_until_a_f
     assert [each.says for act in found.acts for each in act.wrong] == ["finding 1 of olga cites it"]
 
 
+@pytest.mark.requirement("R11.6")
+@pytest.mark.requirement("R11.7")
 def test_an_effect_without_a_verdict_and_one_at_another_customer_than_decided_are_wrong() -> None:
     house = ruled()
     run = house.run()
@@ -179,6 +183,7 @@ def act(house: House, run: int, tool: str, customer: str, agent: str) -> int:
     return verdict.entry
 
 
+@pytest.mark.requirement("R11.13")
 def test_a_sub_agent_s_failure_reaches_the_run_that_handed_the_work_over_and_what_that_did_since() -> None:
     """Story: the parent goes on with a wrong answer; who is told of it is named, and nobody of another task is."""
     house = family()
@@ -202,6 +207,7 @@ def test_a_sub_agent_s_failure_reaches_the_run_that_handed_the_work_over_and_wha
     assert {each.principal for each in found.downstream} == {"customer:1"}
 
 
+@pytest.mark.requirement("R11.8")
 def test_what_a_failing_agent_handed_over_is_its_act_too() -> None:
     house = family()
     first = house.run()
@@ -224,6 +230,8 @@ limits:
 """
 
 
+@pytest.mark.requirement("R11.9")
+@pytest.mark.requirement("R11.10")
 def test_what_limits_had_left_at_the_suspension_is_told_and_stays_the_same_afterwards() -> None:
     house = ruled(REACH)
     run = house.run()
@@ -259,6 +267,7 @@ def test_a_tool_that_no_limit_counts_is_named_as_unbounded() -> None:
 # ---- after the release, and what cannot be said ------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R11.12")
 def test_what_the_agent_did_after_it_was_given_back_is_no_part_of_it() -> None:
     house = ruled(RULES + "restricted: {irreversible: allow, limits: same}\n")
     house.ask(house.run(), FATAL)

@@ -85,6 +85,7 @@ def test_the_entry_of_the_detection_itself_must_be_inside_the_tree() -> None:
         assert ("does not cover" not in incident_letter(account, early).text) == covered
 
 
+@pytest.mark.requirement("R6.38")
 def test_a_stop_that_is_not_proven_is_not_called_stopped() -> None:
     house = open_house()
     run = house.run()

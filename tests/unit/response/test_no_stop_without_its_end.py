@@ -42,6 +42,7 @@ def never_started(action: int) -> Ended:
     )  # fmt: skip
 
 
+@pytest.mark.requirement("R6.39")
 def test_an_action_that_was_stopped_alone_before_it_began_is_on_record_as_stopped() -> None:
     house = stopping_house()
     action = house.ask(house.run()).entry
@@ -51,6 +52,7 @@ def test_an_action_that_was_stopped_alone_before_it_began_is_on_record_as_stoppe
     assert [body.action for body in house.bodies(kinds.InterruptConfirmed)] == [action]
 
 
+@pytest.mark.requirement("R28.35")
 def test_what_is_ordered_to_stop_while_a_dead_nodes_ends_are_written_has_its_end_too(tmp_path: Path) -> None:
     """Attack: nobody can say that the first stopped, its agent is suspended for that, the others wait for ever."""
     house = stopping_house()
@@ -66,6 +68,7 @@ def test_what_is_ordered_to_stop_while_a_dead_nodes_ends_are_written_has_its_end
         writer.close()
 
 
+@pytest.mark.requirement("R23.22")
 def test_no_agent_is_given_back_while_what_it_ran_is_on_its_way_to_a_stop() -> None:
     """Attack: the first order of the case found nothing to stop, and is on record as done."""
     house = stopping_house(INTERRUPTS)
@@ -84,6 +87,7 @@ def test_no_agent_is_given_back_while_what_it_ran_is_on_its_way_to_a_stop() -> N
     house.propose("olga")
 
 
+@pytest.mark.requirement("R28.36")
 def test_a_report_that_the_store_lost_still_contains_whom_it_suspends() -> None:
     """Attack: its fence is up in memory, and what makes it durable stands behind no report any more."""
     house = stopping_house()

@@ -38,6 +38,7 @@ def by_force(house: House, person: str, kind: str, details: orders.Details, effe
 # ---- second names --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R24.17")
 def test_a_second_name_enrolled_since_the_incident_agrees_to_nothing_and_is_found() -> None:
     house = opened()
     casework.end_actions(house)
@@ -50,6 +51,7 @@ def test_a_second_name_enrolled_since_the_incident_agrees_to_nothing_and_is_foun
     assert by_force(house, name, "incident.agree", orders.IncidentAgree(incident=1, proposal=proposal), change)
 
 
+@pytest.mark.requirement("R9.26")
 def test_a_second_name_enrolled_since_the_incident_lifts_no_hold_and_is_found() -> None:
     house = opened()
     casework.end_actions(house)
@@ -66,6 +68,7 @@ def test_a_second_name_enrolled_since_the_incident_lifts_no_hold_and_is_found() 
 
 
 @pytest.mark.parametrize(("stopper", "proposer"), [("rita", "olga"), ("olga", "rita")])
+@pytest.mark.requirement("R23.23")
 def test_a_second_name_of_who_stopped_or_proposed_lifts_no_stop_and_is_found(stopper: str, proposer: str) -> None:
     house = casework.new_rules()
     stop = house.sign(stopper, "stop", orders.StopScope(scope="all", reason="it looks wrong"), "0" * 64)
@@ -86,6 +89,7 @@ def test_a_second_name_of_who_stopped_or_proposed_lifts_no_stop_and_is_found(sto
 
 
 @pytest.mark.parametrize("end", [None, "interrupted_unconfirmed"])
+@pytest.mark.requirement("R24.18")
 def test_what_runs_or_failed_to_stop_is_not_merged_away_into_a_false_alarm(end: str | None) -> None:
     house = opened()
     for action in house.state.incident[1].waiting if end else ():
@@ -127,6 +131,7 @@ def test_a_case_is_not_resolved_while_what_was_merged_into_it_runs() -> None:
 
 
 @pytest.mark.parametrize("believed", ["RESOLVED", "LEARNED"])
+@pytest.mark.requirement("R24.19")
 def test_a_case_that_nobody_looked_into_is_not_merged_into_one_that_is_thought_over(believed: str) -> None:
     """Attack: two persons said that nothing is to be learned; one merges the next failure into it, and closes both."""
     house = casework.new_rules()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from failwell.response.account import Account
 from failwell.response.parts import Material, Part, all_asked, tell_parts
@@ -31,6 +32,7 @@ def broken(told: Material, seen: Any) -> Any:
     raise KeyError("a row that is not there")
 
 
+@pytest.mark.requirement("R22.10")
 def test_a_part_that_fails_is_named_and_the_others_are_told() -> None:
     """Attack: something in the record that one part cannot read, so that nobody reads how the stop went."""
     good = Part("holds", lambda state, number: 7, lambda told, seen: Found(seen, ("Look: failwell hold show 7",)))

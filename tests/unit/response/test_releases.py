@@ -63,6 +63,7 @@ def _unconfirmed(house: House) -> None:
 
 
 @pytest.mark.parametrize("happens", [_another_signal, _worse, _finding, _contract])
+@pytest.mark.requirement("R23.9")
 def test_a_release_is_void_once_its_case_or_what_binds_its_agent_stands_otherwise(happens: Any) -> None:
     """Attack: what came to light after the proposal is approved unseen, since its digest is still the same."""
     house = open_house()
@@ -103,6 +104,7 @@ def test_what_was_proposed_gives_back_once() -> None:
 # ---- by two who are two ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.requirement("R23.8")
 def test_who_signed_or_adopted_a_contract_since_the_incident_does_not_approve_the_release() -> None:
     house = suspended()
     house.adopt(contract_text(version=2), approver="piet")
@@ -134,6 +136,7 @@ def test_an_owner_who_hands_the_agent_on_after_signing_its_new_contract_is_still
 
 
 @pytest.mark.parametrize("through", [(), ("sara",)])
+@pytest.mark.requirement("R23.10")
 def test_who_was_enrolled_by_the_proposer_since_the_incident_is_not_shown_to_be_another(through: Any) -> None:
     """Attack: an operator enrols a second name with a key of their own, or has it enrolled, and approves as that."""
     house = suspended()
@@ -175,6 +178,7 @@ def test_whom_an_operator_enrolled_before_the_incident_is_another_person() -> No
     ("first", "second", "said"),
     [("uid:10", "uid:10", "no"), ("uid:10", "uid:11", "yes"), (None, "uid:10", "unknown"), (None, None, "unknown")],
 )  # fmt: skip
+@pytest.mark.requirement("R23.11")
 def test_two_orders_from_one_user_of_the_system_are_told_as_not_separated(
     first: str | None, second: str | None, said: str
 ) -> None:
@@ -239,6 +243,7 @@ def ended(house: House, proposer: str = "olga", approver: str = "piet") -> None:
     house.approve(approver, house.propose(proposer, authority="ACTIVE"))
 
 
+@pytest.mark.requirement("R23.13")
 def test_probation_ends_by_two_persons_after_its_time_and_not_before() -> None:
     house = suspended()
     house.approve("piet", house.propose("olga", minutes=90))
@@ -276,6 +281,7 @@ def test_without_a_word_on_it_probation_lasts_by_the_severity_of_the_case(severi
     assert lasts_us(details, severity) == {"minor": 4, "major": 24, "critical": 72}[severity] * HOUR_US
 
 
+@pytest.mark.requirement("R23.14")
 def test_an_agent_whose_owner_leaves_in_probation_does_not_come_out_of_it_by_the_next_contract() -> None:
     house = given_back()
     house.reached("rita")
@@ -324,6 +330,7 @@ def test_an_agent_that_acts_already_is_given_back_nothing() -> None:
 
 
 @pytest.mark.parametrize(("taker", "stands"), [("olga", True), ("rita", False)])
+@pytest.mark.requirement("R10.8")
 def test_without_mail_it_stands_for_a_page_that_owner_or_operator_took_the_case(taker: str, stands: bool) -> None:
     house = open_house()
     house.ask(house.run(), FATAL)

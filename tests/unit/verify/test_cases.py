@@ -175,6 +175,7 @@ def test_a_case_that_no_rule_opened_is_found() -> None:
 
 
 @pytest.mark.parametrize(("proposer", "agrees"), [("rita", "rita"), ("rita", "sara"), ("rita", "olga")])
+@pytest.mark.requirement("R24.13")
 def test_two_genuine_orders_by_one_person_one_key_or_no_approver_are_found(proposer: str, agrees: str) -> None:
     """Attack: whoever runs the node lets one person alone, or somebody without the role, take it from a case."""
     house = opened()
@@ -209,6 +210,7 @@ def replace_signer(house: House) -> Any:
 @pytest.mark.parametrize(
     ("state", "severity"), [("LEARNED", "critical"), ("RESOLVED", "critical"), ("TRIAGED", "critical")]
 )
+@pytest.mark.requirement("R22.8")
 def test_a_case_led_on_by_a_genuine_order_to_take_it_is_found(state: str, severity: str) -> None:
     """Attack: whoever runs the node has somebody take a case, and writes that it is learned from, or graver."""
     house = casework.resolved() if state == "LEARNED" else casework.new_rules(LOOKED_AT)
@@ -250,6 +252,7 @@ def test_a_missed_objective_is_a_signal() -> None:
     assert [body.signal for body in raised] == ["objective(acknowledge)"]
 
 
+@pytest.mark.requirement("R22.7")
 def test_a_missed_objective_that_was_not_due_or_is_told_otherwise_is_found() -> None:
     house = late()
     assert found(house) == set()
@@ -258,6 +261,7 @@ def test_a_missed_objective_that_was_not_due_or_is_told_otherwise_is_found() -> 
         assert found(house, {seq: replace(body, **fields)}), fields
 
 
+@pytest.mark.requirement("R22.6")
 def test_a_missed_objective_that_is_left_out_is_found_once_a_node_had_the_time() -> None:
     house = late()
     seq, _ = told(house, kinds.ObjectiveMissed)
@@ -270,6 +274,7 @@ def test_a_missed_objective_that_is_left_out_is_found_once_a_node_had_the_time()
     assert any(code == "case.objective" for code, _ in found(house, following))
 
 
+@pytest.mark.requirement("R22.5")
 def test_a_step_that_came_too_late_is_on_record_in_its_commit_also_where_no_node_noticed() -> None:
     house = opened(casework.OBJECTIVES)
     house.clock.skip(6 * MINUTE_US)

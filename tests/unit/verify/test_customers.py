@@ -96,12 +96,15 @@ def test_nobody_is_said_to_be_told_or_whole_without_a_persons_order(image: Image
     [{"how": "phone"}, {"person": "piet"}, {"words": "ab" * 32}, {"shown": 3}, {"customer": "c-" + "0" * 32}],
     ids=lambda fields: next(iter(fields)),
 )
+@pytest.mark.requirement("R11.16")
 def test_what_the_order_does_not_say_is_found(image: Image, fields: dict[str, Any]) -> None:
     assert says(changed(image, kinds.CustomerTold, **fields), "is not that of the order")
     if "how" not in fields:
         assert says(changed(image, kinds.CustomerRestored, **fields), "is not that of the order")
 
 
+@pytest.mark.requirement("R11.14")
+@pytest.mark.requirement("R11.15")
 def test_a_customer_whom_no_entry_names_is_found_although_a_person_signed(tmp_path: Path) -> None:
     with ledgers.fresh(tmp_path / "w") as made:
         about = suspended(made) | {"customer": "c-" + "7" * 32}

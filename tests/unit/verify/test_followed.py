@@ -52,6 +52,7 @@ def note(number: int) -> kinds.IncidentNoted:
 
 
 @pytest.mark.parametrize(("kind", "details"), LEFT_OUT)
+@pytest.mark.requirement("R22.12")
 def test_an_order_that_nothing_came_of_is_found(kind: str, details: orders.Details) -> None:
     """Attack: the mark with legal consequence is ordered, and whoever runs the node leaves out the mark."""
     house = opened()
@@ -61,6 +62,7 @@ def test_an_order_that_nothing_came_of_is_found(kind: str, details: orders.Detai
     assert found(house) == {("order.followed", seq + 1)}
 
 
+@pytest.mark.requirement("R22.13")
 def test_an_order_that_was_carried_out_twice_or_under_anothers_entry_is_found() -> None:
     house = opened()
     seq = said(house, "incident.note", NOTE, note(1), secret=WORDS)
@@ -78,6 +80,7 @@ def test_words_that_were_left_out_of_what_a_person_wrote_are_found() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"incident": 2}, {"epoch": 9}, {"why": "two persons released it"}])
+@pytest.mark.requirement("R23.24")
 def test_authority_that_one_alone_gave_back_told_otherwise_is_found(fields: dict[str, Any]) -> None:
     house = opened()
     casework.end_actions(house)

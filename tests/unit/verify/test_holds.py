@@ -107,6 +107,7 @@ def test_what_a_hold_says_by_rule_is_not_said_otherwise(image: Image, kind: type
 @pytest.mark.parametrize(
     "how", [said(why="nothing in particular"), said(first=9), lambda entry: replace(entry, actor="person:piet")]
 )
+@pytest.mark.requirement("R9.20")
 def test_a_hold_that_nobody_ordered_so_is_found(image: Image, how: Callable[[Entry[Any]], Entry[Any]]) -> None:
     entry = nth(image, kinds.HoldPlaced, 1)
     assert ("hold", entry.seq) in found(image, entry, how)
@@ -130,6 +131,7 @@ def test_what_people_said_of_a_hold_or_an_authority_is_what_their_order_says(
     assert ("order.effect", entry.seq) in found(image, entry, said(**fields))
 
 
+@pytest.mark.requirement("R9.17")
 def test_a_looser_contract_of_before_the_authority_was_informed_is_found(image: Image) -> None:
     """Attack: the lock was opened by nothing; the entry that opened it is put in place of another word afterwards."""
     entry = nth(image, kinds.AuthorityInformed)

@@ -35,6 +35,7 @@ def _forged(house: House, kind: type[Any], **fields: Any) -> list[str]:
 @pytest.mark.parametrize(
     "fields", [{"bound": "0" * 64}, {"notified": "olga"}, {"probation_us": 1}, {"authority": "ACTIVE"}]
 )
+@pytest.mark.requirement("R23.19")
 def test_a_proposal_that_is_told_otherwise_than_it_was_ordered_is_found(fields: dict[str, Any]) -> None:
     house = given_back()
     assert _forged(house, kinds.ReleaseProposed2, **fields)
@@ -65,6 +66,7 @@ def test_a_review_that_is_told_as_upheld_is_found() -> None:
     assert _forged(house, kinds.ReleaseReviewed, upheld=True)
 
 
+@pytest.mark.requirement("R23.20")
 def test_authority_that_nobody_gave_back_is_found() -> None:
     house = suspended()
     house.write(
@@ -78,6 +80,7 @@ def test_authority_that_nobody_gave_back_is_found() -> None:
     assert any("nobody gave it back" in each for each in findings(house))
 
 
+@pytest.mark.requirement("R23.18")
 def test_what_went_on_after_its_time_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Attack: the node's own code is bent so that nothing ends."""
     house = suspended()

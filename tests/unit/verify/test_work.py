@@ -96,6 +96,7 @@ def test_a_stop_of_a_run_that_is_taken_out_or_names_no_action_is_found(image: Im
     assert bad(image, interrupt, actions=()) is not None
 
 
+@pytest.mark.requirement("R6.37")
 def test_a_stop_or_a_taking_over_that_nobody_ordered_is_found(image: Image) -> None:
     (left,) = of(image, kinds.WorkLeft)
     run = left.body.runs[0]

@@ -262,7 +262,7 @@ def test_a_ledger_that_changes_while_it_is_copied_is_copied_again_or_refused(
 def test_rows_that_differ_are_named_and_put_right_only_when_asked(tmp_path: Path) -> None:
     path = ledgers.small(tmp_path / "w")
     storage = sqlite.SqliteStorage(path / "ledger.db")
-    storage._write.execute("UPDATE agent SET row = replace(row, 'PROBATION', 'ACTIVE')")
+    storage._write.execute("UPDATE agent SET row = replace(row, 'SUSPENDED', 'ACTIVE')")
     storage._write.execute("DELETE FROM hold")
     storage._write.execute("INSERT INTO person VALUES ('mallory', '{}')")
     storage.close()

@@ -31,11 +31,14 @@ from failwell.core import (
 from failwell.core.contract import STOPPED, UNHEALTHY
 from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
+from failwell.core.escalation import digests
+from failwell.core.escalation import folds as escalation
+from failwell.core.escalation.settings_of import escalating_of
+from failwell.core.escalation.taking import acknowledged
 from failwell.core.incidents import catches, endings, releasing
 from failwell.core.incidents import folds as incidents
 from failwell.core.incidents.agreed import settings_of
 from failwell.core.incidents.noticing import note_ended
-from failwell.core.incidents.tables import BESIDE
 from failwell.core.machines import AUTHORITY, INCIDENT, OUTCOMES, worse
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
@@ -60,6 +63,7 @@ FOLDS: dict[type, _Fold] = {
     **undoing.FOLDS,
     **permitting.FOLDS,
     **incidents.FOLDS,
+    **escalation.FOLDS,
 }
 
 
@@ -118,7 +122,7 @@ def _config(state: Projections, entry: Entry[Any], body: kinds.Config, at_us: in
     agreed = settings_of(body.text)
     state.change(
         "workspace", 1, configuration=body.digest, configured=entry.seq, mail=mail, objectives=agreed.objectives,
-        keepers=agreed.keepers, preserve=agreed.preserve,
+        keepers=agreed.keepers, preserve=agreed.preserve, escalation=escalating_of(body.text),
     )  # fmt: skip
 
 
@@ -303,7 +307,8 @@ def _signal(state: Projections, entry: Entry[Any], body: kinds.Signal, at_us: in
         if at_us - noticed_us > owing.QUIET_US:
             began = body.about
         acted = catches.note(state, name, body.signal, body.about, tool)
-        state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)}, acted=acted)
+        early = {} if body.applied else digests.noted(agent, body.signal, at_us)
+        state.change("agent", name, onsets={**agent.onsets, tool: (began, at_us)}, acted=acted, **early)
     elif agent is not None and agent.incident in state.incident:
         # Whoever orders a stop that a rule had given already has stopped the agent too (R23).
         stopped_by = state.incident[agent.incident].stopped_by
@@ -329,6 +334,7 @@ def _incident_opened(state: Projections, entry: Entry[Any], body: kinds.Incident
     state.put("incident", body.incident, ends.opened_by_unproven(state, body.onset_last, row))
     if endings.binds(state, row.agent, body.kind):
         state.change("agent", entry.agent, incident=body.incident, onsets={}, acted={})
+    digests.near_miss(state, row.agent, body, at_us)
 
 
 @_folds(kinds.IncidentUpdated)
@@ -367,26 +373,11 @@ def _authority(state: Projections, entry: Entry[Any], body: kinds.AuthorityChang
         mark(state, body.incident, "RELEASED", entry.seq)
 
 
-@_folds(kinds.PageAttempted)
-def _page_attempted(state: Projections, entry: Entry[Any], body: kinds.PageAttempted, at_us: int) -> None:
-    row = state.page.get(body.page)
-    if row is None:
-        raise Corrupt(f"entry {entry.seq} attempts page {body.page}, which is not queued")
-    now = "accepted" if body.accepted else ("queued" if body.next_due_us is not None else "failed")
-    state.put(
-        "page",
-        body.page,
-        replace(row, state=now, attempts=body.attempt, due_us=body.next_due_us or row.due_us),
-    )
-    if now != "queued":
-        state.forget("page", body.page)
-    if body.accepted and row.about not in BESIDE:
-        mark(state, row.incident, "NOTIFIED", entry.seq)
-
-
 @_folds(kinds.Acknowledged)
+@_folds(kinds.Acknowledged2)
 def _acknowledged(state: Projections, entry: Entry[Any], body: kinds.Acknowledged, at_us: int) -> None:
     mark(state, body.incident, "ACKNOWLEDGED", entry.seq, holder=body.person, offered=None)
+    acknowledged(state, body.incident, body.person, at_us)
 
 
 FOLDS.update(releasing.after(FOLDS))

@@ -1286,3 +1286,311 @@ class RunStopped(Body, frozen=True, kw_only=True):
     runs: tuple[int, ...]
     why: str
     by: str
+
+
+# ---- who is told, until somebody takes it --------------------------------------------------------------------
+
+
+class PathStep(Body, frozen=True, kw_only=True):
+    """One step of the path of an incident as it was when its cycle began: `notify` is owner, team:NAME, role:NAME or
+    person:NAME, `by` are channels. So many `rounds` pass before the next step, each after `within_us`; `require` is
+    any, all or a number of those asked. `severity` and `hours` say for which incidents and when it is taken at all.
+    """
+
+    notify: str
+    by: tuple[str, ...]
+    within_us: int
+    rounds: int
+    require: str
+    severity: str
+    hours: str
+    last_resort: bool
+
+
+@register("escalation.started")
+class EscalationStarted(Body, frozen=True, kw_only=True):
+    """People are told of an incident along `path`, until one of them takes it. `source`: whose path it is (a contract
+    by name and version, or the house's). A further `cycle` begins when the one before led to nothing that lasted: `why`
+    is opened, reopened, expired, silent or left. `total_us`: after how long at most the last resort is asked.
+    """
+
+    incident: int
+    cycle: int
+    source: str
+    path: tuple[PathStep, ...]
+    total_us: int
+    why: str
+
+
+@register("escalation.stepped")
+class EscalationStepped(Body, frozen=True, kw_only=True):
+    """A step of the path is taken: these persons are told, by these channels. Steps `passed` over since the one before
+    did not apply now. `due_us`: when the next one follows, if nobody takes it.
+    """
+
+    incident: int
+    cycle: int
+    step: int
+    round: int
+    persons: tuple[str, ...]
+    by: tuple[str, ...]
+    passed: tuple[int, ...]
+    due_us: int
+    why: str
+
+
+@register("escalation.ended")
+class EscalationEnded(Body, frozen=True, kw_only=True):
+    """A cycle is over. `outcome`: taken (by `persons`, as many as the path asks for) or over (there is nothing to take
+    any more).
+    """
+
+    incident: int
+    cycle: int
+    outcome: str
+    persons: tuple[str, ...]
+    why: str
+
+
+@register("page.queued", v=4)
+class PageQueued4(PageQueued3, frozen=True, kw_only=True):
+    """Version 4. Of an escalation: its `cycle` (0: of none) and the step's `round`. A channel that is not a person's
+    own is told once for all `persons`. `digest`: which one it brings.
+    """
+
+    cycle: int
+    round: int
+    persons: tuple[str, ...]
+    digest: int | None
+
+
+@register("page.attempted", v=2)
+class PageAttempted2(PageAttempted, frozen=True, kw_only=True):
+    """Version 2. `permanent`: the same again will not do. `token`: SHA-256 (hex) of the answer token that
+    travelled with it. `provider`: who took it over, who may not be who delivers it.
+    """
+
+    permanent: bool
+    token: str | None
+    provider: str
+
+
+@register("page.bounced")
+class PageBounced(Body, frozen=True, kw_only=True):
+    """What was taken over came back. `message` is the SHA-256 (hex) of the notice, which lies in the entry's blob."""
+
+    page: int
+    permanent: bool
+    detail: str
+    message: str
+
+
+@register("page.bundled")
+class PageBundled(Body, frozen=True, kw_only=True):
+    """Too much for one person at once: these pages are told by the letter of another one. Never a first page."""
+
+    pages: tuple[int, ...]
+    into: int
+
+
+@register("page.answered")
+class PageAnswered(Body, frozen=True, kw_only=True):
+    """Somebody answered a page without a key: who holds what was sent (link, reply), or the on-call service
+    (pagerduty).
+
+    `token` is the SHA-256 (hex) of the token or code; `detail` says what is known of who gave it.
+    """
+
+    page: int
+    how: str
+    token: str
+    person: str
+    detail: str
+
+
+@register("acknowledged", v=2)
+class Acknowledged2(Acknowledged, frozen=True, kw_only=True):
+    """Version 2. `by`: order (a key signed it), or as the page was answered: link, reply, pagerduty."""
+
+    by: str
+    page: int | None
+
+
+@register("team.covered")
+class TeamCovered(Body, frozen=True, kw_only=True):
+    """`person` is on call for a team in this time, instead of another member, or (None) beside whoever is."""
+
+    team: str
+    person: str
+    instead_of: str | None
+    since_us: int
+    until_us: int
+
+
+@register("team.uncovered")
+class TeamUncovered(Body, frozen=True, kw_only=True):
+    """A cover, by its entry, holds no longer."""
+
+    cover: int
+    person: str
+
+
+@register("team.turned")
+class TeamTurned(Body, frozen=True, kw_only=True):
+    """Other persons of a team are on call from here on."""
+
+    team: str
+    was: tuple[str, ...]
+    now: tuple[str, ...]
+
+
+@register("time.zones")
+class TimeZones(Body, frozen=True, kw_only=True):
+    """By which offsets local times are told: (zone, (from when (UTC), seconds ahead of UTC)...). `source` is the
+    release of the time zone database.
+    """
+
+    zones: tuple[tuple[str, tuple[tuple[int, int], ...]], ...]
+    source: str
+
+
+@register("channel.asked")
+class ChannelAsked(Body, frozen=True, kw_only=True):
+    """A person is asked to show that they are reached by a channel; `token` is SHA-256 (hex) of what they give back, of
+    which `page` carries the secret.
+    """
+
+    channel: str
+    person: str
+    page: int
+    token: str
+    due_us: int
+
+
+@register("channel.proven")
+class ChannelProven(Body, frozen=True, kw_only=True):
+    """What was sent by a channel came back from its reader: link, reply or (given beside an order) code. `asked` is the
+    entry of the asking, `token` what its message carried (SHA-256, hex).
+    """
+
+    channel: str
+    person: str
+    how: str
+    asked: int
+    token: str
+
+
+@register("digest.made")
+class DigestMade(Body, frozen=True, kw_only=True):
+    """What was noticed of a person's agents without a case of its own, between two entries: (agent, signal, times)."""
+
+    digest: int
+    person: str
+    since: int
+    until: int
+    counts: tuple[tuple[str, str, int], ...]
+    more: int
+
+
+@register("digest.received")
+class DigestReceived(Body, frozen=True, kw_only=True):
+    """The person has it: by order, link or reply. `token` is the SHA-256 (hex) of what answered, "" for an order."""
+
+    digest: int
+    person: str
+    how: str
+    token: str
+
+
+class Deadline(Body, frozen=True, kw_only=True):
+    """What is due by when, and whether it may be incomplete then."""
+
+    deadline: str
+    due_us: int
+    incomplete: bool
+
+
+@register("clock.started")
+class ClockStarted(Body, frozen=True, kw_only=True):
+    """A person says that a duty to inform somebody applies to an incident, and runs from `aware_us`. `data` is the
+    SHA-256 (hex) of the data file that says so, `source` the legal text it names. Whether it applies is for counsel.
+    """
+
+    incident: int
+    clock: str
+    title: str
+    source: str
+    data: str
+    aware_us: int
+    deadlines: tuple[Deadline, ...]
+    person: str
+
+
+@register("clock.reminded")
+class ClockReminded(Body, frozen=True, kw_only=True):
+    """A deadline comes near; `left_us` is left of its time."""
+
+    incident: int
+    clock: str
+    deadline: str
+    left_us: int
+
+
+@register("clock.missed")
+class ClockMissed(Body, frozen=True, kw_only=True):
+    """A deadline is over, and nobody said that whom it is about was informed."""
+
+    incident: int
+    clock: str
+    deadline: str
+    due_us: int
+
+
+@register("clock.met")
+class ClockMet(Body, frozen=True, kw_only=True):
+    """Whom it is about was informed, by a person's word: `told` at `informed_at` (RFC 3339). `complete` false: more
+    follows. `late_us` is 0 where that was in time.
+    """
+
+    incident: int
+    clock: str
+    deadline: str
+    person: str
+    told: str
+    informed_at: str
+    complete: bool
+    late_us: int
+    words: str | None
+
+
+@register("clock.ended")
+class ClockEnded(Body, frozen=True, kw_only=True):
+    """Another person than the one who started it says that the duty does not apply after all."""
+
+    incident: int
+    clock: str
+    person: str
+    why: str
+
+
+@register("feed.delivered")
+class FeedDelivered(Body, frozen=True, kw_only=True):
+    """What entries up to `last` say of incidents was taken over by another system. `theirs`: (incident, what it calls
+    it) as far as it said.
+    """
+
+    feed: str
+    last: int
+    count: int
+    theirs: tuple[tuple[int, str], ...]
+
+
+@register("feed.failed")
+class FeedFailed(Body, frozen=True, kw_only=True):
+    """What begins with entry `at` was not taken over; it is tried again at `due_us`."""
+
+    feed: str
+    at: int
+    attempt: int
+    detail: str
+    due_us: int

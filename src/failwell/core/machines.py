@@ -50,6 +50,10 @@ INCIDENT: dict[str, frozenset[str]] = {
     "FALSE_ALARM": frozenset({"REOPENED"}),
 }
 
+#: States in which nothing more is told in a case, and those in which people think that nothing more went wrong.
+CASE_OVER: frozenset[str] = frozenset({"CLOSED", "MERGED", "FALSE_ALARM"})
+BELIEVED_OVER: frozenset[str] = frozenset({"RESOLVED", "LEARNED"})
+
 #: How an action can end; `bypassed` is said of an effect that no verdict was asked for.
 OUTCOMES: frozenset[str] = frozenset(
     {

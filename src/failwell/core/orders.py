@@ -513,6 +513,80 @@ class ActionStop(Details, frozen=True):
     reason: Text
 
 
+class IncidentEscalate(Details, frozen=True):
+    """Somebody else is to take it, now: the next step of its path."""
+
+    incident: Count
+    reason: Text
+
+
+class TeamCover(Details, frozen=True):
+    """`person` is on call for a team from `since` until `until`, for `instead_of` or (None) beside whoever is."""
+
+    team: Name
+    person: Name
+    instead_of: Name | None
+    since: At
+    until: At
+
+
+class TeamUncover(Details, frozen=True):
+    """A cover (its entry) ends, or does not begin."""
+
+    cover: Seq
+
+
+class ChannelAsk(Details, frozen=True):
+    """Send something by this channel to a person, by which they show that they are reached. `channel` is email or one
+    that the settings declare.
+    """
+
+    channel: Name
+    person: Name
+
+
+class ChannelConfirm(Details, frozen=True):
+    """It arrived. The code from the message is given beside the order: it never enters the record."""
+
+    channel: Name
+    person: Name
+
+
+class DigestReceive(Details, frozen=True):
+    """The person has read what their digest says."""
+
+    digest: Count
+
+
+class ClockStart(Details, frozen=True):
+    """A duty to inform applies to an incident, as the data file `data` (its digest) says it; known of since `aware`."""
+
+    incident: Count
+    clock: Name
+    data: Digest
+    aware: At
+
+
+class ClockMeet(Details, frozen=True):
+    """Whom a deadline is about was informed: `told`, `at` when; `complete` false: more follows."""
+
+    incident: Count
+    clock: Name
+    deadline: Name
+    told: Text
+    at: At
+    complete: bool
+    words: Digest | None
+
+
+class ClockEnd(Details, frozen=True):
+    """The duty does not apply after all, says another person than the one who started it."""
+
+    incident: Count
+    clock: Name
+    reason: Text
+
+
 class NodeStop(Details, frozen=True):
     """End the node; everything that runs is stopped first."""
 
@@ -607,6 +681,15 @@ POWERS: MappingProxyType[str, Power] = MappingProxyType(
         "hold.lift": Power(details=HoldLift, persons_needed=2, follows="hold.propose"),
         "run.stop": Power(details=RunStop, restricts=True),
         "action.stop": Power(details=ActionStop, restricts=True),
+        "incident.escalate": Power(details=IncidentEscalate, restricts=True),
+        "team.cover": Power(details=TeamCover),
+        "team.uncover": Power(details=TeamUncover),
+        "channel.ask": Power(details=ChannelAsk),
+        "channel.confirm": Power(details=ChannelConfirm),
+        "digest.receive": Power(details=DigestReceive),
+        "clock.start": Power(details=ClockStart),
+        "clock.meet": Power(details=ClockMeet),
+        "clock.end": Power(details=ClockEnd),
         "node.stop": Power(details=NodeStop, restricts=True),
         "ledger.rotate": Power(details=LedgerRotate),
         "ledger.continue": Power(details=LedgerContinue),

@@ -11,6 +11,7 @@ from typing import Any
 
 from failwell.core import kinds, orders, rows
 from failwell.core.errors import Corrupt
+from failwell.core.escalation import proofs
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
 
@@ -72,6 +73,8 @@ def _asked(state: Projections, entry: Entry[Any], body: kinds.ContactAsked, at_u
 def _verified(state: Projections, entry: Entry[Any], body: kinds.ContactVerified, at_us: int) -> None:
     vouched = body.by if body.how == "vouched" else None
     state.change("person", body.person, verified=body.contact, vouched_by=vouched, asked=None, tries=0)
+    if body.how == "code" and state.workspace and state.workspace[1].rules >= 3:  # older records have no such rows
+        proofs.verified(state, body.person, entry.seq, at_us)
 
 
 @_folds(kinds.PersonLeft)

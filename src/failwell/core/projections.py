@@ -17,6 +17,7 @@ from failwell.core import rows
 from failwell.core.contract import Limit
 from failwell.core.errors import Corrupt
 from failwell.core.lately import Lately
+from failwell.core.tables import Tables
 from failwell.core.windows import EVER, NEVER, Past, Window
 
 #: Windows kept in memory before those that the store can tell again are let go of, and rows of one that are.
@@ -33,37 +34,15 @@ _NO_WINDOW = frozenset({"concurrent", "sequence", "gives"})
 _Place = TypeVar("_Place")
 
 
-class Projections:
+class Projections(Tables):
     """All projections that a verdict or a reaction may read, by table; and the rows changed since the last drain."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.size = self.last_at_us = 0
-        self.workspace: dict[int, rows.Workspace] = {}
-        self.head: dict[str, rows.Head] = {}
-        self.order: dict[int, rows.OrderRow] = {}
         self.nonces: set[tuple[str, str]] = set()
-        self.person: dict[str, rows.Person] = {}
         #: Commitments to the addresses of who is being enrolled by orders of the open commit.
         self.contacts: dict[str, str | None] = {}
-        self.host: dict[str, rows.Host] = {}
-        self.agent: dict[str, rows.Agent] = {}
-        self.contract: dict[str, rows.ContractRow] = {}
-        self.floor: dict[str, rows.FloorRow] = {}
-        self.run: dict[int, rows.Run] = {}
-        self.action: dict[int, rows.Action] = {}
-        self.signal: dict[int, rows.SignalRow] = {}
-        self.incident: dict[int, rows.Incident] = {}
-        self.hold: dict[int, rows.Hold] = {}
-        self.page: dict[int, rows.Page] = {}
-        self.witness: dict[str, rows.WitnessRow] = {}
-        self.ticket: dict[int, rows.Ticket] = {}
-        #: Looks at the world that are still owed.
-        self.check: dict[str, rows.Check] = {}
-        self.stop: dict[str, rows.Stop] = {}
-        self.compensation: dict[int, rows.Compensation] = {}
-        self.custody: dict[str, rows.Custody] = {}
-        self.customer: dict[str, rows.Customer] = {}
-        self.work: dict[str, rows.Work] = {}
         self.calls: dict[int, dict[str, int]] = {}
         self.windows: dict[tuple[str, str, str | None], Window] = {}
         self.signals_of: dict[tuple[str, str], Window] = {}
@@ -166,6 +145,11 @@ class Projections:
         """Whether `person` is enrolled, was reached at their address, and is not gone: who can own an agent."""
         row = self.person.get(person)
         return row is not None and row.verified is not None and row.left is None
+
+    def enrolled(self, person: str) -> bool:
+        """Whether `person` is enrolled and not gone: who can be asked, reached or not."""
+        row = self.person.get(person)
+        return row is not None and row.left is None
 
     def reachable(self, person: str) -> str:
         """`person`, or whoever follows them since they are gone."""

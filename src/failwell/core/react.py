@@ -14,6 +14,7 @@ import msgspec
 
 from failwell.core import asking, credentials, kinds, owing, stops, undoing
 from failwell.core.contract import COMPENSATE
+from failwell.core.escalation import folds as escalation
 from failwell.core.incidents import cases, customers, failing, holding, noticing, releasing, work
 from failwell.core.incidents.ladder import CONTAIN
 from failwell.core.incidents.opening import ACTOR, after_opened, after_signal, draft_signal
@@ -23,7 +24,7 @@ from failwell.core.state import State
 
 #: The rules that this release writes by. A ledger says from where on (`response.rules`); before, it is told by the
 #: rules it was written by, or its past would read as tampered with.
-RULES = 2
+RULES = 3
 
 _SIGNAL_OF_THEN = {"deny": "denied", "escalate": "escalated", "record": "recorded"}
 
@@ -33,10 +34,12 @@ def react(state: State, entry: Entry[Any]) -> tuple[Draft, ...]:
     kind = type(entry.body)
     reaction = _REACTIONS.get(kind)
     drafts = () if reaction is None else reaction(state, entry, entry.body)
-    if kind not in _SINCE_2 or not state.workspace or state.workspace[1].rules < RULES:
+    rules = state.workspace[1].rules if state.workspace else 1
+    later = [each for since, table in _SINCE.items() if rules >= since for each in table.get(kind, ())]
+    if not later:
         return drafts
-    for later in _SINCE_2[kind]:
-        drafts += later(state, entry, entry.body)
+    for each in later:
+        drafts += each(state, entry, entry.body)
     return _numbered(state, drafts)
 
 
@@ -190,7 +193,8 @@ _REACTIONS: dict[type, _Reaction] = {
     kinds.AgentGrouped: _after_joined,
     kinds.ContractAdopted: _after_joined,
 }
-_SINCE_2: dict[type, tuple[_Reaction, ...]] = {}
+#: What follows besides, by the version of the rules since which it does.
+_SINCE: dict[int, dict[type, tuple[_Reaction, ...]]] = {2: {}, 3: dict(escalation.REACTIONS)}
 for _table in (noticing, cases, holding, work, failing, customers, releasing):
     for _kind, _reaction in _table.REACTIONS.items():
-        _SINCE_2[_kind] = (*_SINCE_2.get(_kind, ()), _reaction)
+        _SINCE[2][_kind] = (*_SINCE[2].get(_kind, ()), _reaction)

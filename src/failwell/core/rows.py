@@ -10,6 +10,8 @@ from typing import Any
 
 import msgspec
 
+from failwell.core.kinds import Deadline, PathStep
+
 
 class Row(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Root of all projection rows."""
@@ -25,7 +27,8 @@ class Workspace(Row, frozen=True, kw_only=True):
     `mail`: whether the settings in force say how mail goes out. `permit_key`: the entry and id of the key that permits
     are signed with. `rules` is the version of the rules by which entries follow from others (`core.react`);
     `objectives` are (severity, objective, microseconds), `keepers` (tool pattern, person) and `preserve` (agent,
-    directory) of the settings.
+    directory) of the settings, `escalation` what they say of how people are told. `zones` are the offsets by which
+    local times are told, written down at `zoned` (ledger time).
     """
 
     mode: str
@@ -42,6 +45,44 @@ class Workspace(Row, frozen=True, kw_only=True):
     objectives: tuple[tuple[str, str, int], ...] = ()
     keepers: tuple[tuple[str, str], ...] = ()
     preserve: tuple[tuple[str, str], ...] = ()
+    escalation: Escalating | None = None
+    zones: tuple[tuple[str, tuple[tuple[int, int], ...]], ...] = ()
+    zoned: int | None = None
+
+
+class Escalating(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """What the settings say of how people are told: the house's `path` (a contract's goes before it), its teams and the
+    channels that are not a person's own. `zone` is the house's own for `hours` and `quiet` times; `digest` is the time
+    of day at which early indicators are told, "" where they are not.
+    """
+
+    path: tuple[PathStep, ...] = ()
+    teams: tuple[tuple[str, Team], ...] = ()
+    channels: tuple[tuple[str, str], ...] = ()
+    zone: str = "UTC"
+    lasts_us: int = 8 * 3_600_000_000
+    progress_us: int = 4 * 3_600_000_000
+    quiet: str = ""
+    prove_us: int = 30 * 86_400_000_000
+    digest: str = ""
+
+
+class Team(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """Who is on call in turn, in one or more layers: whoever is in any of them."""
+
+    zone: str
+    turns: tuple[Turns, ...]
+
+
+class Turns(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """One layer: its members in order, how often it is the next one's turn (0: all of them always), when the first
+    one's began (`since`, local time `YYYY-MM-DDTHH:MM`) and at which hours it is on call at all ("": always).
+    """
+
+    members: tuple[str, ...]
+    every_us: int
+    since: str
+    hours: str
 
 
 class Head(Row, frozen=True, kw_only=True):
@@ -104,7 +145,8 @@ class Agent(Row, frozen=True, kw_only=True):
     `observed_until_us` is when an OBSERVED agent's time is over. `orphaned`: its owner left, so it is RESTRICTED until
     another one stands for it. `keyed` is the entry of its newest key: certificates before it are void. `asked_us` is
     when people were last written to about a ticket of it. `acted`: by tool, what the newest signal was about that tells
-    of more than a denial, since which no near-miss is one.
+    of more than a denial, since which no near-miss is one. `early`: what was noticed of it without a case of its own
+    since its owner was last told, and how often; the first of it at `early_us`.
     """
 
     name: str
@@ -127,6 +169,8 @@ class Agent(Row, frozen=True, kw_only=True):
     asked_us: int | None
     probation: Probation | None = None
     acted: dict[str, int] = {}
+    early: dict[str, int] = {}
+    early_us: int = 0
 
 
 class Probation(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
@@ -484,7 +528,9 @@ class Page(Row, frozen=True, kw_only=True):
     """An outbox row: `state` is queued, accepted or failed; `due_us` when it is tried next. `ticket`: what it asks.
 
     `agent` is whom it is about; where nothing else is, `why` is all there is to tell. `about` names the letter, where
-    it is not the first page of its incident, ticket or stop.
+    it is not the first page of its incident, ticket or stop. `cycle` and `round` are its escalation's (0: of none),
+    `persons` all who are told by it, where a channel tells several at once. `permanent`: the newest attempt failed for
+    good. `into`: the page whose letter tells it.
     """
 
     incident: int | None
@@ -498,6 +544,131 @@ class Page(Row, frozen=True, kw_only=True):
     due_us: int
     why: str
     about: str = ""
+    cycle: int = 0
+    round: int = 1
+    persons: tuple[str, ...] = ()
+    digest: int | None = None
+    permanent: bool = False
+    into: int | None = None
+    bundled: tuple[tuple[int, str], ...] = ()
+
+
+class Escalation(Row, frozen=True, kw_only=True):
+    """How far the telling of an incident has come, by its number. `state` is asking, taken or over.
+
+    `path` is its cycle's own; `step` and `round` were begun at `stepped_us` (ledger time) and told to `asked`, of each
+    step in turn. `acknowledged` who took it in this cycle. `due_us` is the timer: of the next step while it asks, of
+    the acknowledgment once it is taken; `progress_us` is when a person last did something about it. `told` are the
+    pages of this cycle, which outlive their own rows; `ringing` the channels (with cycle, person) that were told and
+    have not heard yet that it is over. `last_resort` once that is asked, `why` the cycle began.
+    """
+
+    cycle: int
+    state: str
+    source: str
+    path: tuple[PathStep, ...]
+    step: int = 0
+    round: int = 0
+    asked: tuple[tuple[str, ...], ...] = ()
+    acknowledged: tuple[str, ...] = ()
+    since_us: int = 0
+    stepped_us: int = 0
+    due_us: int = 0
+    taken_us: int = 0
+    progress_us: int = 0
+    told: tuple[Told, ...] = ()
+    last_resort: bool = False
+    ringing: tuple[tuple[str, int, str], ...] = ()
+    why: str = "opened"
+
+
+class Told(msgspec.Struct, frozen=True, forbid_unknown_fields=True, array_like=True):
+    """A page of the running cycle: queued, accepted, failed (for good) or bounced; `token` is the digest of what
+    answers it, `answered` the entry in which that came back.
+    """
+
+    page: int
+    step: int
+    round: int
+    person: str
+    channel: str
+    state: str
+    token: str | None = None
+    answered: int | None = None
+
+
+class Cover(Row, frozen=True, kw_only=True):
+    """Somebody is on call for a team who is not by its turns, by the entry that says so."""
+
+    team: str
+    person: str
+    instead_of: str | None
+    since_us: int
+    until_us: int
+    ended: bool = False
+
+
+class OnCall(Row, frozen=True, kw_only=True):
+    """Who was on call for a team when that was last written down."""
+
+    persons: tuple[str, ...]
+    entry: int
+
+
+class Channel(Row, frozen=True, kw_only=True):
+    """What is known of a channel to a person, by `CHANNEL PERSON`: the newest asking that waits (its entry, the digest
+    of what is to come back, until when), and when it was last proven (ledger time), how, by which entry.
+    """
+
+    asked: int | None = None
+    page: int = 0
+    token: str | None = None
+    due_us: int = 0
+    proven: int | None = None
+    proven_us: int = 0
+    how: str = ""
+
+
+class Digest(Row, frozen=True, kw_only=True):
+    """Early indicators that were told to a person. `token` is the digest of what they answer with, `received` the entry
+    that says that they have them.
+    """
+
+    person: str
+    made: int
+    since: int
+    until: int
+    token: str | None = None
+    received: int | None = None
+
+
+class RunningClock(Row, frozen=True, kw_only=True):
+    """A duty to inform about an incident, by `INCIDENT/CLOCK`, that `person` started: running or ended. `met` are
+    (deadline, entry), `missed` and `reminded` (deadline, microseconds left) what was said of them.
+    """
+
+    title: str
+    source: str
+    aware_us: int
+    deadlines: tuple[Deadline, ...]
+    entry: int
+    person: str = ""
+    state: str = "running"
+    met: tuple[tuple[str, int], ...] = ()
+    missed: tuple[str, ...] = ()
+    reminded: tuple[tuple[str, int], ...] = ()
+
+
+class Feed(Row, frozen=True, kw_only=True):
+    """How far another system was told of incidents: up to entry `last`; since then `attempts` failed, the next is due
+    at `due_us`. `theirs`: what it calls an incident.
+    """
+
+    last: int
+    attempts: int = 0
+    due_us: int = 0
+    detail: str = ""
+    theirs: tuple[tuple[int, str], ...] = ()
 
 
 #: table name -> (row type, whether the key is an integer). The order is the order of rebuild and of verification.
@@ -524,6 +695,13 @@ TABLES: dict[str, tuple[type[Row], bool]] = {
     "custody": (Custody, False),
     "customer": (Customer, False),
     "work": (Work, False),
+    "escalation": (Escalation, True),
+    "cover": (Cover, True),
+    "on_call": (OnCall, False),
+    "channel": (Channel, False),
+    "digest": (Digest, True),
+    "clock": (RunningClock, False),
+    "feed": (Feed, False),
 }
 
 _ENCODER = msgspec.json.Encoder(order="sorted")

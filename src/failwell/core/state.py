@@ -7,6 +7,7 @@ from typing import Any
 
 from failwell.core import rows
 from failwell.core.errors import Corrupt
+from failwell.core.escalation.taking import note_progress
 from failwell.core.folds import FOLDS
 from failwell.core.instants import parse_at
 from failwell.core.projections import Projections
@@ -32,6 +33,8 @@ class State(Projections):
         fold = FOLDS.get(type(entry.body))
         if fold is not None:
             fold(self, entry, entry.body, at_us)
+        if self.escalation:
+            note_progress(self, entry, at_us)
         self.size += 1
         self.last_at_us = at_us
 

@@ -82,20 +82,6 @@ def settled(state: Projections, action: rows.Action, outcome: str) -> None:
         _end(state, action.ticket, row)
 
 
-def _page_queued(state: Projections, entry: Entry[Any], body: kinds.PageQueued, at_us: int) -> None:
-    if body.page != state.pages + 1:
-        raise Corrupt(f"entry {entry.seq} queues page {body.page} after {state.pages}")
-    state.pages = body.page
-    row = rows.Page(
-        incident=body.incident, ticket=body.ticket if isinstance(body, kinds.PageQueued2) else None,
-        agent=entry.agent, person=body.person, channel=body.channel, step=body.step, state="queued", attempts=0,
-        due_us=body.due_us, why=body.why, about=body.about if isinstance(body, kinds.PageQueued3) else "",
-    )  # fmt: skip
-    state.put("page", body.page, row)
-    if row.ticket is not None:
-        state.change("agent", entry.agent, asked_us=at_us)
-
-
 class _Settings(msgspec.Struct):
     mail: Any = None
 
@@ -126,7 +112,4 @@ FOLDS: dict[type, Callable[[Projections, Entry[Any], Any, int], None]] = {
     kinds.TicketOpened: _opened,
     kinds.TicketDecided: _decided,
     kinds.TicketExpired: _expired,
-    kinds.PageQueued: _page_queued,
-    kinds.PageQueued2: _page_queued,
-    kinds.PageQueued3: _page_queued,
 }

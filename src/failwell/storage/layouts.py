@@ -28,7 +28,7 @@ from failwell.ports.storage import StorageFailed
 from failwell.storage import files, index
 
 #: What a release writes. A change of the tables or of the shape of a projection's row is a new one.
-LAYOUT_VERSION = 5
+LAYOUT_VERSION = 6
 _STEPS = resources.files(__package__) / "layouts"
 #: What is evidence, in the order of its key.
 EVIDENCE = {
@@ -133,6 +133,9 @@ _SPELLED: dict[tuple[int, str], Callable[[dict[str, Any]], dict[str, Any]]] = {
         "tasked",
         "tasks",
     ),
+    (5, "workspace"): _without("escalation", "zoned", "zones"),
+    (5, "agent"): _without("early", "early_us"),
+    (5, "page"): _without("bundled", "cycle", "digest", "into", "permanent", "persons", "round"),
 }
 
 

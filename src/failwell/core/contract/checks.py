@@ -14,6 +14,7 @@ from failwell.core.contract import model
 from failwell.core.contract.finding import Finding
 from failwell.core.contract.nearest import meant
 from failwell.core.contract.notes import Notes
+from failwell.core.contract.path_checks import ROLES, PathChecks
 from failwell.core.contract.rule_checks import RuleChecks
 from failwell.core.contract.scope import (
     MAX_CLAUSE_WEIGHT,
@@ -35,8 +36,6 @@ _REVIEWER = re.compile(r"(?:role:)?[a-z0-9][a-z0-9._@-]{0,127}")
 _LABEL = re.compile(r"[a-z0-9_.-]{1,64}")
 _DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
-#: The roles that a person can have.
-_ROLES = ("approver", "operator", "reviewer")
 _SHORTEST_DECISION_US = 60_000_000
 _LONGEST_DECISION_US = 30 * 86_400_000_000
 
@@ -59,11 +58,11 @@ def note_problems(contract: model.Contract, notes: Notes) -> None:
     whole.people()
     ToolChecks(contract, notes, types).all()
     RuleChecks(contract, notes, types).all()
-    whole.escalation()
+    PathChecks(contract, notes, types).all()
 
 
 class _Whole(Scope):
-    """The head, the people and the path of escalation."""
+    """The head and the people."""
 
     # ---- the head ----------------------------------------------------------------------------------------
 
@@ -156,8 +155,8 @@ class _Whole(Scope):
         for number, name in enumerate(oversight.reviewers):
             self.spelled((*path, number), f"The reviewer {name!r}", name, _REVIEWER, "anna or role:reviewer")
             role = name.removeprefix("role:")
-            if role != name and role not in _ROLES:
-                mend = meant(role, _ROLES) or f"Roles are: {', '.join(_ROLES)}."
+            if role != name and role not in ROLES:
+                mend = meant(role, ROLES) or f"Roles are: {', '.join(ROLES)}."
                 self.error((*path, number), f"Nobody has the role {role}.", "Nobody would answer.", mend)
         if len(set(oversight.reviewers)) != len(oversight.reviewers):
             self.error(path, "reviewers holds a name twice.", "Once is enough.", "Name each once.")
@@ -191,20 +190,6 @@ class _Whole(Scope):
             reason = f"Expressions times tools are {weight} characters, at most {MAX_CLAUSE_WEIGHT}."
             self.error(("clauses",), "The clauses are too large.", reason, mend)
         return weight <= MAX_CLAUSE_WEIGHT
-
-    # ---- the path and the size ---------------------------------------------------------------------------
-
-    def escalation(self) -> None:
-        for number, step in enumerate(self.contract.escalation):
-            if step.notify != "owner" or step.by != ("email",):
-                self.error(
-                    ("escalation", number),
-                    "This step of the escalation path is not enforced yet.",
-                    "This version tells the owner by e-mail.",
-                    "Write {notify: owner, by: [email]}.",
-                )
-        if len(self.contract.escalation) > 1:
-            self.error(("escalation", 1), "There is a second step.", "This version has one.", "Leave it out.")
 
 
 def _is_day(text: str) -> bool:

@@ -16,6 +16,7 @@ from failwell.core.contract import model
 from failwell.core.contract.comparing import UNBOUNDED, by_range, by_set, by_type, by_when
 from failwell.core.contract.duration import format_duration
 from failwell.core.contract.limit_words import bound, tool_of
+from failwell.core.contract.path_words import asks
 from failwell.core.contract.words import because, listed, names_of
 
 #: What a difference does to what the agent may do. `words`: nothing, it is for people.
@@ -326,12 +327,19 @@ def _stopping(was: model.Stopping | None, now: model.Stopping | None) -> tuple[M
     return means, "The harm of a stop was {} and is {}.".format(*told)
 
 
+def _path(was: tuple[model.Step, ...], now: tuple[model.Step, ...]) -> tuple[Means, str]:
+    """It lets through nothing more and nothing less; whether people are told sooner or later takes a person to say."""
+    told = (" Then ".join(f"{asks(step)}." for step in steps) or "the house's own path." for steps in (was, now))
+    return "unclear", "Asked was: {} Asked is: {}".format(*told)
+
+
 _FIELDS: dict[str, Callable[[Any, Any], tuple[Means, str]]] = {
     "valid": _valid,
     "restricted": _restricted,
     "principals": _principals,
     "delegates": _delegates,
     "stopping": _stopping,
+    "escalation": _path,
     "purpose": lambda was, now: ("words", f"It was: {was} It is: {now}"),
     "applies_to": lambda was, now: ("words", _changed(was, now)[1]),
 }

@@ -16,6 +16,7 @@ from failwell.core.contract.duration import format_duration
 from failwell.core.contract.limit_words import bound, tool_of
 from failwell.core.contract.measure import concerns
 from failwell.core.contract.model import Clause, Contract, Limit, Stopping, Tool
+from failwell.core.contract.path_words import asks
 from failwell.core.contract.words import because, listed, names_of
 
 _STOPPED = {
@@ -223,8 +224,20 @@ def _off(contract: Contract) -> Iterator[str]:
         yield f"Work that a stop leaves goes to {contract.unfinished_runs}."
     if contract.stopping is not None:
         yield from _stopping(contract.stopping)
-    for step in contract.escalation:
-        yield f"Told of a containment: {step.notify}, by {listed(list(step.by))}."
+    yield from _path(contract)
+
+
+def _path(contract: Contract) -> Iterator[str]:
+    if not contract.escalation:
+        yield "Who is asked to take an incident is not said here: the house's own path is taken (failwell.toml)."
+    for number, step in enumerate(contract.escalation, 1):
+        yield f"Asked {_place(number)}: {asks(step)}."
+    if contract.escalation and not any(step.last_resort for step in contract.escalation):
+        yield "Asked in the end: every operator and approver, every 30m until one of them has taken it."
+
+
+def _place(number: int) -> str:
+    return {1: "first", 2: "then", 3: "third"}.get(number, f"{number}th")
 
 
 def _stopping(stopping: Stopping) -> Iterator[str]:

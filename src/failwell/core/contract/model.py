@@ -24,6 +24,7 @@ WhenRestricted = Literal["escalate", "deny", "allow"]
 LimitsRestricted = Literal["half", "same"]
 LimitKind = Literal["count", "sum", "rate", "concurrent", "cooldown", "once_per", "sequence", "blast"]
 Each = Literal["principal", "run", "subject"]
+Require = Literal["any", "all"]
 Do = Literal["record", "ask", "restrict", "interrupt", "suspend", "suspend_group", "hold", "notify"]
 
 MAX_CANONICAL_BYTES = 49_152
@@ -182,10 +183,19 @@ class Stopping(Record, frozen=True):
 
 
 class Step(Record, frozen=True):
-    """One step of the escalation path: who is told, by which channel."""
+    """One step of the escalation path: who is asked, by which channels, and how long they have (None: the house's 15
+    minutes, a last resort 30). `repeat` further rounds come before the next step; `require`: any, all, or how many have
+    to take it. It is passed over for incidents less severe, and outside `hours` (the house's zone; "": always).
+    """
 
     notify: str
     by: tuple[str, ...]
+    ack_within_us: int | None = None
+    repeat: int = 0
+    require: Require | int = "any"
+    severity: Severity = "minor"
+    hours: str = ""
+    last_resort: bool = False
 
 
 class Oversight(Record, frozen=True):

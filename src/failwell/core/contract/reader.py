@@ -20,6 +20,9 @@ UNDONE_WITHIN_US = 30_000_000
 #: How long a ticket is open where a contract names reviewers and no time.
 DECIDE_WITHIN_US = 86_400_000_000
 
+#: By what a step of the path asks where it does not say: what everybody has.
+_BY = ("email",)
+
 _DEFAULT_RESTRICTED = model.Restricted(irreversible="escalate", limits="half")
 
 
@@ -152,4 +155,15 @@ def _expected(fields: Fields) -> int | str | bool:
 
 def _step(notes: Notes, node: Node) -> model.Step:
     fields = Fields(notes, node, "escalation step", "escalation")
-    return model.Step(notify=fields.text("notify", required=True) or "", by=fields.texts("by", required=True))
+    require = fields.get("require")
+    number = require is not None and require.kind == "integer"
+    return model.Step(
+        notify=fields.text("notify", required=True) or "",
+        by=_BY if fields.node.get("by") is None else fields.texts("by"),
+        ack_within_us=fields.duration_us("ack_within"),
+        repeat=fields.integer("repeat"),
+        require=fields.integer("require") if number else fields.choice("require", model.Require, "any"),
+        severity=fields.choice("severity", model.Severity, "minor"),
+        hours=fields.text("hours") or "",
+        last_resort=fields.boolean("last_resort"),
+    )

@@ -130,7 +130,7 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "on_suspend": Field("What becomes of the work that a stopped agent leaves.", _part("on_suspend")),
         "stopping": Field("What it harms to stop the agent, weighed where no rule says what to do.",
                           _part("stopping")),
-        "escalation": Field("Who is told of a containment, by which channel.", _list("escalation")),
+        "escalation": Field("Who is asked until one of them has taken an incident, step by step.", _list("escalation")),
         "examples": Field("Actions with the verdict that their author expects; run by `contract test`, not signed.",
                           _list("example")),
     },
@@ -202,9 +202,21 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
         "cover": Field("Who does the work meanwhile: a person, or team:NAME.", _TEXT),
     },
     "escalation": {
-        "notify": Field("Who is told.", {"const": "owner"}, required=True),
-        "by": Field("By which channel.", {"type": "array", "items": {"const": "email"}, "minItems": 1},
-                    required=True),
+        "notify": Field("Who is asked: owner, team:NAME (whoever is on call), role:ROLE or person:NAME.",
+                        {"type": "string", "pattern": "^(owner|(team|role|person):.+)$"}, required=True),
+        "by": Field("By which channels: email (each one's own address) or some of failwell.toml. [email] unless said.",
+                    {"type": "array", "items": _TEXT, "minItems": 1}),
+        "ack_within": Field("How long they have before the next round or step: 15m unless said; a last resort is "
+                            "asked every 30m.", _DURATION),
+        "repeat": Field("So many more rounds of this step before the next: none unless said.",
+                        {"type": "integer", "minimum": 0}),
+        "require": Field("any, all, or how many of them have to take it: any unless said.",
+                         {"anyOf": [_one(model.Require), _NUMBER]}),
+        "severity": Field("Only for incidents at least this severe: minor unless said.", _one(model.Severity)),
+        "hours": Field("Only at these hours, such as Mon-Fri 08:00-18:00 (in the timezone of [escalation]); passed "
+                       "over otherwise.", _TEXT),
+        "last_resort": Field("Asked again and again until one has taken it; nothing comes after it. Without one it is "
+                             "everybody with the role operator or approver.", _YES),
     },
     "example": {
         "about": Field("What it shows.", _TEXT),
@@ -253,5 +265,4 @@ PARTS: Final[dict[str, dict[str, Field]]] = {
 #: Fields of the format that this version does not enforce, by part.
 LATER: Final[dict[str, tuple[str, ...]]] = {
     "contract": ("baseline",),
-    "escalation": ("ack_within", "last_resort", "repeat", "require"),
 }

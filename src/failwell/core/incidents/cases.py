@@ -12,9 +12,9 @@ from msgspec.structs import replace
 
 from failwell.core import kinds, rows
 from failwell.core.errors import Corrupt
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.incidents import reporting, steps
 from failwell.core.incidents.endings import BELIEVED_OVER, OVER, left_open
-from failwell.core.incidents.tables import Fold, Reaction, case_of
 from failwell.core.instants import parse_at
 from failwell.core.machines import INCIDENT, worse
 from failwell.core.projections import Projections

@@ -9,8 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 from failwell.core import asking, kinds
+from failwell.core.escalation import due, stepping
+from failwell.core.following import BESIDE, TELLS
 from failwell.core.incidents.group import contain_group
-from failwell.core.incidents.tables import BESIDE
 from failwell.core.incidents.work import left_by, stop_runs
 from failwell.core.projections import Projections
 from failwell.core.records import Draft
@@ -53,7 +54,7 @@ def contain(
         hold = kinds.HoldPlaced(hold=state.holds + 1, incident=incident, first=first, last=case.opened, why=why)
         drafts.append(draft(hold))
     tightened = any(isinstance(each.body, kinds.AuthorityChanged) for each in drafts)
-    drafts += [draft(page) for page in _pages(state, agent, incident, response, why, tightened=tightened)]
+    drafts += _telling(state, agent, incident, response, why, cause, tightened=tightened)
     if "suspend_group" in asked:
         drafts += contain_group(state, agent, incident, why=why, cause=cause)
     return tuple(drafts)
@@ -73,6 +74,19 @@ def _stop_run(
     runs, bodies = stop_runs(state, run, incident=incident, why=why, by=by)
     stopped = tuple(Draft(body=body, actor=ACTOR, agent=agent, run=run, refs=(cause,)) for body in bodies)
     return (*stopped, *left_by(state, agent, incident, runs, cause))
+
+
+def _telling(
+    state: Projections, agent: str, incident: int, response: tuple[str, ...], why: str, cause: int, *, tightened: bool
+) -> tuple[Draft, ...]:  # fmt: skip
+    """The escalation of the case, and pages to whoever is told besides."""
+    pages = _pages(state, agent, incident, response, why, tightened=tightened)
+    drafts = tuple(Draft(body=page, actor=ACTOR, agent=agent, refs=(cause,)) for page in pages)
+    if not stepping.escalates(state) or incident in state.escalation or not TELLS & set(response):
+        return drafts
+    begun = stepping.start(state, incident, due.OPENED, cause)
+    asked = stepping.first_asked(state, incident)
+    return (begun, *(draft for draft, page in zip(drafts, pages, strict=True) if page.person not in asked))
 
 
 def _pages(
@@ -99,7 +113,7 @@ def _pages(
 
 def _told(state: Projections, agent: str, response: tuple[str, ...]) -> tuple[str, ...]:
     """Who is paged of a case: the owner, who answers for the agent; where a rule asks, also who answers its tickets."""
-    if not {"notify", "ask", "suspend_group"} & set(response):
+    if not TELLS & set(response):
         return ()
     owner = state.reachable(state.agent[agent].owner)
     others = asking.reviewers(state, agent) if "ask" in response else ()

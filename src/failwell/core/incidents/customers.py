@@ -7,7 +7,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from failwell.core import kinds, rows
-from failwell.core.incidents.tables import Fold, Reaction, case_of
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.projections import Projections
 from failwell.core.records import Entry
 

@@ -7,11 +7,12 @@ one was merged into, reopens the one that was resolved, or opens a new one.
 from __future__ import annotations
 
 from failwell.core import kinds, rows
+from failwell.core.machines import BELIEVED_OVER
+from failwell.core.machines import CASE_OVER as OVER
 from failwell.core.projections import Projections
 
-OVER = frozenset({"CLOSED", "MERGED", "FALSE_ALARM"})
-#: Nothing more went wrong, people thought. The next signal says that it did.
-BELIEVED_OVER = frozenset({"RESOLVED", "LEARNED"})
+#: The next signal about what was believed to be over says that it is not.
+__all__ = ["BELIEVED_OVER", "OVER"]
 #: Rehearsed and planted: nothing real may be told there.
 REHEARSED = frozenset({"drill", "canary"})
 

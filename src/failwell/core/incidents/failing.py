@@ -11,7 +11,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from failwell.core import asking, kinds, rows
-from failwell.core.incidents.tables import BESIDE, Reaction
+from failwell.core.escalation import due
+from failwell.core.escalation.stepping import escalates, further, start
+from failwell.core.following import BESIDE, TELLS, Reaction
+from failwell.core.machines import CASE_OVER as OVER
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry
 from failwell.core.stops import MAILED_AT_ONCE
@@ -48,23 +51,34 @@ def _paged(state: Projections, entry: Entry[Any], cases: Iterable[int], what: st
     drafts: list[Draft] = []
     for number in cases:
         row = state.incident[number]
+        if escalates(state) and number not in state.escalation and _begins(entry, row):
+            drafts.append(start(state, number, due.OPENED, entry.seq))
         name = state.agent[row.agent].name if row.agent in state.agent else "an agent"
         for person in next_persons(state, number, row):
             page = kinds.PageQueued3(
-                page=state.pages + 1 + len(drafts), incident=number, person=person, channel="email", step=2,
+                page=state.pages + 1, incident=number, person=person, channel="email", step=2,
                 due_us=state.last_at_us, why=f"{name} may go on: {what}", ticket=None, about="next-step",
             )  # fmt: skip
             drafts.append(Draft(body=page, actor=ACTOR, agent=row.agent or None, refs=(entry.seq,)))
     return tuple(drafts)
 
 
+def _begins(entry: Entry[Any], row: rows.Incident) -> bool:
+    """Whether nothing else begins to ask about it: what a rule tells of is asked about in the commit that opens it."""
+    return not (isinstance(entry.body, kinds.IncidentOpened) and TELLS & set(row.response)) and row.state not in OVER
+
+
 def next_persons(state: Projections, number: int, row: rows.Incident) -> tuple[str, ...]:
     """Who is asked next about a case: nobody who was asked first, but somebody always."""
     told = {page.person for page in state.page.values() if page.incident == number and page.about not in BESIDE}
+    told |= {page.person for page in state.escalation[number].told} if number in state.escalation else set()
     owner = None if row.agent not in state.agent else state.reachable(state.agent[row.agent].owner)
     if owner is not None:
         told.add(owner)
         told.update(asking.reviewers(state, row.agent) if "ask" in row.response else ())
+    along = further(state, number)
+    if along:
+        return along
     for role in ("operator", "approver"):
         found = [
             name

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from failwell.core.following import Fold
 from failwell.core.incidents import cases, customers, holding, noticing, releasing, work
-from failwell.core.incidents.tables import Fold
 
 FOLDS: dict[type, Fold] = {
     **noticing.FOLDS,

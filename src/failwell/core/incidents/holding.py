@@ -12,7 +12,7 @@ from typing import Any
 from failwell.core import kinds, rows
 from failwell.core.ends import mark
 from failwell.core.errors import ContractError, Corrupt
-from failwell.core.incidents.tables import Fold, Reaction, case_of
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from failwell.core import kinds, rows
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.incidents import reporting
 from failwell.core.incidents.ladder import contract_of, effect_of
 from failwell.core.incidents.opening import draft_signal
 from failwell.core.incidents.reporting import REPORTED
-from failwell.core.incidents.tables import Fold, Reaction, case_of
 from failwell.core.instants import parse_at
 from failwell.core.owing import note_onset
 from failwell.core.projections import Projections

@@ -9,8 +9,8 @@ from msgspec.structs import replace
 from failwell.core import kinds, rows
 from failwell.core.ends import mark
 from failwell.core.errors import Corrupt
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.incidents import probation
-from failwell.core.incidents.tables import Fold, Reaction, case_of
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry
 from failwell.core.stops import INTERRUPTED_AT_ONCE

@@ -11,6 +11,8 @@ from typing import Any
 from msgspec.structs import replace
 
 from failwell.core import kinds
+from failwell.core.escalation.due import OPENED
+from failwell.core.escalation.stepping import escalates, start
 from failwell.core.incidents.endings import REHEARSED
 from failwell.core.incidents.steps import operators
 from failwell.core.projections import Projections
@@ -66,6 +68,8 @@ def after_opened(state: Projections, entry: Entry[Any], body: kinds.IncidentOpen
             hold=state.holds + 1, incident=body.incident, first=first, last=entry.seq, why=body.title
         )
         drafts.append(_draft(entry, hold))
+    if "notify" in body.response and escalates(state):
+        return (*drafts, start(state, body.incident, OPENED, entry.seq))
     for person in operators(state) if "notify" in body.response else ():
         page = kinds.PageQueued3(
             page=state.pages + 1, incident=body.incident, person=person, channel="email", step=1,

@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from failwell.core import kinds, rows
 from failwell.core.contract import Contract
 from failwell.core.errors import ContractError, Corrupt
-from failwell.core.incidents.tables import Fold, Reaction, case_of
+from failwell.core.following import Fold, Reaction, case_of
 from failwell.core.orders import parse_order
 from failwell.core.projections import Projections
 from failwell.core.records import Draft, Entry

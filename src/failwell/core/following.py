@@ -14,8 +14,12 @@ Fold = Callable[[Projections, Entry[Any], Any, int], None]
 #: Takes the state, which includes the entry already.
 Reaction = Callable[[Projections, Entry[Any], Any], tuple[Draft, ...]]
 
+#: Words of a response by which people are told.
+TELLS = frozenset({"notify", "ask", "suspend_group"})
 #: Letters to people who are not asked to take the case: one that arrives tells nobody who answers for the agent.
-BESIDE = frozenset({"preserve", "work", "task", "group"})
+BESIDE = frozenset(
+    {"preserve", "work", "task", "group", "taken", "over", "again", "digest", "proof", "proven", "clock"}
+)
 
 
 def case_of(state: Projections, entry: Entry[Any], number: int) -> rows.Incident:

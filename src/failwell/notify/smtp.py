@@ -42,11 +42,14 @@ class SmtpSettings:
     username: str | None = None
     password_file: Path | None = None
     ca_file: Path | None = None
+    answers: str | None = None
     timeout_s: float = 10.0
     deadline_s: float = 30.0
 
     def __post_init__(self) -> None:
         check_address(self.sender, "smtp sender")
+        if self.answers is not None:
+            check_address(self.answers, "address for answers")
         if not self.host or not self.host.isascii() or not self.host.isprintable() or " " in self.host:
             raise InputError(f"smtp host: {self.host[:80]!r} is not a host name")
         if not 0 < self.port < 65_536:
@@ -78,11 +81,13 @@ class SmtpNotifier:
         Raises NotifyFailed (temporary: no answer, 4xx, connection lost; else 5xx, TLS or password refused)
         and InputError for a malformed mail or an unreadable password file.
         """
-        message = build_message(mail, self._settings.sender, self._clock.wall_us())
+        settings = self._settings
+        message = build_message(mail, settings.sender, self._clock.wall_us(), settings.answers)
         password = self._password()
-        with _failures(self._settings), self._session() as client:
+        with _failures(settings), self._session() as client:
             self._secure(client, password)
-            _expect(client.mail(self._settings.sender), "sender")
+            # Where what cannot be delivered is returned to (RFC 5321 4.4).
+            _expect(client.mail(settings.answers or settings.sender), "sender")
             _expect(client.rcpt(mail.to), "recipient")
             code, reply = client.data(message.as_bytes())
             _expect((code, reply), "text")

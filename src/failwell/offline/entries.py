@@ -44,16 +44,20 @@ KNOWN: Final = frozenset(
             "release.proposed", "release.reviewed", "response.rules", "run.closed", "run.opened", "run.stopped",
             "scope.lifted", "scope.proposed", "scope.stopped", "seen", "signal", "started", "state.preserved",
             "ticket.decided", "ticket.expired", "ticket.opened", "upstream.ended", "upstream.listed", "work.ended",
-            "work.left",
+            "work.left", "channel.asked", "channel.proven", "clock.ended", "clock.met", "clock.missed",
+            "clock.reminded", "clock.started", "digest.made", "digest.received", "escalation.ended",
+            "escalation.started", "escalation.stepped", "feed.delivered", "feed.failed", "page.answered",
+            "page.bounced", "page.bundled", "team.covered", "team.turned", "team.uncovered", "time.zones",
         )
     }
     | {
         (kind, 2)
         for kind in (
-            "agent.registered", "decision", "page.queued", "release.approved", "release.proposed", "run.opened",
+            "acknowledged", "agent.registered", "decision", "page.attempted", "page.queued", "release.approved",
+            "release.proposed", "run.opened",
         )
     }
-    | {("page.queued", 3)}
+    | {("page.queued", 3), ("page.queued", 4)}
 )  # fmt: skip
 
 

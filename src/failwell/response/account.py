@@ -75,9 +75,9 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     """Everything `incident show` tells, in its order. `happened`, `done` and `asked` are sentences for people.
 
     `governed` false: no contract binds the agent now, whatever else is told. `left` counts the runs that nobody took,
-    `told` are its pages; `agreed` what was to happen until when, by severity. `holder` has the case, `offered` is asked
-    to take it over. `access` is how a detect-only agent's access stands since its suspension; None for an agent behind
-    a gate.
+    `told` are its pages; `agreed` what was to happen until when, by severity. `holder` has the case, or had it where
+    people are `asking` somebody to take it; `offered` is asked to take it over. `access` is how a detect-only agent's
+    access stands since its suspension; None for an agent behind a gate.
     """
 
     incident: int
@@ -110,6 +110,7 @@ class Account(msgspec.Struct, frozen=True, kw_only=True):
     offered: str | None
     serious: bool
     merged_into: int | None
+    asking: bool = False
 
 
 Reveal = Callable[[str], str]
@@ -117,12 +118,13 @@ Reveal = Callable[[str], str]
 
 def account(
     number: int, row: rows.Incident, agent: rows.Agent | None, entries: Sequence[Entry[Any]], *, stated_ms: int,
-    reveal: Reveal, due: Sequence[Due] = (),
+    reveal: Reveal, due: Sequence[Due] = (), asking: bool = False,
 ) -> Account:  # fmt: skip
     """Tell an incident from `entries`: its own and its agent's from the onset on, in order.
 
     `stated_ms` is the bound in force from the order to the last process gone; `reveal` turns a customer's token into
-    the customer's id (or back into the token where it was erased); `due` are its objectives.
+    the customer's id (or back into the token where it was erased); `due` are its objectives; `asking`: whether somebody
+    is asked to take it now.
     """
     own = Moments(number, row.onset_first, row.onset_last, entries, detect_only=agent is not None and agent.detect_only)
     report = Report()
@@ -150,7 +152,8 @@ def account(
         times=times(own), bound=bound, stops=stops, undoings=undoings(entries), escaped_effects=_escaped(effects, own),
         customers=_customers(effects, reveal), timeline=tuple(_timeline(number, own, entries, reveal)),
         signals=row.signals, left=left_open(number, entries), told=told_whom(number, entries),
-        agreed=tuple(_agreed(row, one) for one in due), holder=row.holder, offered=row.offered,
+        agreed=tuple(_agreed(row, one) for one in due), holder=row.holder, asking=asking,
+        offered=row.offered,
         serious=row.serious is not None, merged_into=row.merged_into,
     )  # fmt: skip
 

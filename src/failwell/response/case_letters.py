@@ -5,7 +5,7 @@ The first line says why they are written to and what happened; the second what t
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from failwell.core.rows import Page
@@ -31,7 +31,7 @@ def _stop(told: Account, person: str) -> str:
 
 
 def _late(told: Account, person: str) -> str:
-    if told.state in ("OPEN", "REOPENED"):
+    if told.asking or told.state in ("OPEN", "REOPENED"):
         return f"take it. Run: failwell incident acknowledge {told.incident}"
     return f"see what keeps it. Run: failwell incident show {told.incident}"
 
@@ -43,7 +43,12 @@ def _review(told: Account, person: str) -> str:
     return f"say whether that was right. Run: {review}"
 
 
+def _take(told: Account, person: str) -> str:
+    return f"take it. Run: failwell incident acknowledge {told.incident}"
+
+
 _KINDS = {
+    "step": _Kind("{name}: somebody is to take it", _take),
     "next-step": _Kind("{name} MAY STILL ACT", _stop),
     "work": _Kind("work of {name} is left to you", lambda told, person: (
         f"take it, or say who does. Run: failwell incident work {told.incident}"
@@ -59,22 +64,34 @@ _KINDS = {
     "task": _Kind("{name}: a task for you", lambda told, person: (
         f"do it, and say so. What it is: failwell incident show {told.incident}"
     )),
+    "clock": _Kind("{name}: a duty to inform", lambda told, person: (
+        f"see that they are informed, and say so. Run: failwell clock show {told.incident}"
+    )),
+    "taken": _Kind("{name}: taken", _look),
+    "over": _Kind("{name}: nothing to take any more", _look),
+    "again": _Kind("{name}: asked anew", _look),
     "group": _Kind("{name} and its whole group are stopped", _look),
 }  # fmt: skip
 
 
-def case_letter(told: Account, page: Page, checkpoint: bytes) -> Letter:
-    """The letter of a page about an incident: its first, or one of those above."""
+#: How a reason begins that begins with no name.
+_NO_NAMES = ("its ", "incident ", "it ", "nobody ", "somebody ", "whoever ", "who ")
+
+
+def case_letter(told: Account, page: Page, checkpoint: bytes, path: Sequence[str] = ()) -> Letter:
+    """The letter of a page about an incident: its first, or one of those above. `path`: as of `incident_letter`."""
     kind = _KINDS.get(page.about)
     if kind is None:
-        return incident_letter(told, checkpoint, page.person)
+        return incident_letter(told, checkpoint, page.person, path)
     # It may begin with a name, which stays as it is.
-    why = page.why[:1].upper() + page.why[1:] if page.why.startswith(("its ", "incident ")) else page.why
+    why = page.why[:1].upper() + page.why[1:] if page.why.startswith(_NO_NAMES) else page.why
+    more = [f"  incident {number}: {words}" if number else f"  {words}" for number, words in page.bundled]
     story = [
         f"{why.rstrip('. ')}. What happened: {told.happened}. {' '.join(told.done)}",
         f"You are asked to: {kind.asks(told, page.person)}",
         "",
-        *about_case(told, page.person),
+        *([f"And {len(more)} more, told here so that they are not too many:", *more, ""] if more else []),
+        *about_case(told, page.person, path),
     ]
     named = subject(told, kind.subject.format(name=told.name or "an agent"))
     return Letter(named, sealed(story, checkpoint), size_of(checkpoint))

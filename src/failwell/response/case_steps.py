@@ -21,7 +21,8 @@ _WHAT = {
 PAGES = {
     "": "page queued", "next-step": "next person paged", "work": "unfinished work handed out",
     "preserve": "asked to keep records", "objective": "paged: not in time", "offer": "paged: asked to take it over",
-    "break-glass": "paged: released by one alone", "task": "paged: a task", "group": "paged: a group is stopped",
+    "step": "next page queued", "break-glass": "paged: released by one alone", "task": "paged: a task",
+    "group": "paged: a group is stopped",
 }  # fmt: skip
 
 
@@ -40,6 +41,29 @@ def tell_authority(body: kinds.AuthorityChanged) -> Words:
 def named(who: str) -> str:
     """Who it was: a person by name, a rule as such."""
     return who.removeprefix("person:") if who.startswith("person:") else "rule" if who == "response" else who
+
+
+def _tell_stepped(body: kinds.EscalationStepped) -> Words:
+    """Who is asked, and what was passed over before them."""
+    passed = f"; passed over: step {', '.join(str(step) for step in body.passed)}" if body.passed else ""
+    again = f", round {body.round}" if body.round > 1 else ""
+    who = ", ".join(body.persons) or "NOBODY IS THERE"
+    why = "" if body.why == "first" else f": {body.why}"
+    return "people asked", f"step {body.step}{again}{why}: {who} by {', '.join(body.by)}{passed}"
+
+
+def _tell_ended(body: kinds.EscalationEnded) -> Words:
+    if body.outcome == "taken":
+        return "asking ended", f"taken by {', '.join(body.persons)}"
+    return "asking ended", body.why
+
+
+def _tell_answered(body: kinds.PageAnswered) -> Words:
+    return "page answered", f"page {body.page} for {body.person} by {body.how}: {body.detail}"
+
+
+def _tell_bounced(body: kinds.PageBounced) -> Words:
+    return "PAGE CAME BACK" if body.permanent else "page came back for now", f"page {body.page}: {body.detail}"
 
 
 def _tell_noticed(body: kinds.Noticed) -> Words:
@@ -99,6 +123,15 @@ def _tell_run(body: kinds.RunStopped) -> Words:
 
 
 WORDS: dict[type, Callable[[Any], Words]] = {
+    kinds.EscalationStarted: lambda body: (
+        "escalation begun" if body.cycle == 1 else "ASKED ANEW",
+        f"path of {body.source}" if body.cycle == 1 else f"cycle {body.cycle}: {body.why}",
+    ),
+    kinds.EscalationStepped: _tell_stepped,
+    kinds.EscalationEnded: _tell_ended,
+    kinds.PageBounced: _tell_bounced,
+    kinds.PageAnswered: _tell_answered,
+    kinds.PageBundled: lambda body: ("pages told in one", f"pages {', '.join(map(str, body.pages))} in {body.into}"),
     kinds.Noticed: _tell_noticed,
     kinds.IncidentChanged: _tell_change,
     kinds.IncidentProposed: _tell_proposed,

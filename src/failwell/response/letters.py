@@ -6,7 +6,8 @@ mailbox a holder of evidence: with it a re-written ledger is found out even if i
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 from failwell.core import note, stops
@@ -16,6 +17,10 @@ from failwell.response.account import Account
 
 BEGIN = "----- checkpoint: keep this mail, it is evidence -----"
 END = "----- end of checkpoint -----"
+
+
+#: What mail programs make links of, in whatever text it stands.
+_ADDRESS = re.compile(r"\b(https?|ftps?|file|mailto|tel|sms|www)([:.])(?=\S)", re.IGNORECASE)
 
 
 class Letter(NamedTuple):
@@ -29,8 +34,16 @@ class Letter(NamedTuple):
 def sealed(story: Iterable[str], checkpoint: bytes, after: str = "") -> str:
     """A letter's text: its lines, then the newest signed note, byte for byte, then `after`."""
     # Attack: a line end in a name or title would push what is asked out of sight, or begin a checkpoint of its own.
-    lines = [*(" ".join(line.split()) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
+    lines = [*(unlinked(" ".join(line.split())) for line in story), "", BEGIN, checkpoint.decode().rstrip("\n"), END]
     return "\n".join([*lines, after])
+
+
+def unlinked(line: str) -> str:
+    """The line with no address in it that a mail program would make a link of.
+
+    Attack: an agent calls a tool https://evil.example/take-it, and the alarm about it asks to be clicked there.
+    """
+    return _ADDRESS.sub(lambda found: f"{found[1]}[{found[2]}]", line)
 
 
 def size_of(checkpoint: bytes) -> int:
@@ -38,8 +51,11 @@ def size_of(checkpoint: bytes) -> int:
     return int(note.SignedNote.parse(checkpoint).text.split("\n")[1]) if checkpoint else 0
 
 
-def incident_letter(told: Account, checkpoint: bytes, person: str = "") -> Letter:
-    """The page for an incident. `checkpoint` is the newest signed note; the letter says if it does not cover it yet."""
+def incident_letter(told: Account, checkpoint: bytes, person: str = "", path: Sequence[str] = ()) -> Letter:
+    """The page for an incident. `checkpoint` is the newest signed note; the letter says if it does not cover it yet.
+
+    `path` says who was asked beside `person`, and who is next (`asked_before`).
+    """
     size = int(note.SignedNote.parse(checkpoint).text.split("\n")[1])
     detected = told.times["detected"]
     covered = detected is not None and detected.entry < size
@@ -47,7 +63,7 @@ def incident_letter(told: Account, checkpoint: bytes, person: str = "") -> Lette
         f"{told.happened}. {' '.join(told.done)}",
         f"You are asked to: {_taking(told)}",
         "",
-        *about_case(told, person),
+        *about_case(told, person, path),
     ]
     after = "" if covered else "This checkpoint does not cover the incident yet; the next page's will."
     state = {"SUSPENDED": "suspended", "RESTRICTED": "restricted"}.get(told.authority, "needs a person")
@@ -60,12 +76,12 @@ def subject(told: Account, what: str) -> str:
     return f"[Failwell] {rehearsed}{what} (incident {told.incident}, {told.severity})"
 
 
-def about_case(told: Account, person: str) -> list[str]:
+def about_case(told: Account, person: str, path: Sequence[str] = ()) -> list[str]:
     """What every letter about an incident tells below its first two lines."""
     others = list(dict.fromkeys(page.person for page in told.told if page.person != person))
     return [
         f"Incident {told.incident}, {told.severity}; agent {told.agent or 'unknown'}, owner {told.owner or 'unknown'}; "
-        + (f"{told.holder} has it." if told.holder else "nobody has taken it yet."),
+        + _held(told),
         f"It began at entry {told.onset[0]}; detected {_at(told, 'detected')}"
         + (f", suspended {_at(told, 'suspended')}." if told.times["suspended"] is not None else "."),
         *_effects(told),
@@ -74,13 +90,19 @@ def about_case(told: Account, person: str) -> list[str]:
             if told.left
             else []
         ),
-        f"Told too: {', '.join(others)}." if others else "Nobody else was told.",
+        *(path or [f"Told too: {', '.join(others)}." if others else "Nobody else was told."]),
         f"Everything: failwell incident show {told.incident}",
     ]
 
 
+def _held(told: Account) -> str:
+    if told.holder is None:
+        return "nobody has taken it yet."
+    return f"{told.holder} had it, and nobody has it now." if told.asking else f"{told.holder} has it."
+
+
 def _taking(told: Account) -> str:
-    if told.holder is not None and told.state not in ("OPEN", "REOPENED"):
+    if told.holder is not None and not told.asking and told.state not in ("OPEN", "REOPENED"):
         return f"know of it; {told.holder} has taken it. Run: failwell incident show {told.incident}"
     unproven = any(stop.state == "interrupted_unconfirmed" for stop in told.stops)
     stop = "stop at its own side what is not confirmed, and " if unproven else ""
@@ -89,6 +111,7 @@ def _taking(told: Account) -> str:
 
 def bare_letter(incident: int, why: str) -> Letter:
     """A page without an account: that something happened is told even when the story cannot be. 0: no incident's."""
+    why = unlinked(" ".join(why.split()))
     if not incident:
         lines = [f"An agent needs a person. What about it could not be told ({why[:200]}).",
                  "You are asked to: look. Run: failwell agent list"]  # fmt: skip

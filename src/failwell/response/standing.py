@@ -45,6 +45,9 @@ def told_whom(number: int, entries: Iterable[Entry[Any]]) -> tuple[Told, ...]:
         elif isinstance(body, kinds.PageAttempted) and body.page in pages and pages[body.page].at is None:
             at = entry.at if body.accepted else None
             pages[body.page] = msgspec.structs.replace(pages[body.page], at=at, detail="" if at else body.detail)
+        elif isinstance(body, kinds.PageBounced) and body.page in pages and body.permanent:
+            detail = f"it came back: {body.detail}"  # what a server took over and gave back reached nobody
+            pages[body.page] = msgspec.structs.replace(pages[body.page], at=None, detail=detail)
     return tuple(pages.values())
 
 

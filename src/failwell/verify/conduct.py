@@ -18,10 +18,13 @@ from failwell.core.react import react
 from failwell.core.records import Draft, Entry
 from failwell.core.rows import Row
 from failwell.core.state import State
+from failwell.verify.answers import AnswersAsSent
 from failwell.verify.cases import CasesInTime
 from failwell.verify.compensated import Undone
 from failwell.verify.customers import CustomersShown
+from failwell.verify.digests import DigestsInTime
 from failwell.verify.ends import Ends
+from failwell.verify.escalations import EscalationsInTime
 from failwell.verify.facts import fact_faults
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.followed import Followed
@@ -31,15 +34,18 @@ from failwell.verify.measured import Measured
 from failwell.verify.noticed import HostsWords
 from failwell.verify.observed import body_governed, governed_fault
 from failwell.verify.owed import Owed
+from failwell.verify.pages import PagesAsTried
 from failwell.verify.permitted import Permitted
 from failwell.verify.powers import Powers, VerifySignature
 from failwell.verify.preserved import StatesPreserved
+from failwell.verify.proofs import AskedInTime
 from failwell.verify.releases import GivenBack
 from failwell.verify.resumed import Repeats
 from failwell.verify.runs import run_fault, standing_faults
 from failwell.verify.served import Served
 from failwell.verify.stops import decision_fault
 from failwell.verify.takeovers import Takeovers
+from failwell.verify.teams import TurnsAsDeclared
 from failwell.verify.tested import ClassesShown
 from failwell.verify.tickets import Words
 from failwell.verify.uses import wrong_by_itself, wrong_by_rules
@@ -86,7 +92,8 @@ class Conduct:
         self._words = Words()
         self._rules: tuple[Rule, ...] = (
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
-            Takeovers(), GivenBack(), CustomersShown(), Holds(), HostsWords(), CasesInTime(),
+            Takeovers(), GivenBack(), CustomersShown(), Holds(), HostsWords(), CasesInTime(), EscalationsInTime(),
+            TurnsAsDeclared(), DigestsInTime(), PagesAsTried(), AnswersAsSent(), AskedInTime(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

@@ -15,8 +15,14 @@ from failwell.verify.finding import ORDERS, Findings
 
 #: What each order leads to by itself, whatever else follows from that.
 LEADS_TO: dict[str, type[Body]] = {
+    "channel.ask": kinds.ChannelAsked,
+    "channel.confirm": kinds.ChannelProven,
+    "clock.end": kinds.ClockEnded,
+    "clock.meet": kinds.ClockMet,
+    "clock.start": kinds.ClockStarted,
     "customer.restore": kinds.CustomerRestored,
     "customer.tell": kinds.CustomerTold,
+    "digest.receive": kinds.DigestReceived,
     "hold.lift": kinds.HoldLifted,
     "hold.place": kinds.HoldPlaced,
     "hold.propose": kinds.HoldProposed,
@@ -24,6 +30,7 @@ LEADS_TO: dict[str, type[Body]] = {
     "incident.agree": kinds.IncidentChanged,
     "incident.claim": kinds.ChangeClaimed,
     "incident.close": kinds.IncidentChanged,
+    "incident.escalate": kinds.EscalationStepped,
     "incident.finish": kinds.IncidentTaskEnded,
     "incident.hand": kinds.IncidentOffered,
     "incident.inform": kinds.AuthorityInformed,
@@ -42,7 +49,9 @@ LEADS_TO: dict[str, type[Body]] = {
     "release.review": kinds.ReleaseReviewed,
     "work.end": kinds.WorkEnded,
 }
-_KINDS = frozenset(LEADS_TO.values())
+#: And what it leads to instead, where that has not begun: nobody was asked about the incident yet.
+_BEGINS: dict[str, type[Body]] = {"incident.escalate": kinds.EscalationStarted}
+_KINDS = frozenset({*LEADS_TO.values(), *_BEGINS.values()})
 
 
 class Followed:
@@ -76,7 +85,7 @@ class Followed:
 
     def _led(self, entry: Entry[Any], state: State) -> None:
         order = self._open.get(entry.refs[0].seq) if entry.refs else None
-        if order is not None and type(entry.body) is LEADS_TO[order.order]:
+        if order is not None and type(entry.body) in (LEADS_TO[order.order], _BEGINS.get(order.order)):
             del self._open[entry.refs[0].seq]
         elif state.workspace[1].rules >= 2:
             self._say(entry.seq, "it cites no order that led to it, or one that was carried out already")

@@ -20,14 +20,19 @@ from failwell.core.records import Body, Entry
 from failwell.core.state import State
 from failwell.verify import (
     cases,
+    clocks,
     compensated,
     credentials,
     customers,
+    digests,
+    escalations,
     holds,
     observed,
+    proofs,
     releases,
     standing,
     stops,
+    teams,
     tickets,
     work,
 )
@@ -67,6 +72,11 @@ NEEDED: dict[type[Body], tuple[frozenset[str], ...]] = {
     **work.NEEDED,
     **cases.NEEDED,
     **holds.NEEDED,
+    **escalations.NEEDED,
+    **teams.NEEDED,
+    **clocks.NEEDED,
+    **proofs.NEEDED,
+    **digests.NEEDED,
 }
 #: What a backtest does without people.
 BY_BACKTEST = (
@@ -77,6 +87,10 @@ SHARED = (
     "agents", "conditions", "contract", "digest", "epoch", "host", "incident", "key", "lost_root", "lost_size", "owner",
     "roles", "root", "scope", "size", "version",
 )  # fmt: skip
+
+
+#: Modules that know which uses of a power no person ordered.
+_BY_RULE = (cases, compensated, work, escalations, digests, proofs)
 
 
 class Powers:
@@ -99,7 +113,7 @@ class Powers:
         if isinstance(body, kinds.Order):
             self.count += 1
             self._order(entry, body, state)
-        elif type(body) in NEEDED and not any(each.by_rule(entry) for each in (cases, compensated, work)):
+        elif type(body) in NEEDED and not any(each.by_rule(entry) for each in _BY_RULE):
             self._used(entry, body, state)
         elif isinstance(body, kinds.AuthorityChanged):
             self._authority(entry, body, state)
@@ -167,7 +181,11 @@ class Powers:
         wrong = wrong or cases.order_fault(entry, body, given[0], state)
         wrong = wrong or work.order_fault(entry, body, given[0], state)
         wrong = wrong or customers.order_fault(entry, body, given[0], state)
+        wrong = wrong or clocks.order_fault(entry, body, given[0], state)
+        wrong = wrong or proofs.order_fault(entry, body, given[0], state)
         wrong = wrong or holds.order_fault(entry, body, given[0], state)
+        wrong = wrong or escalations.order_fault(entry, body, given[0], state)
+        wrong = wrong or teams.order_fault(entry, body, given[0], state)
         if wrong is not None:
             self._say(entry, wrong)
         if isinstance(body, kinds.TicketDecided) and (amiss := tickets.answer_fault(entry, body, given[0], state)):

@@ -232,8 +232,13 @@ def _put_in_force(
     return tuple(drafts)
 
 
-def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrder) -> Job[int]:
-    """An operator puts new settings in force, over exactly those seen in force."""
+def apply_config(
+    signed: SignedOrder, text: str, digest: str, verify: VerifyOrder,
+    beside: Callable[[str, int], tuple[Draft, ...]] = lambda text, now_us: (),
+) -> Job[int]:  # fmt: skip
+    """An operator puts new settings in force, over exactly those seen in force; `beside` is what these need to be told
+    with them (the offsets of their time zones).
+    """
 
     def job(turn: Turn) -> Plan[int]:
         order, draft = admit(turn, signed, verify, wanted="config.apply", source="node")
@@ -242,7 +247,8 @@ def apply_config(signed: SignedOrder, text: str, digest: str, verify: VerifyOrde
             raise Refused("the order is over other settings than these", hint="Look again: failwell config show")
         locking.need_tight_settings(turn.state, _in_force(turn), text)
         body = kinds.Config(digest=digest, text=text)
-        return Plan((draft, Draft(body=body, actor=draft.actor, refs=(turn.seq,))), lambda entries: entries[1].seq)
+        config = Draft(body=body, actor=draft.actor, refs=(turn.seq,))
+        return Plan((draft, config, *beside(text, turn.now_us)), lambda entries: entries[1].seq)
 
     return job
 

@@ -229,8 +229,14 @@ class Connection(asyncio.Protocol):
             case asked.Ask():
                 answer = node.questions.answer(request.about, request.key)
             case _:
-                answer = node.proving.answer(self, request)
+                answer = self._other(request)
         return answer
+
+    def _other(self, request: asked.Given | asked.Shown) -> Awaitable[Any]:
+        """What comes back of messages, and who is at the door."""
+        if isinstance(request, asked.Given):
+            return self._node.answering.answer(request)
+        return self._node.proving.answer(self, request)
 
     def need(self, agent: str) -> None:
         """Only who proved to be `agent` speaks for it. Everyone else is counted, not recorded one by one (D26)."""

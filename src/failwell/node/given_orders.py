@@ -19,6 +19,7 @@ from failwell.core.errors import FailwellError, InputError, Unhealthy
 from failwell.core.orders import Order, SignedOrder, parse_order
 from failwell.gate import credentials, floors, observing, people, registry, tickets
 from failwell.identity import names
+from failwell.identity.answer_keys import digest_of_code
 from failwell.identity.persons import check_enrolment, verify_order
 from failwell.ledger.jobs import CONTAINMENT, NORMAL
 from failwell.node import settings, watch
@@ -26,7 +27,21 @@ from failwell.node.assembly import EVALUATOR
 from failwell.node.contacts import Contacts
 from failwell.node.left_orders import KINDS, unjudged
 from failwell.node.requests import Give
-from failwell.response import cases, compensation, customers, holds, releases, stops, work
+from failwell.node.zones import zones_of_text
+from failwell.response import (
+    cases,
+    clocks,
+    compensation,
+    customers,
+    digests,
+    escalating,
+    holds,
+    proofs,
+    releases,
+    stops,
+    teams,
+    work,
+)
 from failwell.response import orders as response_orders
 from failwell.response.said import MakeJob, Said
 
@@ -34,7 +49,10 @@ if TYPE_CHECKING:
     from failwell.node.service import Node
 
 #: Orders about incidents and what belongs to them, by kind.
-JOBS: dict[str, MakeJob] = {**cases.JOBS, **holds.JOBS, **customers.JOBS, **work.JOBS, **releases.JOBS}
+JOBS: dict[str, MakeJob] = {
+    **cases.JOBS, **holds.JOBS, **customers.JOBS, **work.JOBS, **releases.JOBS, **escalating.JOBS,
+    **teams.JOBS, **clocks.JOBS, **digests.JOBS,
+}  # fmt: skip
 #: Orders that are kept until they can be judged. Nothing could be asked about who gave them, so there is a bound.
 MOST_KEPT = 1000
 
@@ -139,6 +157,8 @@ class GivenOrders:
             "ticket.approve": lambda: tickets.approve_ticket(last, verify_order),
             "ticket.deny": lambda: tickets.deny_ticket(last, verify_order),
             "person.leave": lambda: people.leave(last, verify_order),
+            "channel.ask": lambda: proofs.ask(last, verify_order, self._node.answering.keys.digest),
+            "channel.confirm": lambda: proofs.confirm(last, verify_order, digest_of_code(request.code)),
             "contact.verify": lambda: people.verify_contact(last, request.code, verify_order),
             "agent.group": lambda: floors.join_group(last, verify_order, names.check_distinct),
             "floor.adopt": lambda: self._adopt_floor(signed, request),
@@ -180,7 +200,7 @@ class GivenOrders:
 
     def _configure(self, signed: SignedOrder) -> Any:
         text = settings.settings_text(settings.read_settings(self._node.workspace.path))
-        return registry.apply_config(signed, text, watch.digest(text), verify_order)
+        return registry.apply_config(signed, text, watch.digest(text), verify_order, zones_of_text)
 
 
 def left_order(signed: SignedOrder, source: str = "orders") -> Any:

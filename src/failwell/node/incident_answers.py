@@ -10,6 +10,7 @@ import msgspec
 
 from failwell.core import kinds, rows
 from failwell.core.errors import InputError, NotFound
+from failwell.core.escalation.due import ASKING
 from failwell.core.incidents.objectives import Due, agreed
 from failwell.core.records import Entry
 from failwell.core.state import State
@@ -30,6 +31,7 @@ class _Seen(NamedTuple):
     agent: rows.Agent | None
     holds: frozenset[int]
     due: tuple[Due, ...]
+    asking: bool
     parts: dict[str, Any]
 
 
@@ -40,14 +42,26 @@ class IncidentAnswers:
         self._node = node
 
     async def listed(self, key: Any) -> dict[str, dict[str, Any]]:
-        """All incidents by number: each row, the agent's name and, in words, what happened."""
+        """All incidents by number: each row, the agent's name and, in words, what happened; `asking`: whether people
+        are asked to take it now.
+        """
+        asking = {
+            number
+            for number, stored in self._node.storage.rows("escalation")
+            if rows.decode_row("escalation", stored).state == ASKING
+        }
         names = {agent: rows.decode_row("agent", row).name for agent, row in self._node.storage.rows("agent")}
         found = {}
         for number, stored in self._node.storage.rows("incident"):
             row = rows.decode_row("incident", stored)
             name = names.get(row.agent, "")
             said = happened(name, row.title, row.kind)
-            found[str(number)] = {**msgspec.to_builtins(row), "name": name, "happened": said}
+            found[str(number)] = {
+                **msgspec.to_builtins(row),
+                "name": name,
+                "happened": said,
+                "asking": number in asking,
+            }
         return found
 
     async def told(self, key: Any) -> dict[str, Any]:
@@ -63,7 +77,7 @@ class IncidentAnswers:
         """The account alone, read from the ledger: what a letter is made of."""
         seen = await self._look(number, ())
         material = await asyncio.to_thread(self._material, number, seen)
-        return self._tell(material, seen.due)
+        return self._tell(material, seen)
 
     async def _look(self, number: int, parts: tuple[Part, ...]) -> _Seen:
         def see(state: State) -> _Seen:
@@ -72,7 +86,9 @@ class IncidentAnswers:
                 raise NotFound(f"there is no incident {number}", hint="failwell incident list shows those there are.")
             holds = frozenset(hold for hold, held in state.hold.items() if held.incident == number)
             looked = {part.key: part.look(state, number) for part in parts}
-            return _Seen(row, state.agent.get(row.agent), holds, agreed(state, number, row), looked)
+            return _Seen(
+                row, state.agent.get(row.agent), holds, agreed(state, number, row), _asking(state, number), looked
+            )
 
         found: _Seen = await self._node.questions.look(see)
         return found
@@ -80,15 +96,16 @@ class IncidentAnswers:
     def _tell_all(self, number: int, seen: _Seen) -> dict[str, Any]:
         material = self._material(number, seen)
         told, untold = tell_parts(PARTS, material, seen.parts)
-        fields: dict[str, Any] = msgspec.to_builtins(self._tell(material, seen.due))
+        fields: dict[str, Any] = msgspec.to_builtins(self._tell(material, seen))
         about = number, material.row, material.agent
         asked = all_asked(standing.asked(*about), told, standing.asked_last(*about))
         return {**fields, **msgspec.to_builtins(told), "asked": asked, "untold": untold}
 
-    def _tell(self, material: Material, due: tuple[Due, ...]) -> Account:
+    def _tell(self, material: Material, seen: _Seen) -> Account:
         return account(
             material.number, material.row, material.agent, material.entries,
-            stated_ms=self._node.settings.node.interrupt_bound_ms, reveal=material.reveal, due=due,
+            stated_ms=self._node.settings.node.interrupt_bound_ms, reveal=material.reveal, due=seen.due,
+            asking=seen.asking,
         )  # fmt: skip
 
     def _material(self, number: int, seen: _Seen) -> Material:
@@ -132,6 +149,12 @@ class IncidentAnswers:
         return None if found is None else str(found)
 
 
+def _asking(state: State, number: int) -> bool:
+    """Whether people are asked to take it now, taken before or not."""
+    row = state.escalation.get(number)
+    return row is not None and row.state == ASKING
+
+
 def _about(entries: list[Entry[Any]], number: int, agent: str, holds: frozenset[int]) -> list[Entry[Any]]:
     """What incident `number` is told from: what names it or its holds, its agent's entries, and those of work that the
     agent handed over and that was stopped.
@@ -158,7 +181,7 @@ def _about(entries: list[Entry[Any]], number: int, agent: str, holds: frozenset[
             or getattr(body, "action", None) in stopped
             or getattr(body, "incident", None) == number
             or getattr(body, "hold", None) in holds
-            or (isinstance(body, kinds.PageAttempted) and body.page in pages)
+            or (isinstance(body, kinds.PageAttempted | kinds.PageBounced | kinds.PageAnswered) and body.page in pages)
         )
 
     return [entry for entry in entries if told(entry)]

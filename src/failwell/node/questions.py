@@ -19,8 +19,11 @@ from failwell.core.records import Entry, decode_entry
 from failwell.core.sight import digest_of, sight, sight_digest
 from failwell.core.state import State
 from failwell.ledger.jobs import Plan, Turn
-from failwell.node import settings, watch
+from failwell.node import channels, settings, watch
 from failwell.node.action_answers import ActionAnswers
+from failwell.node.coverage_answers import CoverageAnswers
+from failwell.node.digest_answers import DigestAnswers
+from failwell.node.escalation_answers import EscalationAnswers
 from failwell.node.hold_answers import HoldAnswers
 from failwell.node.impact_answers import ImpactAnswers
 from failwell.node.incident_answers import IncidentAnswers
@@ -49,15 +52,27 @@ class Questions:
         self.recorded = Recorded(node)
         self.incidents = IncidentAnswers(node)
         self.impacts = ImpactAnswers(node)
+        self.escalations = EscalationAnswers(node)
+        digests = DigestAnswers(node)
+        coverage = CoverageAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
             "agents": lambda key: self._rows("agent"),
             "persons": lambda key: self._rows("person"),
             "hosts": lambda key: self._rows("host"),
             "floors": lambda key: self._rows("floor"),
+            "clocks": lambda key: self._rows("clock"),
             "holds": self.holds.listed,
             "hold": self.holds.told,
             "incidents": self.incidents.listed,
+            "digest": digests.told,
+            "digests": digests.listed,
+            "escalation": self.escalations.told,
+            "escalations": self.escalations.listed,
+            "channels": self._channels,
+            "escalation-lint": coverage.linted,
+            "teams": coverage.teams,
+            "team": coverage.team,
             "pages": lambda key: self._rows("page"),
             "tickets": self.tickets.listed,
             "ticket": self.tickets.state,
@@ -81,6 +96,7 @@ class Questions:
             "run": lambda key: told_run(node, key),
             "undoings": self.actions.undoings,
             "permit-keys": node.permits.published,
+            "webhook-keys": lambda key: channels.published(node),
             "containment": self._containment,
             "containments": self._containments,
         }
@@ -151,6 +167,9 @@ class Questions:
             "running": len(node.fence.running()),
             "settings_changed": _settings_changed(node),
             "mail": node.settings.mail is not None,
+            "reached": node.duties.asking_back.told,
+            "ways": {name: way._asdict() for name, way in list(node.outbox.ways.items())},
+            "inbox": node.duties.inbox.failed,
             "http": node.duties.web.told(),
             "interrupt_bound_ms": node.settings.node.interrupt_bound_ms,
         }
@@ -159,6 +178,10 @@ class Questions:
         """All rows of a small table, by key."""
         stored = [(key, rows.decode_row(table, row)) for key, row in self._node.storage.rows(table)]
         return {str(key): msgspec.to_builtins(row) for key, row in stored}
+
+    async def _channels(self, key: Any) -> list[dict[str, Any]]:
+        """By which channels people would be asked, and when each was last shown to reach them."""
+        return await self._node.duties.asking_back.listed()
 
     async def _contract(self, key: Any) -> dict[str, Any]:
         """The contract in force for an agent (id or short name)."""

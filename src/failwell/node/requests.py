@@ -184,6 +184,27 @@ class Give(Request, frozen=True, kw_only=True, tag="order"):
     text: str | None = None
 
 
+class Answer(Request, frozen=True, kw_only=True, tag="answer"):
+    """Somebody has the token of a page: `look` tells what it is about and consumes nothing."""
+
+    token: str
+    look: bool = False
+
+
+class Mailed(Request, frozen=True, kw_only=True, tag="mailed"):
+    """A mail that came in, in base64: an answer, a bounce, or nothing that counts."""
+
+    content: str
+
+
+class Hooked(Request, frozen=True, kw_only=True, tag="hooked"):
+    """What an on-call service says by its webhook: its body as it came, and its signatures."""
+
+    channel: str
+    body: str
+    signature: str
+
+
 class Probed(Request, frozen=True, kw_only=True, tag="probed"):
     """What an agent's own side could reach of its tools without the gate, as the user `uid`."""
 
@@ -199,9 +220,12 @@ class Ask(Request, frozen=True, kw_only=True, tag="ask"):
     key: Any = None
 
 
+#: Who is at the door; what comes back of messages.
+Shown = Hello | Turned | Secure | Certify
+Given = Answer | Mailed | Hooked
 AnyRequest = (
     Hello | Turned | Secure | Certify | OpenRun | CloseRun | Act | Settle | Explain | Say | Give | Ask | Probed
-    | OpenUpstreams | ListUpstreams | CloseUpstreams | Cancel
+    | OpenUpstreams | ListUpstreams | CloseUpstreams | Cancel | Answer | Mailed | Hooked
 )  # fmt: skip
 DECODER: msgspec.json.Decoder[AnyRequest] = msgspec.json.Decoder(AnyRequest)
 ENCODER = msgspec.json.Encoder()

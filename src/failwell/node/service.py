@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import collections
 import contextlib
-import functools
 import os
 import resource
 import secrets
@@ -29,6 +28,7 @@ from failwell.ledger.jobs import CONTAINMENT, Plan
 from failwell.node import left_orders, settings, watch
 from failwell.node.actions import Result, ToolRunner
 from failwell.node.alarm import Alarm
+from failwell.node.answering import Answering
 from failwell.node.assembly import (
     EVALUATOR,
     mended_drafts,
@@ -47,9 +47,7 @@ from failwell.node.fence import Fence, Permit
 from failwell.node.given_orders import GivenOrders, left_order
 from failwell.node.guarding import AbsentGuard, open_guard
 from failwell.node.held import Held
-from failwell.node.letters import write_letter
 from failwell.node.measuring import Measuring
-from failwell.node.outbox import Outbox, mail_notifier
 from failwell.node.permits import Permits
 from failwell.node.preparing import Prepared, Preparer
 from failwell.node.preserving import Preserver
@@ -65,8 +63,8 @@ from failwell.node.uncontained import Uncontained
 from failwell.node.upstreams.executor import SessionsExecutor
 from failwell.node.upstreams.forwarding import Forwarding
 from failwell.node.upstreams.sessions import Sessions
+from failwell.node.ways import mail_of, make_outbox, shared_of
 from failwell.node.workspace import Workspace
-from failwell.notify.smtp import SmtpNotifier
 
 TICK_S = 0.2
 #: How often a start looks again whether `orders/` was read, before it is refused.
@@ -145,7 +143,8 @@ class Node:
         self.preparer = Preparer(self)
         self.proving = Proving(self, book)
         self.given_orders = GivenOrders(self)
-        self.outbox = Outbox(self.writer, self._notifier(), functools.partial(write_letter, self), self.origin)
+        self.answering = Answering(self)
+        self.outbox = make_outbox(self, self.answering)
         #: Actions between verdict and end, by run; touched by the loop's thread only.
         self.under_way: collections.Counter[int | None] = collections.Counter()
         self.uncontained = Uncontained()
@@ -188,7 +187,7 @@ class Node:
         self.self_test: dict[str, Any] = test.as_record()["kill"]
         if self.writer.read_only is not None:
             self.writer.start()
-            alarm = Alarm(self.writer, self._notifier, self.origin, self.workspace.runtime)
+            alarm = Alarm(self.writer, lambda: mail_of(self), self.origin, self.workspace.runtime)
             alarm.give(self.writer.read_only, self.writer.seals.newest)
             return
         clock = book.clock_draft()
@@ -208,9 +207,6 @@ class Node:
         begun = (Draft(body=body, actor="node"), *self._held.drafts(), *self.tested.drafts(), *mended)
         write_now(self.writer, (*begun, *rules_drafts(book), *self.proving.begin()))
         self.tested.bar(test)
-
-    def _notifier(self) -> SmtpNotifier | None:
-        return mail_notifier(self.settings.mail, self.workspace.path, self.clock)
 
     # -- observers of the writer (its thread) ------------------------------------------------------------------
 
@@ -263,7 +259,7 @@ class Node:
         self.settings = taken
         self.proving.passed.doubted()
         self.runner.output_cap_bytes = taken.node.output_cap_bytes
-        self.outbox.notifier = self._notifier()
+        self.outbox.take_settings(mail_of(self), shared_of(self))
         self.sources.take_settings(taken.sources)
         self.sessions.take_settings()
         self.executor.keep_warm(taken.node.warm_supervisors)
@@ -364,7 +360,8 @@ class Node:
     def _idle_for(self) -> float:
         now = self.loop.time()
         state = self.writer.book.state
-        if self.connections or self.fence.running() or state.page or state.check or self.duties.busy():
+        asked = any(row.state != "over" for row in state.escalation.values())
+        if self.connections or self.fence.running() or state.page or state.check or asked or self.duties.busy():
             self._busy_at = now
         return now - self._busy_at
 

@@ -17,7 +17,10 @@ from failwell.core import canonical
 from failwell.core.errors import InputError
 from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
+from failwell.node.agreed_settings import ObjectiveSettings, PreserveSettings
+from failwell.node.escalation_settings import ChannelSettings, EscalationSettings, TeamSettings, check_telling
 from failwell.node.kept import SecretSettings, check_forwarded, check_headers, check_held
+from failwell.node.mail_settings import MailSettings
 from failwell.node.reached import HttpSettings, ToolLimits, UpstreamSettings
 from failwell.node.trust import Trust
 from failwell.ports.addresses import parse_address
@@ -46,18 +49,6 @@ class NodeSettings(Section, frozen=True, kw_only=True):
     output_cap_bytes: int = 1_048_576
     warm_supervisors: Annotated[int, msgspec.Meta(ge=0, le=64)] = 2
     self_test_minutes: Annotated[int, msgspec.Meta(ge=1, le=1440)] = 60
-
-
-class MailSettings(Section, frozen=True, kw_only=True):
-    """How mail goes out. Secrets are named by file, never written here."""
-
-    host: str
-    port: int = 25
-    sender: str
-    security: Literal["starttls", "tls", "none"] = "starttls"
-    username: str | None = None
-    password_file: str | None = None
-    ca_file: str | None = None
 
 
 class WitnessSettings(Section, frozen=True, kw_only=True):
@@ -178,23 +169,6 @@ class IdentitySettings(Section, frozen=True, kw_only=True):
     certificate_minutes: Annotated[int, msgspec.Meta(ge=5, le=1440)] = 60
 
 
-class ObjectiveSettings(Section, frozen=True, kw_only=True):
-    """What was agreed for incidents of one severity, in seconds from their detection; a breach is a signal."""
-
-    acknowledge_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
-    investigate_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
-    resolve_s: Annotated[int, msgspec.Meta(ge=1, le=31_536_000)] | None = None
-
-
-class PreserveSettings(Section, frozen=True, kw_only=True):
-    """Directories that an agent works in: copied and digested with every hold on it."""
-
-    agent: str
-    directories: Annotated[tuple[Annotated[str, msgspec.Meta(min_length=1)], ...], msgspec.Meta(min_length=1)]
-    most_mb: Annotated[int, msgspec.Meta(ge=1, le=65_536)] = 256
-    most_files: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 20_000
-
-
 class Settings(Section, frozen=True, kw_only=True):
     """Everything an operator may set; each section may be left out."""
 
@@ -213,6 +187,9 @@ class Settings(Section, frozen=True, kw_only=True):
     objectives: dict[Literal["minor", "major", "critical"], ObjectiveSettings] = {}
     preserve: dict[str, PreserveSettings] = {}
     keepers: dict[str, str] = {}
+    escalation: EscalationSettings | None = None
+    teams: dict[str, TeamSettings] = {}
+    channels: dict[str, ChannelSettings] = {}
 
 
 DEFAULT_TEXT = """\
@@ -274,6 +251,16 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # [keepers]                # who keeps a tool's own records, and is asked to keep what belongs to an incident
 # "payments.*" = "bert"
 
+# [escalation]             # who is told of an incident until somebody takes it: docs/escalation.md
+# timezone = "Europe/Berlin"
+# [[escalation.steps]]
+# notify = "owner"         # owner | team:NAME | role:NAME | person:NAME
+# by = ["email"]           # or the name of a channel
+# ack_within_s = 900
+# [channels.pager]
+# kind = "pagerduty"       # webhook | pagerduty | slack | terminal | desktop | apprise
+# secret = "pd"
+
 # [identity]
 # certificate_minutes = 60   # how long the certificates of agents are good, 5 to 1440
 
@@ -310,9 +297,22 @@ def parse_settings(text: str, name: str = FILE_NAME) -> Settings:
                 )
         if found.http is not None:
             found.http.check()
+        _check_telling(found)
         return found
     except (tomllib.TOMLDecodeError, msgspec.ValidationError) as error:
         raise InputError(f"{name}: {error}", hint="failwell config show prints the settings in force.") from error
+
+
+def _check_telling(found: Settings) -> None:
+    if found.mail is not None and found.mail.inbox is not None:
+        found.mail.inbox.check()
+    house = found.escalation or EscalationSettings()
+    house.check()
+    for team, turns in found.teams.items():
+        turns.check(team)
+    for name, channel in found.channels.items():
+        channel.check(name)
+    check_telling(house.steps, found.teams, found.channels, found.secrets)
 
 
 def read_settings(workspace: Path) -> Settings:
@@ -326,14 +326,18 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = ("witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams", "preserve")
-_LATER = ("revocation", "sources", "trust", "secrets", "upstreams", "preserve")
+_TABLES = (
+    "witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams", "preserve", "teams", "channels",
+)  # fmt: skip
+_LATER = ("revocation", "sources", "trust", "secrets", "upstreams", "preserve", "teams", "channels")
 _LATER_SECTIONS: dict[str, object] = {
     "identity": IdentitySettings(), "permits": PermitSettings(), "http": None, "objectives": {}, "keepers": {},
+    "escalation": None,
 }  # fmt: skip
 #: Fields of later releases in sections that were there before, left out where they say what is so by itself.
 _LATER_FIELDS: dict[str, dict[str, object]] = {
     "node": {"warm_supervisors": 2, "self_test_minutes": 60},
+    "mail": {"inbox": None},
     "tools": {
         "secrets": {}, "limits": None, "output_cap_bytes": None, "fence": None, "confirm": None,
         "stop_deadline_ms": 10_000, "transaction": None, "permit": None, "probe": None,
@@ -345,6 +349,8 @@ def settings_text(settings: Settings) -> str:
     """Canonical JSON of the settings, as it stands in the ledger. Keys outside the profile (tool names) go as pairs."""
     built = msgspec.to_builtins(settings)
     built["node"] = _without_later("node", built["node"])
+    if built["mail"] is not None:
+        built["mail"] = _without_later("mail", built["mail"])
     built["tools"] = {name: _without_later("tools", fields) for name, fields in built["tools"].items()}
     for table in _TABLES:
         built[table] = [[name, _pairs(fields)] for name, fields in sorted(built[table].items())]
@@ -363,7 +369,7 @@ def _without_later(section: str, fields: dict[str, object]) -> dict[str, object]
 
 
 #: Fields that are tables themselves, whose keys a person names.
-_PAIRED = ("agents", "env", "secrets", "tools")
+_PAIRED = ("agents", "env", "people", "secrets", "tools")
 
 
 def _pairs(fields: dict[str, object]) -> dict[str, object]:

@@ -23,6 +23,7 @@ from failwell.ledger.jobs import CONTAINMENT, Job, Plan, Turn
 from failwell.node.alarm import Alarm
 from failwell.node.assembly import write_now
 from failwell.node.shown import FAILED, UNTESTED, missing_commands, shown
+from failwell.node.ways import mail_of
 from failwell.ports.executor import Ended, SelfTest
 
 if TYPE_CHECKING:
@@ -203,7 +204,7 @@ class Tested:
 
     def _alarm(self) -> None:
         why = Unhealthy(f"tools cannot be shown to stop here: {self.last['supervised'].detail}")
-        alarm = Alarm(self._node.writer, self._node._notifier, self._node.origin, self._node.workspace.runtime)
+        alarm = Alarm(self._node.writer, lambda: mail_of(self._node), self._node.origin, self._node.workspace.runtime)
         alarm.give(why, self._node.writer.seals.newest, shut=True)
 
 

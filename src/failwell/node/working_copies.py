@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from failwell.identity import keys
 from failwell.ledger.vault import commitment
+from failwell.node.agreed_settings import PreserveSettings
 from failwell.node.copy_file import KEY_BYTES, CopyWriter, copy_path
 from failwell.node.copying import Bounds, Ended, Taken, copy_directory, own_directories
-from failwell.node.settings import PreserveSettings
 from failwell.response.copies import Copied, Owed, copies_owed, keep_copy
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from failwell.cli.floor import binds
 from failwell.cli.lookup import contract_in_force, ends, find_agent, governed, standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import InputError, NotFound
+from failwell.core.instants import format_at
 
 if TYPE_CHECKING:
     from failwell.core.contract import Contract
@@ -250,11 +251,19 @@ def show_agent(name: Name, workspace: options.Workspace = None, as_json: options
         "incident": incident, "suspended_by": row["suspended_by"], "entry": row["registered"],
         "governed": governed(row), "observed_until": ends(row), "detect_only": row["detect_only"],
         "contract": None if contract is None else {"id": contract.contract, "version": contract.version},
-        "groups": row["groups"], "orphaned": row["orphaned"],
+        "groups": row["groups"], "orphaned": row["orphaned"], "probation_until": _probation_ends(row),
         "floors": [{"floor": floor, "version": each["version"]} for floor, each in sorted(under.items())],
         "tools": tools, "running": running, "identity": agent_identity.credentials(row),
     }  # fmt: skip
     return Answer(fields=fields, show=show)
+
+
+def _probation_ends(row: dict[str, Any]) -> str | None:
+    """Until when an agent's PROBATION lasts at least (RFC 3339 UTC); None where it is on none."""
+    if row["authority"] != "PROBATION" or row["probation"] is None:
+        return None
+    until_us: int = row["probation"][2]
+    return format_at(until_us)
 
 
 def _facts(
@@ -274,6 +283,8 @@ def _facts(
     if row["suspended_by"]:
         when = "suspended by" if row["authority"] == "SUSPENDED" else "last suspended by"
         facts.append((when, row["suspended_by"]))
+    if row["authority"] == "PROBATION" and row["probation"] is not None:
+        facts.append(("on probation", f"until {_probation_ends(row)} at least"))
     facts += agent_identity.credential_facts(row)
     facts.append(("running now", ", ".join(f"action {item['action']}" for item in running) or "nothing"))
     return facts

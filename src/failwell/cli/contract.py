@@ -12,6 +12,7 @@ from failwell.cli import floor, options, session
 from failwell.cli.contract_file import File, keep_signature, load_file, read_file
 from failwell.cli.contract_read import show_changes_since
 from failwell.cli.contract_schema import schema
+from failwell.cli.escalation_lint import path_faults, said, show_faults
 from failwell.cli.lookup import standing
 from failwell.cli.screen import Answer, Screen, door, plural
 from failwell.core.errors import NotFound, Refused
@@ -94,7 +95,8 @@ def sign(
     place = session.open_workspace(workspace)
     if not yes:
         show_changes_since(place, contract)
-    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+    faults = path_faults(place, contract)
+    with session.take_hand(place, person, yes=yes, about=[*_about(contract), *said(faults)]) as hand:
         if hand.person != contract.owner:
             raise Refused(
                 f"{contract.contract} is owned by {contract.owner}: {hand.person} cannot stand for it",
@@ -110,8 +112,12 @@ def sign(
         )
         screen.command(f"failwell contract adopt {file} --as APPROVER")
         screen.say(f"The signature: {path}")
+        show_faults(screen, faults)
 
-    fields = {"contract": contract.contract, "version": contract.version, "person": hand.person, "signature": str(path)}
+    fields = {
+        "contract": contract.contract, "version": contract.version, "person": hand.person, "signature": str(path),
+        "faults": faults,
+    }  # fmt: skip
     return Answer(fields=fields, show=show)
 
 
@@ -136,7 +142,8 @@ def adopt(
     signed = _signature(place, contract, file)
     if not yes:
         show_changes_since(place, contract)
-    with session.take_hand(place, person, yes=yes, about=_about(contract)) as hand:
+    faults = path_faults(place, contract)
+    with session.take_hand(place, person, yes=yes, about=[*_about(contract), *said(faults)]) as hand:
         entry = hand.adopt_contract(contract, signed)
     with session.reach_node(place) as wire:
         row = wire.call("ask", about="agents")[contract.agent]
@@ -156,8 +163,12 @@ def adopt(
                 f"Advisory for {', '.join(advisory)}: whoever runs the agent holds the credential (custody none) and "
                 "could reach the tool round the gate."
             )
+        show_faults(screen, faults)
 
-    fields = {"contract": contract.contract, "version": contract.version, "agent": contract.agent, "entry": entry}
+    fields = {
+        "contract": contract.contract, "version": contract.version, "agent": contract.agent, "entry": entry,
+        "faults": faults,
+    }  # fmt: skip
     return Answer(fields=fields, show=show)
 
 

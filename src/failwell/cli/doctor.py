@@ -7,7 +7,6 @@ fine; `known` names a limit that this installation has and that nobody needs to 
 from __future__ import annotations
 
 import shutil
-import time
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
@@ -16,10 +15,12 @@ import typer
 from failwell.cli import (
     agent_owner,
     custody,
+    doctor_channels,
     doctor_holds,
     doctor_http,
     doctor_standby,
     doctor_stopping,
+    doctor_telling,
     doctor_undoing,
     observing,
     options,
@@ -67,6 +68,7 @@ class Seen(NamedTuple):
     accepted_at: str | None
     failed_page: str | None
     custody: custody.Told
+    faults: list[dict[str, Any]]
 
 
 def register(app: typer.Typer) -> None:
@@ -169,6 +171,7 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
                 incidents=wire.call("ask", about="incidents", timeout_s=10),
                 pages=wire.call("ask", about="pages", timeout_s=10),
                 accepted_at=accepted, failed_page=failed, custody=custody.ask(wire),
+                faults=wire.call("ask", about="escalation-lint", timeout_s=10)["findings"],
             ), ""  # fmt: skip
     except FailwellError as error:
         return None, error.message.split("\n")[0]
@@ -195,7 +198,7 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
         yield Check(
             "node", WANTED, f"does not answer: {trouble}", "failwell serve shows why; suspending works without it"
         )
-        for part in ("kill", "seal", "channels", "settings", "contracts", "incidents"):
+        for part in ("kill", "seal", "channels", "escalation", "settings", "contracts", "incidents"):
             yield Check(part, UNKNOWN, "the node does not answer")
     else:
         yield _health(seen.status)
@@ -203,7 +206,8 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
         yield from (Check(*line) for line in doctor_undoing.lines(seen.status))
         yield from (Check(*line) for line in doctor_http.lines(seen.status))
         yield _seal(seen)
-        yield _channels(seen)
+        yield from (Check(*line) for line in doctor_channels.lines(seen))
+        yield from (Check(*line) for line in doctor_telling.lines(seen.faults))
     yield Check(
         "anchors", KNOWN, "grade C: nobody but this operator is declared to hold a checkpoint of this record",
         "keep the mails of incidents with somebody else: failwell ledger verify --checkpoint FILE",
@@ -242,32 +246,6 @@ def _seal(seen: Seen) -> Check:
         "seal", KNOWN, f"{found}; signed by a guard of its own, run by the same user",
         "whoever is that user can have another record signed: checkpoints kept elsewhere show it",
     )  # fmt: skip
-
-
-def _channels(seen: Seen) -> Check:
-    queued = [page for page in seen.pages.values() if page["state"] == "queued"]
-    if not seen.status["mail"]:
-        return Check(
-            "channels", WANTED, f"no mail is set up: nobody can be told{_waiting(queued)}",
-            "set [mail] in failwell.toml, then failwell config apply",
-        )  # fmt: skip
-    if queued and seen.failed_page is not None:
-        return Check("channels", WANTED, f"the newest page failed: {seen.failed_page}{_waiting(queued)}",
-                     "mend [mail] in failwell.toml, then failwell config apply; pages are tried again")  # fmt: skip
-    if seen.accepted_at is None:
-        return Check("channels", UNKNOWN, "mail is set up and was never proven: no page has been accepted yet",
-                     "suspend a test agent: its owner gets a page")  # fmt: skip
-    return Check("channels", OK, f"mail: a page was accepted {_ago(seen.accepted_at)} ago{_waiting(queued)}")
-
-
-def _waiting(queued: list[dict[str, Any]]) -> str:
-    return f"; {plural(len(queued), 'page waits', 'pages wait')}" if queued else ""
-
-
-def _ago(at: str) -> str:
-    from failwell.core.instants import parse_at
-
-    return span(max(0, time.time_ns() // 1000 - parse_at(at)))
 
 
 # ---- files ---------------------------------------------------------------------------------------------------

@@ -20,11 +20,29 @@ def show_all(screen: Screen, told: dict[str, Any]) -> None:
     """Each part that there is something to tell of, a few lines each, with the command that tells all of it."""
     number = told["incident"]
     for key, show in (
-        ("impact", _show_impact), ("work", _show_work), ("case", _show_case), ("lock", _show_lock),
-        ("release", _show_release), ("layers", _show_layers),
+        ("escalation", _show_escalation), ("impact", _show_impact), ("work", _show_work), ("case", _show_case),
+        ("lock", _show_lock), ("release", _show_release), ("layers", _show_layers),
     ):  # fmt: skip
         if told.get(key) is not None:
             show(screen, number, told[key])
+
+
+def _show_escalation(screen: Screen, number: int, told: dict[str, Any]) -> None:
+    """Who is asked now and who is next; nothing once there is nothing to take."""
+    if told["state"] == "over" or told["next"] is None:
+        return
+    screen.say("\nWho is asked", "bold")
+    running = [person for each in told["steps"] if each["state"] == "asking" for person in each["persons"]]
+    at, who = told["next"]["at"][11:19], ", ".join(told["next"]["persons"])
+    if told["state"] == "taken":
+        screen.say(
+            f"Taken by {' and '.join(told['took'])}. If nothing is heard of it until {at}, {who} are asked anew."
+        )
+    else:
+        screen.say(
+            f"Step {told['step']} of {len(told['steps'])}: {', '.join(running) or 'nobody there is'}. "
+            f"Next at {at}: {who or 'nobody there is'}. By what, and what came of it: failwell escalation show {number}"
+        )
 
 
 def _show_impact(screen: Screen, number: int, impact: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def show_incident(
 
 def _show_first(screen: Screen, told: dict[str, Any]) -> None:
     asked = told["asked"]
-    taken = told["times"]["acknowledged"] is not None and told["state"] not in ("OPEN", "REOPENED")
+    taken = told["times"]["acknowledged"] is not None and told["state"] not in ("OPEN", "REOPENED") and not _anew(told)
     happened, done = f"{told['happened']}.", told["done"][0]
     now = f"Asked: {asked[0]}" if asked else "Nothing is asked of anybody now."
     if len(f"{happened} {done}") <= screen.console.width:  # all of it in two lines, also on a narrow terminal
@@ -82,6 +82,11 @@ def _show_first(screen: Screen, told: dict[str, Any]) -> None:
         f"{_held_by(told, taken=taken)}; began at {began}; {plural(told['signals'], 'signal')}."
     )
     _show_told(screen, told)
+
+
+def _anew(told: dict[str, Any]) -> bool:
+    """Whether whoever took it has it no more, and people are asked again."""
+    return bool(told["asking"])
 
 
 def _held_by(told: dict[str, Any], *, taken: bool) -> str:

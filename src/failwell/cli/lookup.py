@@ -29,8 +29,8 @@ def governed(row: dict[str, Any]) -> bool:
 
 
 def taken(row: dict[str, Any]) -> bool:
-    """Whether somebody has taken this incident, and it was not opened again since."""
-    return "ACKNOWLEDGED" in row["marks"] and row["state"] not in ("OPEN", "REOPENED")
+    """Whether somebody has taken this incident, and has it still: it was not opened again, nobody is asked anew."""
+    return "ACKNOWLEDGED" in row["marks"] and row["state"] not in ("OPEN", "REOPENED") and not row["asking"]
 
 
 def standing(row: dict[str, Any]) -> str:

@@ -16,10 +16,17 @@ from typer.core import TyperGroup
 from failwell.cli import (
     action,
     agent,
+    clock,
     continuity,
     contract,
     contract_read,
+    digest,
     doctor,
+    escalation,
+    escalation_keys,
+    escalation_lint,
+    escalation_prove,
+    escalation_receive,
     floor,
     guard,
     hold,
@@ -28,6 +35,7 @@ from failwell.cli import (
     incident_cases,
     incident_customers,
     incident_deciding,
+    incident_escalate,
     incident_impact,
     incident_work,
     ledger,
@@ -37,6 +45,7 @@ from failwell.cli import (
     response,
     stop,
     stop_one,
+    team,
     ticket,
     undoing,
     workspace,
@@ -56,8 +65,8 @@ class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
     ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "gateway", "action", "permit", "stop",
-             "ticket", "incident", "hold", "response", "backtest", "ledger", "guard", "serve", "config",
-             "doctor")  # fmt: skip
+             "ticket", "incident", "escalation", "digest", "team", "clock", "hold", "response", "backtest", "ledger",
+             "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -121,10 +130,16 @@ incident_customers.register(incident.app)
 observing.register(agent.app, ledger.app)
 contract_read.register(contract.app)
 incident_work.register(incident.app)
+incident_escalate.register(incident.app)
+escalation_keys.register(escalation.app)
+escalation_lint.register(escalation.app)
+escalation_prove.register(escalation.app)
+escalation_receive.register(escalation.app)
 incident_authority.register(incident.app)
 stop_one.register(stop.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
                      ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
+                     ("escalation", escalation), ("digest", digest), ("team", team), ("clock", clock),
                      ("hold", hold), ("response", response), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 

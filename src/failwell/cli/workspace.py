@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from failwell.cli import options, session
-from failwell.cli.screen import FAILED, FINE, Answer, Screen, door, tell
+from failwell.cli.escalation_lint import new_faults, said, show_faults
+from failwell.cli.screen import FAILED, FINE, Answer, Screen, door, plural, tell
 from failwell.core.errors import FailwellError, InputError, Unhealthy, Unreachable
 
 if TYPE_CHECKING:
@@ -307,15 +308,19 @@ def apply(
             show=lambda screen: screen.say("Nothing to apply: failwell.toml says what is in force."),
         )
     differences = setting_differences(settings.settings_from_text(force["text"]), wanted)
-    about = [f"{name}: {was} becomes {now}" for name, was, now in differences]
+    faults = new_faults(place, settings.settings_text(wanted))
+    about = [f"{name}: {was} becomes {now}" for name, was, now in differences] + said(faults)
     with session.take_hand(place, person, yes=yes, about=about) as hand:
         entry = hand.give("config.apply", orders.ConfigApply(settings=digest, previous=force["digest"]))
 
     def show(screen: Screen) -> None:
         screen.lead(f"The settings of failwell.toml are in force (entry {entry}).", "See them: failwell config show")
         screen.table(("setting", "was", "is"), differences)
+        if faults:
+            screen.say(f"\nTo mend since ({plural(len(faults), 'thing')}): failwell escalation lint", "bold red")
+            show_faults(screen, faults)
 
-    return Answer(fields=fields | {"entry": entry, "applied": True}, show=show)
+    return Answer(fields=fields | {"entry": entry, "applied": True, "faults": faults}, show=show)
 
 
 def setting_differences(in_force: Settings, proposed: Settings) -> list[tuple[str, str, str]]:

@@ -7,7 +7,7 @@ Each request is counted, each refusal told as a problem. It judges nothing: verd
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import parse_qsl
@@ -17,13 +17,15 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused
-from failwell.web import bodies, events, openapi, problems, reading, shapes
+from failwell.web import answering, bodies, events, openapi, problems, reading, shapes
 from failwell.web.acting import Conflict, NotStarted, denial_of
 from failwell.web.door import Asked, Door
 from failwell.web.lanes import Lane
 from failwell.web.problems import Problem, problem_of
 from failwell.web.routes import JSON, OPERATIONS, Operation
 
+#: What serves such a path: (door, scope, receive, answer).
+_Visit = Callable[[Door, Scope, Receive, Any], Awaitable[None]]
 _ENCODER = msgspec.json.Encoder()
 _EVENTS, _OPENAPI = "/v1/events", "/v1/openapi.json"
 _LASTING = frozenset(each.path for each in OPERATIONS if each.lane is Lane.LASTING)
@@ -50,6 +52,8 @@ def make_app(door: Door) -> ASGIApp:
     resources[_OPENAPI] = _Description(door)
     named = {path: resource for path, resource in resources.items() if "{" not in path}
     routes = [Route(path, resource) for path, resource in resources.items() if path not in named]
+    routes.append(Route(answering.LINK, _Visited(door, "link", answering.link, ("GET", "HEAD", "POST"))))
+    routes.append(Route(answering.HOOK, _Visited(door, "hook", answering.hook, ("POST",))))
     return _Paths(named, Router(routes, redirect_slashes=False, default=_Elsewhere(door)))
 
 
@@ -99,6 +103,20 @@ class _Description(_Answers):
         _check_method(scope, ("GET",), answer)
         self._door.callers.check_host(scope)
         await answer.write(HTTPStatus.OK, JSON, openapi.described())
+
+
+class _Visited(_Answers):
+    """A path for whoever has what was sent: no part of the API, and of nobody who would have to prove anything."""
+
+    def __init__(self, door: Door, name: str, handle: _Visit, methods: tuple[str, ...]) -> None:
+        super().__init__(door, name)
+        self._handle = handle
+        self._methods = methods
+
+    async def serve(self, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        _check_method(scope, self._methods, answer)
+        self._door.callers.check_host(scope)
+        await self._handle(self._door, scope, receive, answer)
 
 
 class _Resource(_Answers):

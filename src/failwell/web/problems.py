@@ -26,6 +26,7 @@ _OF_KIND: tuple[tuple[type[FailwellError], HTTPStatus], ...] = (
     (Corrupt, HTTPStatus.INTERNAL_SERVER_ERROR),
 )
 _OF_CODE = {
+    "answer-refused": HTTPStatus.FORBIDDEN,
     "malformed": HTTPStatus.BAD_REQUEST,
     "unauthenticated": HTTPStatus.UNAUTHORIZED,
     "not-open": HTTPStatus.CONFLICT,

@@ -285,7 +285,8 @@ class Ticket(Shape, frozen=True, kw_only=True):
 class Incident(Shape, frozen=True, kw_only=True):
     """A case, in short; GET it by its number for all that is known of it. `happened` is its `title` in words.
 
-    `agent` is empty while nobody knows which it was. `holder` has it; `missed` are objectives not met in time.
+    `agent` is empty while nobody knows which it was. `holder` has it, or had it where people are `asking` somebody to
+    take it; `missed` are objectives not met in time.
     """
 
     incident: Number
@@ -297,6 +298,7 @@ class Incident(Shape, frozen=True, kw_only=True):
     severity: str
     state: str
     holder: str | None
+    asking: bool
     missed: tuple[str, ...]
     merged_into: Number | None
 

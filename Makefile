@@ -8,8 +8,9 @@
 #   make peers          install the peers that figures are held against, in .venv-peers
 #   make requirements   what is shown and what is open           (ONLY="R13 R18", JSON=1)
 #   make campaign       every mutant against the tests that must catch it, 100,000 verdicts against Cedar alone, 10,000
-#                       schedules of starts and stops, 1,000 incidents whose node dies at every step, 4,000 kills of transactional tools, then power cuts, deaths and honest histories by the thousand (needs strace), then five minutes of
-#                       fuzzing
+#                       schedules of starts and stops, 1,000 incidents whose node dies at every step, 1,000 lives of people
+#                       who are asked about them, 4,000 kills of transactional tools, then power cuts, deaths and honest
+#                       histories by the thousand (needs strace), then five minutes of fuzzing
 #                       (SEED=n; ONLY="R13" for its mutants alone)
 #   make lock           resolve the lock files anew              (needs uv on the PATH or in .venv)
 
@@ -77,6 +78,7 @@ ifeq ($(strip $(ONLY)),)
 	@$(BIN)/python -m tests.simulate.transacting --kills 4000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.property.schedules --schedules 10000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.property.incidents --incidents 1000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
+	@$(BIN)/python -m tests.property.escalations --worlds 1000 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.faults.stops --worlds 100 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.property.http_described --examples 400 $(if $(SEED),--seed "$(SEED)") $(if $(JSON),>&2)
 	@$(BIN)/python -m tests.faults $(if $(SEED),--seed "$(SEED)") $(if $(JSON),--json)

@@ -71,13 +71,15 @@ def order_behind_queue(rounds: int = 9) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def prepare(root: Path, rounds: int, text: str = CONTRACT) -> tuple[Workspace, list[str], Any]:
+def prepare(
+    root: Path, rounds: int, text: str = CONTRACT, settings: str = DEFAULT_TEXT
+) -> tuple[Workspace, list[str], Any]:
     """A workspace with an owner, an approver, and `rounds` + 1 agents under contract; the last one is the busy one."""
     config = Path(os.environ["FAILWELL_CONFIG"])
     owner = PersonKey.create(config, "bench-owner", "bench").unlock("bench")
     approver = PersonKey.create(config, "bench-approver", "bench").unlock("bench")
     workspace = Workspace(root / "workspace")
-    begin(workspace, owner, email="owner@bench.example", roles=("operator",), settings_toml=DEFAULT_TEXT)
+    begin(workspace, owner, email="owner@bench.example", roles=("operator",), settings_toml=settings)
     wire = reach(workspace.socket, workspace.path)
     hand, second = Hand(wire, owner), Hand(wire, approver)
     public = base64.b64encode(approver.key.public).decode()

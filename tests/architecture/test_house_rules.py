@@ -56,6 +56,7 @@ BROAD: dict[str, str] = {
     "ledger/pending.py": "an answer that cannot be made is its own caller's failure, not the batch's",
     "response/parts.py": "a fault in one part of an account is named there; whoever is called reads the others",
     "execute/start.py": "a forked child must never return into the supervisor's code",
+    "notify/apprise.py": "a hundred plugins that others wrote: whatever one does is one page that did not go out",
     "execute/nursery.py": "a forked child must never return into the nursery's loop",
 }
 

@@ -21,7 +21,7 @@ from failwell.identity import keys
 from failwell.identity.persons import Signer, prove_enrolment, sign_order
 from failwell.node.audit import verify_workspace
 from tests.simulate.house import House, await_true, scene
-from tests.simulate.sink import Sink
+from tests.simulate.sink import Sink, plain
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +89,7 @@ def test_an_operator_is_told_once_that_the_record_is_behind_its_guard(mailed: tu
         house.ask("status")
         house.end(node)
     assert len(sink.mails) == 1
-    text = " ".join(sink.mails[0].get_payload(decode=True).decode().split())  # type: ignore[union-attr]
+    text = " ".join(plain(sink.mails[0]).split())
     assert "read-only" in sink.mails[0]["Subject"]
     assert "its guard has signed" in text
     assert house.workspace.origin() in text
@@ -130,6 +130,36 @@ def test_the_mail_carries_a_checkpoint_that_verifies_and_convicts_a_ledger_that_
     connection.commit()
     connection.close()
     assert not verify_workspace(house.workspace.path, checkpoints=[kept]).ok
+
+
+@pytest.mark.parametrize(("side", "asked"), [("before", 1), ("after", 2)])
+def test_a_node_killed_as_somebody_else_is_asked_has_asked_them_whole_or_not_at_all(
+    mailed: tuple[House, Sink], side: str, asked: int
+) -> None:
+    """Attack: a step without its pages, or a page of a step that was never taken."""
+    house, sink = mailed
+    sink.start()
+    node = house.node(crashing=True)
+    house.suspend()
+    before = house.ask("escalation", 1)
+    node.plan_strike("commit:escalation.stepped", side)
+    details = o.IncidentEscalate(incident=1, reason="I am on a train")
+    with pytest.raises(FailwellError):
+        house.hand("anna").write("incident.escalate", None, lambda digest: details)
+    assert node.process.wait(10) == -signal.SIGKILL
+    house.hang_up()
+    house.node(crashing=True)
+    now = house.ask("escalation", 1)
+    steps = [(entry["body"]["step"], entry["body"]["round"]) for entry in house.entries("escalation.stepped")]
+    pages = [entry["body"] for entry in house.entries("page.queued")]
+    assert len(steps) == len(set(steps)) == asked
+    assert {(page["step"], page["round"]) for page in pages} == set(steps)
+    assert (now["next"] == before["next"]) is (side == "before")
+    if side == "before":
+        house.hand("anna").write("incident.escalate", None, lambda digest: details)
+    queued = {entry["body"]["page"] for entry in house.entries("page.queued")}
+    await_true(lambda: {entry["body"]["page"] for entry in house.entries("page.attempted")} == queued)
+    house.hold_true()
 
 
 # ---- release -----------------------------------------------------------------------------------------------------

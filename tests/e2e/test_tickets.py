@@ -11,7 +11,7 @@ import failwell
 from failwell.core.errors import NotFound
 from tests.simulate.fixtures import house, stage
 from tests.simulate.house import Caller, House, await_true, scene
-from tests.simulate.sink import Sink
+from tests.simulate.sink import Sink, plain
 
 __all__ = ["house", "stage"]
 
@@ -147,7 +147,7 @@ def test_who_is_asked_gets_one_mail_a_minute_that_names_no_customer() -> None:
             caller = house.agent()
             tickets = [escalate(caller, number) for number in range(3)]
             mail = await_true(lambda: sink.mails)[0]
-            text = " ".join(mail.get_payload(decode=True).decode().split())
+            text = " ".join(plain(mail).split())
             assert f"failwell ticket show {tickets[0]}" in text
             assert "maybe" not in text
             assert mail["To"] == "anna@example.org"

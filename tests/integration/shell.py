@@ -25,8 +25,8 @@ COMMAND_LIMIT_S = 50.0
 #: Anything but line feeds that a terminal would obey.
 CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 GROUPS = (
-    "action", "agent", "config", "contract", "floor", "gateway", "guard", "hold", "incident", "ledger", "person",
-    "release", "response", "stop", "ticket",
+    "action", "agent", "clock", "config", "contract", "digest", "escalation", "feed", "floor", "gateway", "guard",
+    "hold", "incident", "ledger", "person", "release", "response", "stop", "team", "ticket",
 )  # fmt: skip
 
 

@@ -263,7 +263,9 @@ def _verify(shell: Shell, mail: bytes) -> None:
     live = shell.json(*anchored)
     assert live["ok"]
     assert live["findings"] == []
-    states = {check["part"]: check["state"] for check in shell.json("doctor", code=1)["checks"]}
+    states: dict[str, str] = {}
+    for check in shell.json("doctor", code=1)["checks"]:
+        states.setdefault(check["part"], check["state"])  # of several ways to people mail comes first
     parts = ("kill", "channels", "settings", "orders")
     assert {part: states[part] for part in parts} == dict.fromkeys(parts, "ok")
     assert states["incidents"] == "todo"  # the second one

@@ -11,6 +11,7 @@ import pytest
 
 from tests.integration.shell import AGENT, CONTRACT, TOOL, Shell, open_shell, send, wait_until
 from tests.integration.test_cli_story import FreePort, Sink
+from tests.simulate.sink import plain
 
 SETTINGS = """\
 [mail]
@@ -50,9 +51,7 @@ def mailed(tmp_path: Path) -> Iterator[tuple[Shell, list[bytes]]]:
 
 
 def text_of(mail: bytes) -> str:
-    body = email.message_from_bytes(mail).get_payload(decode=True)
-    assert isinstance(body, bytes)
-    return body.decode()
+    return plain(email.message_from_bytes(mail))
 
 
 @pytest.mark.timeout(120)

@@ -34,6 +34,7 @@ from failwell.identity import keys
 from failwell.ledger.jobs import CONTAINMENT, NORMAL, Plan
 from failwell.node.assembly import write_now
 from failwell.node.outbox import Outbox
+from failwell.node.posting import EMAIL
 from failwell.node.recovery import recover
 from failwell.node.requests import Give
 from failwell.node.takeover import Taken
@@ -138,7 +139,7 @@ class WatchedOutbox(Outbox):
 
     def post(self) -> int:
         """What its thread does when it wakes."""
-        due = self._due(False)
+        due = self._due(EMAIL)
         for each in due:
             self._attempt(each)
         return len(due)
@@ -463,6 +464,7 @@ class Life(Schedule):
         for _ in range(40):
             self.house.clock.skip(6 * MINUTE_US)
             self.by_the_clock()
+            self.node.drive()
             self.outbox.post()
             if not self._unsent():
                 break

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections import Counter
 from typing import Any
 
@@ -44,7 +46,7 @@ def _without(kind: type) -> Any:
 
 
 def _a_page_goes_out_under_a_name_of_its_own_each_time(patch: pytest.MonkeyPatch) -> None:
-    def send(self: Outbox, due: Any, letter: Any) -> str:
+    def send(self: Outbox, due: Any, letter: Any, answer: Any = None) -> str:
         assert self.notifier is not None
         name = f"<page-{due.number}-{due.page.attempts}@failwell.invalid>"
         mail = Mail(to=str(due.address), subject="", text="", message_id=name)
@@ -87,11 +89,11 @@ def _a_closed_case_hears_of_a_signal(patch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("fault", "first"),
     [
-        (_without(kinds.HoldPlaced), 0), (_without(kinds.PageQueued), 0), (_without(kinds.InterruptOrdered), 0),
+        (_without(kinds.HoldPlaced), 0), (_without(kinds.EscalationStarted), 0), (_without(kinds.InterruptOrdered), 0),
         (_a_page_goes_out_under_a_name_of_its_own_each_time, 10), (_one_person_gives_back_alone, 0),
         (_nobody_waits_for_an_action_that_is_stopped_alone, 0),
         (_nobody_looks_at_what_was_ordered_while_a_dead_nodes_ends_are_written, 0),
-        (_a_closed_case_hears_of_a_signal, 97),
+        (_a_closed_case_hears_of_a_signal, 39),
     ],
     ids=[
         "no hold", "no page", "no order to stop", "a mail under another name", "one alone gives back",
@@ -135,10 +137,17 @@ def _twice(kind: str) -> Any:
     return lambda entries: [*entries, [entry for entry in entries if entry["kind"] == kind][-1]]
 
 
-@pytest.fixture(scope="module")
-def entries() -> list[Any]:
-    """Those of one life, in which much happened."""
-    return lived(SEED, 0).entries
+@functools.cache
+def _entries(number: int) -> list[Any]:
+    return lived(SEED, number).entries
+
+
+def _forged(forge: Any) -> tuple[list[Any], list[Any]]:
+    """The entries of the first life in which there is something to forge, as they are and as forged."""
+    for number in range(60):
+        with contextlib.suppress(ValueError, IndexError):
+            return _entries(number), forge(_entries(number))
+    raise AssertionError("in no life is there anything to forge")
 
 
 @pytest.mark.parametrize(
@@ -160,8 +169,7 @@ def entries() -> list[Any]:
     ],
     ids=lambda given: given if isinstance(given, str) else "",
 )
-def test_what_no_node_would_have_written_is_found_by_the_entries_alone(
-    entries: list[Any], forge: Any, told: str
-) -> None:
+def test_what_no_node_would_have_written_is_found_by_the_entries_alone(forge: Any, told: str) -> None:
+    entries, forged = _forged(forge)
     assert not [each for each in invariants.told(entries) if told in each]
-    assert [each for each in invariants.told(forge(entries)) if told in each]
+    assert [each for each in invariants.told(forged) if told in each]

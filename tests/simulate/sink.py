@@ -45,4 +45,12 @@ class Sink:
         return [str(mail["Message-ID"]) for mail in self.mails]
 
     def texts(self) -> list[str]:
-        return [str(mail.get_payload(decode=True), "utf-8") for mail in self.mails]  # type: ignore[arg-type]
+        return [plain(mail) for mail in self.mails]
+
+
+def plain(mail: Message) -> str:
+    """The plain text of a mail, which stands before the same as HTML."""
+    part = next(each for each in mail.walk() if each.get_content_type() == "text/plain")
+    content = part.get_payload(decode=True)
+    assert isinstance(content, bytes)
+    return content.decode().replace("\r\n", "\n")

@@ -97,7 +97,8 @@ def test_every_reaction_taken_out_is_found_at_its_cause(ground: Ground) -> None:
         cause = entry.refs[0].seq
         forger = ground.forger()
         body = kinds.Health(part="storage", state="ok", detail="nothing to see")
-        forger.change(entry.seq, lambda e: replace(e, actor="node", kind="health", body=body, refs=()), resign=True)  # noqa: B023
+        given = {"actor": "node", "kind": "health", "v": 1, "body": body, "refs": ()}
+        forger.change(entry.seq, lambda e: replace(e, **given), resign=True)  # noqa: B023
         report = forger.verify()
         caught(report)
         # Where several of one commit were owed by then, each is named at its own cause.

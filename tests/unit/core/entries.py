@@ -29,6 +29,8 @@ def values(kind: Any) -> st.SearchStrategy[Any]:
     origin, args = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         return st.one_of([values(each) for each in args])
+    if origin is tuple and args[-1] is not ...:
+        return st.tuples(*[values(each) for each in args])
     if origin is tuple:
         return st.lists(values(args[0]), max_size=3).map(tuple)
     if origin is dict:
@@ -63,7 +65,7 @@ def specimen(kind: Any) -> Any:
     if origin in (typing.Union, types.UnionType):
         return specimen(args[0])
     if origin is tuple:
-        return (specimen(args[0]),)
+        return (specimen(args[0]),) if args[-1] is ... else tuple(specimen(each) for each in args)
     if origin is dict:
         return {"k": specimen(args[1])}
     if isinstance(kind, type) and issubclass(kind, msgspec.Struct):

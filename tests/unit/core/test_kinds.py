@@ -40,6 +40,8 @@ def shape(kind: type[Any]) -> dict[str, Any]:
         "Use": kinds.Use,
         "Use2": kinds.Use2,
         "Lookup": kinds.Lookup,
+        "PathStep": kinds.PathStep,
+        "Deadline": kinds.Deadline,
     }
     fields: dict[str, Any] = {}
     for field in msgspec.structs.fields(kind):

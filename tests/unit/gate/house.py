@@ -205,6 +205,10 @@ class House:
     def bodies(self, kind: type[T], first: int = 0) -> list[T]:
         return [entry.body for entry in self.entries(first) if isinstance(entry.body, kind)]
 
+    def newest(self, kind: type[Any]) -> int:
+        """The entry number of the newest entry of a kind."""
+        return max(entry.seq for entry in self.entries() if isinstance(entry.body, kind))
+
     def secret(self, seq: int) -> dict[str, Any]:
         blob = self.storage.blob(seq)
         assert blob is not None

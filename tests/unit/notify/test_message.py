@@ -41,7 +41,7 @@ def parsed(**changes: Any) -> Any:
 
 
 def text_of(got: Any) -> str:
-    return str(got.get_content()).replace("\r\n", "\n")
+    return str(got.get_body(("plain",)).get_content()).replace("\r\n", "\n")
 
 
 def test_the_mail_says_from_whom_to_whom_when_and_that_no_person_sent_it() -> None:
@@ -52,8 +52,10 @@ def test_the_mail_says_from_whom_to_whom_when_and_that_no_person_sent_it() -> No
     assert got["Date"] == "Mon, 23 Nov 2026 05:00:00 +0000"
     assert got["Message-ID"] == "<incident-1.page-1@failwell.example>"
     assert got["Auto-Submitted"] == "auto-generated"
+    assert "NDR" not in got["X-Auto-Response-Suppress"].replace(" ", "").split(",")  # what fails is still reported
     assert got["X-Failwell-Incident"] == "1"
-    assert got.get_content_type() == "text/plain"
+    assert got.get_content_type() == "multipart/alternative"
+    assert [each.get_content_type() for each in got.iter_parts()] == ["text/plain", "text/html"]
     assert text_of(got) == "It is stopped.\n"
 
 

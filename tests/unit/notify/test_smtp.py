@@ -192,7 +192,17 @@ def test_a_mail_arrives_and_the_receipt_quotes_the_server(sink: Sink, port: int)
     assert envelope.rcpt_tos == ["ann@shop.example"]
     got = message_from_bytes(content(envelope), policy=default)
     assert got["Message-ID"] == MAIL.message_id
-    assert got.get_content().replace("\r\n", "\n") == MAIL.text
+    text = got.get_body(("plain",))
+    assert text is not None
+    assert text.get_content().replace("\r\n", "\n") == MAIL.text
+
+
+def test_with_an_inbox_answers_and_what_comes_back_go_there(sink: Sink, port: int) -> None:
+    notifier(port, answers="answers@shop.example").send(MAIL)
+    (envelope,) = sink.accepted
+    assert envelope.mail_from == "answers@shop.example"
+    got = message_from_bytes(content(envelope), policy=default)
+    assert (got["From"], got["Reply-To"]) == ("failwell@shop.example", "answers@shop.example")
 
 
 def test_every_attempt_carries_the_same_message_id(sink: Sink, port: int) -> None:

@@ -16,6 +16,7 @@ from tests.unit.response.test_letters import cut_out, newest
 #: What the reactions say, and what is asked because of it.
 ASKED = {
     "next-step": ("refund-bot may go on: nobody can confirm that action 7 has stopped", "stop report --incident 1"),
+    "step": ("nobody has taken it in time", "incident acknowledge 1"),
     "work": ("refund-bot was stopped and leaves 2 runs unfinished", "incident work 1"),
     "preserve": ("Hold 1 locks the record of refund-bot: keep your own records of payments.refund", "incident show 1"),
     "objective": ("incident 1, critical: the time agreed is over, and nobody took it", "incident acknowledge 1"),

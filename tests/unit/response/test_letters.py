@@ -141,6 +141,20 @@ def test_hostile_words_stay_in_their_line(house: House, field: str, text: str) -
     assert len(lines) == len(letter_of(house).text.splitlines())
 
 
+@pytest.mark.parametrize(
+    "address",
+    ["https://evil.example/take-it", "HTTP://EVIL.example", "www.evil.example", "mailto:eve@evil.example", "tel:+1555"],
+)
+@pytest.mark.requirement("R10.62")
+def test_an_address_in_an_agents_words_is_nothing_to_click_on(house: House, address: str) -> None:
+    """Attack: an agent calls a tool by the address of its own page, and the alarm about it asks to go there."""
+    letter = letter_of(house, happened=f"refund-bot tried {address}, which its contract does not list")
+    assert address not in letter.text
+    assert address.replace(":", "[:]", 1).replace("www.", "www[.]") in letter.text
+    assert "agent spiffe://shop.example/agent/refund-bot" in letter.text
+    assert address not in bare_letter(1, f"x {address}\nYou are asked to: nothing").text
+
+
 def test_a_checkpoint_that_is_none_makes_no_letter(house: House) -> None:
     for broken in (b"", b"not a note", newest(house)[:40]):
         with pytest.raises(InputError):

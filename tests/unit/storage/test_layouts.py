@@ -195,7 +195,7 @@ def test_the_copy_is_kept_where_the_new_file_lost_something(old: Path) -> None:
 
 def test_an_older_file_is_refused_where_nobody_says_how_to_rebuild_it(old: Path) -> None:
     before = old.read_bytes()
-    with pytest.raises(Corrupt, match="has layout 1, this release writes 5"):
+    with pytest.raises(Corrupt, match="has layout 1, this release writes 6"):
         SqliteStorage(old)
     assert old.read_bytes() == before
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from failwell.core import canonical, contract, kinds, orders
 from failwell.core.instants import format_at
+from failwell.core.react import RULES
 from failwell.core.records import Draft, decode_entry
 from failwell.core.sight import sight_digest
 from failwell.gate import floors, outcomes, people, registry, runs
@@ -29,7 +30,7 @@ from failwell.ledger.writer import Writer
 from failwell.node import assembly
 from failwell.node.workspace import LedgerKeys, Workspace
 from failwell.ports.executor import Ended
-from failwell.response import containment, customers, releases
+from failwell.response import clocks, containment, customers, digests, legal_periods, proofs, releases, teams
 from failwell.response import orders as response
 from failwell.response.compensation import order_undoing
 from failwell.response.said import Said
@@ -38,6 +39,12 @@ from failwell.response.stops import stop_scope
 AGENT = "spiffe://shop.example/agent/refund-bot"
 START_US = 1_795_000_000_000_000
 SALT = b"salt of an address"
+
+#: Who is on call, by what people are told, and when of early indicators.
+SETTINGS: dict[str, Any] = {
+    "mail": "none", "escalation": {"digest": "11:07"}, "channels": [["pager", {"kind": "pagerduty"}]],
+    "teams": [["night", {"turns": [{"members": ["olga", "piet"]}]}]],
+}  # fmt: skip
 
 CONTRACT = """
 contract: refund-bot
@@ -248,7 +255,7 @@ def reopened(path: Path, clock: StepClock) -> Iterator[Made]:
 
 def begin(made: Made) -> None:
     """The first person's order and enrolment, settings, a second person, an agent and its adopted contract."""
-    text = canonical.encode({"mail": "none"}).decode()
+    text = canonical.encode(SETTINGS).decode()
     details = orders.Init(
         key=made.public("olga"), roles=("operator",), contact=contact("olga"), settings=commitment(b"", text.encode())
     )
@@ -425,7 +432,7 @@ def stops_and_undoing(made: Made, run: int) -> None:
 
 def by_the_rules_of_now(made: Made) -> None:
     """A customer of the first incident was told, and a second one leaves a run to people."""
-    made.write(Draft(body=kinds.ResponseRules(version=2), actor="node"))
+    made.write(Draft(body=kinds.ResponseRules(version=RULES), actor="node"))
     stored = [decode_entry(row.data) for row in made.book.storage.entries(0, made.book.state.size)]
     effect = next(entry for entry in stored if isinstance(entry.body, kinds.EffectWitnessed))
     tell = orders.CustomerTell(
@@ -440,6 +447,26 @@ def by_the_rules_of_now(made: Made) -> None:
     suspend = orders.AgentSuspend(agent=AGENT, reason="the bank called")
     signed = made.sign("piet", "agent.suspend", suspend, shown="0" * 64)
     made.do(response.suspend(signed, persons.verify_order, source="node"), 0)
+    of_being_told(made)
+
+
+def of_being_told(made: Made) -> None:
+    """Who is on call, a channel that is to be proven, a duty to inform, and what was noticed without a case."""
+    now_us = made.do(_now)
+    made.do(teams.note_turns)
+    cover = orders.TeamCover(
+        team="night", person="piet", instead_of="olga", since=format_at(now_us), until=format_at(now_us + 3_600_000_000)
+    )
+    made.do(teams.cover(made.sign("piet", "team.cover", cover), persons.verify_order))
+    ask = orders.ChannelAsk(channel="pager", person="olga")
+    made.do(proofs.ask(made.sign("olga", "channel.ask", ask), persons.verify_order, lambda page: f"{page:064x}"))
+    gdpr = legal_periods.named("gdpr-33")
+    clock = orders.ClockStart(incident=1, clock="gdpr-33", data=gdpr.digest, aware=format_at(now_us))
+    made.do(clocks.start(made.sign("olga", "clock.start", clock), persons.verify_order, Said()))
+    made.clock.skip(30_000_000)
+    made.do(digests.make_digests)
+    told = kinds.FeedDelivered(feed="siem", last=1, count=0, theirs=())
+    made.write(Draft(body=told, actor="node"))
 
 
 def small(path: Path) -> Path:

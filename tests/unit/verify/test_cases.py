@@ -228,7 +228,7 @@ def test_a_case_led_on_by_a_genuine_order_to_take_it_is_found(state: str, severi
     update = kinds.IncidentUpdated(incident=1, state=state, severity=severity, signal=None, note="taken by quan")
     assert found(house) == set()
     house.write(*(Draft(body=body, actor="person:quan", agent=AGENT) for body in (order, taken, update)))
-    assert ("order.effect", house.state.size - 1) in found(house)
+    assert ("order.effect", house.newest(kinds.IncidentUpdated)) in found(house)
 
 
 # ---- objectives ----------------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """Ledgers as earlier releases left them, byte for byte: each verifies for ever, and opens under this release.
 
 `layout-1` was written by the code before the guard: every kind of work, a failed store, two boots, a run and an action
-still open; `layout-2` by the code before whole contracts; `layout-3` by the code before stops of more than one agent.
+still open; `layout-2` by the code before whole contracts; `layout-3` by the code before stops of more than one agent,
+`layout-5` by the code before escalation.
 The checkpoint beside each was kept when the ledger was shorter. What a release changes, it changes in a copy.
 """
 

@@ -242,7 +242,9 @@ def test_every_mutant_of_the_product_is_python_that_names_only_what_is_there(tmp
         place.mkdir()
         (place / Path(mutant.file).name).write_text(mutant.text_in(ROOT), "utf-8")
     ruff = [sys.executable, "-m", "ruff", "check", "--no-cache", "--isolated", "--select=E9,F821,F823"]
-    found = subprocess.run([*ruff, str(tmp_path)], capture_output=True, text=True, check=False)
+    # One thread: beside a fork storm of another test there may be no more to be had.
+    env = {**os.environ, "RAYON_NUM_THREADS": "1"}
+    found = subprocess.run([*ruff, str(tmp_path)], env=env, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stdout + found.stderr
 
 

@@ -1,4 +1,4 @@
-"""People are asked by real processes: ways to them hang, drip and are down, nodes die in the midst of it; each step comes
+"""People are asked by real processes: ways to them hang, drip and are down, nodes die in the midst of it; each step is
 in its time, nothing is lost, and nothing is sent twice under two keys.
 
 What the record says is judged by `tests.escalated`, which uses nothing of the product.

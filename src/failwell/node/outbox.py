@@ -212,7 +212,8 @@ class Outbox:
         """Whether a page waits because its way is down: one at a time finds out whether it works again, and what was
         never tried is not held up. Attack: a thousand pages to a server that is gone take the processor from stopping.
         """
-        if not due.page.attempts or self.ways.get(due.channel or EMAIL, Way()).failed < DOWN:
+        # What is over is sent nowhere and shows nothing of the way: it takes no turn from the page that stands for it.
+        if due.over or not due.page.attempts or self.ways.get(due.channel or EMAIL, Way()).failed < DOWN:
             return False
         now_s = time.monotonic()
         if now_s - lane.again_s < AGAIN_S:
@@ -244,7 +245,12 @@ class Outbox:
     def _try(self, due: Due) -> _Tried:
         """Write it and hand it over. Whatever goes wrong is what came of the attempt."""
         if due.over:
-            return _Tried(False, "nobody has to answer it any more", 0, None)
+            return _Tried(
+                False,
+                "not sent: a later page asks the same person by the same way, or nobody has to answer any more",
+                0,
+                None,
+            )
         answer, checkpoint = None, 0
         try:
             answer = None if self._answers is None else self._answers.of(due.number, due.page)

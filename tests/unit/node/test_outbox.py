@@ -244,6 +244,29 @@ def test_who_took_it_ends_the_asking_of_others_and_the_owner_is_told_all_the_sam
     assert house.state.page == {}
 
 
+@pytest.mark.requirement("R10.99")
+def test_pages_that_a_later_one_stands_for_take_no_turn_from_it_once_the_way_works_again() -> None:
+    """Seen: each page that nobody needs any more was the one that tries the way, and the newest waited behind all."""
+    house = opened(path(step("owner", ack_within_s=1, repeat=2)))
+    settled(house)
+    box = Box()
+    box.fails = failing(temporary=True)
+    outbox = outbox_of(house, box)
+    for _ in range(3):
+        post(outbox)
+        after(house, SECOND_US + 1)
+    post(outbox)
+    box.fails = None
+    house.clock.skip(10 * MINUTE_US)
+    lane = _Lane("email")
+    taken = []
+    while (due := outbox._next(lane)) is not None:
+        taken.append(due)
+        outbox._attempt(due)
+    assert len([each for each in taken if each.over]) > 1
+    assert [mail.to for mail in box.mails].count("olga@shop.example") == 1
+
+
 def test_a_page_that_never_went_out_is_ended_by_a_later_one_to_the_same_person_only() -> None:
     house = opened(path(step("role:approver", ack_within_s=60, repeat=1)))
     settled(house)

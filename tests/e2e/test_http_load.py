@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
 import random
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -115,7 +117,16 @@ def loaded(house: House, chance: random.Random, capsys: pytest.CaptureFixture[st
         quiet_ms = await stopped_ms(house, "bot-00", runs[0][2])
         crowds = Crowd(house, "refund-bot", runs[0], chance), Crowd(house, "other-bot", runs[1], chance)
         began = time.perf_counter()
-        calling = [asyncio.ensure_future(crowds[number % 2].call(number)) for number in range(CALLERS)]
+        node = house.nodes[-1].pid
+        # The crowd is written in one process, and may come no quicker than it is answered: the node stands still until
+        # there is one too many.
+        os.kill(node, signal.SIGSTOP)
+        try:
+            calling = [asyncio.ensure_future(crowds[number % 2].call(number)) for number in range(CALLERS)]
+            while not crowds[0].turned + crowds[1].turned:
+                await asyncio.sleep(0.01)
+        finally:
+            os.kill(node, signal.SIGCONT)
         while sum(len(crowd.answers) for crowd in crowds) < CALLERS // 4:
             await asyncio.sleep(0.01)
         crowds[1].stopped = True

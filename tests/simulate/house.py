@@ -130,7 +130,7 @@ class NodeProcess:
         with open(self.log, "ab") as errors:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                cwd=ROOT, env={**os.environ, **env}, start_new_session=True,
+                cwd=ROOT, env={**os.environ, "PYTHONFAULTHANDLER": "1", **env}, start_new_session=True,
             )  # fmt: skip
         assert self.process.stdout is not None
         self.first_line = self.process.stdout.readline().decode().strip()
@@ -157,8 +157,11 @@ class NodeProcess:
         try:
             return self.process.wait(15)
         except subprocess.TimeoutExpired:
+            with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
+                os.kill(self.pid, signal.SIGABRT)  # it says where each of its threads is
+                self.process.wait(10)
             self.kill()
-            raise
+            raise AssertionError(f"the node does not stop:\n{self.said()[-20_000:]}") from None
 
     def plan_strike(self, point: str, side: str, *, nth: int = 1, victim: str = "node") -> None:
         text = json.dumps({"point": point, "side": side, "nth": nth, "victim": victim})

@@ -42,9 +42,7 @@ def write_letter(node: Node, page: Page) -> Letter:
     if scope is not None:
         return stop_letter(scope, state.stop[scope], len(agents_in(state, scope)), seal)
     if page.about.startswith((ON_CALL, COVER)):
-        told: Letter = _in_turn(
-            node, node.questions.look(lambda state: team_letter(state, page, state.last_at_us, seal))
-        )
+        told: Letter = _in_turn(node.questions.look(lambda state: team_letter(state, page, state.last_at_us, seal)))
         return told
     if page.about == PROOF:
         carries = state.channel[key_of(page.channel, page.person)].page
@@ -55,19 +53,23 @@ def write_letter(node: Node, page: Page) -> Letter:
         return _digest(node, page.digest, seal)
     if page.incident is None:
         return notice_letter(state.agent[page.agent or ""].name, page.why, state.reachable(page.person), seal)
-    account = _in_turn(node, node.questions.incidents.account(page.incident))
+    account = _in_turn(node.questions.incidents.account(page.incident))
     return case_letter(account, page, seal, _asked(node, page.incident, page.person))
 
 
 def _asked(node: Node, incident: int, person: str) -> list[str]:
     """Who was asked about it beside `person`, and who is next."""
-    seen = _in_turn(node, node.questions.look(lambda state: escalation_told.look(state, incident)))
+    seen = _in_turn(node.questions.look(lambda state: escalation_told.look(state, incident)))
     return asked_lines(escalation_told.told(incident, seen), person)
 
 
-def _in_turn(node: Node, asked: Coroutine[Any, Any, Any]) -> Any:
-    """What the writer's turn answers: it may change meanwhile what is read here."""
-    return asyncio.run_coroutine_threadsafe(asked, node.loop).result(timeout=30)
+def _in_turn(asked: Coroutine[Any, Any, Any]) -> Any:
+    """What the writer's turn answers: it may change meanwhile what is read here.
+
+    In a loop of its own, never in the node's: a node that stops has ended its loop while letters are still written, and
+    a letter that waited for it held up the end of the node for half a minute.
+    """
+    return asyncio.run(asked)
 
 
 def _digest(node: Node, number: int, seal: bytes) -> Letter:

@@ -74,7 +74,7 @@ def test_directories_in_directories_without_end_take_no_descriptors_without_end(
         before = len(os.listdir("/proc/self/fd"))
         found = list_directory(str(tmp_path))
         assert found.missing == ["1 directories that lie too deep"]
-        assert len(os.listdir("/proc/self/fd")) == before
+        assert len(os.listdir("/proc/self/fd")) <= before  # what others left open may close meanwhile
     finally:
         for _ in range(deep):
             os.chdir("..")

@@ -17,6 +17,7 @@ import hypothesis
 import hypothesis.core
 import pytest
 
+from failwell.client import run
 from tests.claims import table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -44,6 +45,14 @@ def state_of_their_own() -> Generator[None, None, None]:
         os.environ.pop("FAILWELL_STATE", None)
     else:
         os.environ["FAILWELL_STATE"] = before
+
+
+@pytest.fixture(autouse=True)
+def no_run_left_open() -> Generator[None, None, None]:
+    """What a test leaves of a run it entered is not the run in which the next test's tools are called."""
+    before = run.CURRENT.get()
+    yield
+    run.CURRENT.set(before)
 
 
 def pytest_report_header() -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 import failwell
+from failwell.client.calls import Call
 from tests.simulate.house import SETTINGS, TOOL, House, await_true, scene
 
 LINES = 'i=0; while [ $i -lt ${COUNT:-3} ]; do echo "{\\"number\\": $i}"; i=$((i+1)); sleep ${PAUSE:-0}; done'
@@ -111,6 +112,18 @@ def test_what_is_refused_is_told_in_the_same_words(gate: failwell.Gate, where: s
     with pytest.raises(failwell.Error) as closed:
         run.call("note.write", customer="c1")
     same("refused", [*found, told(closed.value)])
+
+
+def test_what_is_asked_once_the_gate_is_closed_is_refused_and_waits_for_nobody(
+    house: House, gate: failwell.Gate, where: str
+) -> None:
+    run = gate.run(agent=agent_of(where, 8))
+    run.__enter__()
+    assert run.call("note.write", customer="c1", millis=0)
+    gate.close()
+    with pytest.raises(failwell.Error, match="closed here") as closed:
+        run.ask(Call(tool="note.write", arguments={"customer": "c1", "millis": 0}), "execute").result(10)
+    same("closed", told(closed.value))
 
 
 def test_tickets_are_answered_and_used(house: House, gate: failwell.Gate, where: str) -> None:

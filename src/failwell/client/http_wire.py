@@ -17,7 +17,7 @@ from concurrent.futures import Future
 from typing import Any, Final
 
 from failwell.client.http_lines import Answer, Holder, Lines, Signer
-from failwell.client.wire import THREAD, failure
+from failwell.client.wire import CLOSED, CLOSED_HINT, THREAD, failure
 from failwell.core.errors import FailwellError, InputError, NotFound, Refused, Unhealthy, Unreachable
 
 _STREAM_TIMEOUT_S: Final = 35.0  # the door writes a line every ten seconds
@@ -294,15 +294,19 @@ class _Workers:
         self._work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._idle = self._all = 0
+        self._closed = False
 
     def do(self, work: Callable[[], None]) -> None:
+        """Work that somebody waits for. Unreachable once this is closed: nobody would do it any more."""
         with self._lock:
+            if self._closed:
+                raise Unreachable(CLOSED, hint=CLOSED_HINT)
             if self._idle:
                 self._idle -= 1
             else:
                 self._all += 1
                 threading.Thread(target=self._run, name=THREAD, daemon=True).start()
-        self._work.put(work)
+            self._work.put(work)
 
     def _run(self) -> None:
         while True:
@@ -322,8 +326,10 @@ class _Workers:
                 self._idle += 1
 
     def close(self) -> None:
-        for _ in range(self._all):
-            self._work.put(None)
+        with self._lock:
+            self._closed = True
+            for _ in range(self._all):
+                self._work.put(None)
 
 
 def _settle(future: Future[Any], work: Callable[[], Any]) -> None:

@@ -30,6 +30,7 @@ THREAD = "failwell-wire"
 #: What became of tools that a node ran which is gone.
 GONE = "What it ran is stopped all the same. The next command starts a node, which records how: failwell ledger tail"
 #: What can be done about a node that answers nothing.
+CLOSED, CLOSED_HINT = "this connection was closed here", "failwell.connect() opens one."
 SILENT_HINT = "A stop works without it: failwell agent suspend. To see why: failwell doctor"
 _ERRORS: dict[str, type[FailwellError]] = {
     "input": InputError,
@@ -181,7 +182,7 @@ class Wire:
 
     def close(self) -> None:
         """Hang up; requests still waiting fail."""
-        self._lost = self._lost or Unreachable("this connection was closed here", hint="failwell.connect() opens one.")
+        self._lost = self._lost or Unreachable(CLOSED, hint=CLOSED_HINT)
         with contextlib.suppress(OSError):  # the node hung up first
             self._socket.shutdown(socket.SHUT_RDWR)
         self._thread.join(timeout=1)

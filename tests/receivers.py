@@ -35,6 +35,7 @@ class Received:
     path: str
     headers: dict[str, str]
     body: bytes
+    method: str = "POST"
     at_s: float = field(default_factory=time.monotonic)
 
     @property
@@ -52,12 +53,12 @@ class Handler(BaseHTTPRequestHandler):
         length = int(self.headers.get("content-length", "0"))
         body = self.rfile.read(length)
         self.server.owner.received.append(
-            Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body)
+            Received(self.path, {name.lower(): value for name, value in self.headers.items()}, body, self.command)
         )
         with contextlib.suppress(OSError):
             self.server.owner.behave(self)
 
-    do_GET = do_POST  # noqa: N815  the library calls it so
+    do_GET = do_PATCH = do_POST  # noqa: N815  the library calls it so
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what came is in `received`."""

@@ -16,6 +16,7 @@ from failwell.cli import (
     agent_owner,
     custody,
     doctor_channels,
+    doctor_feeds,
     doctor_holds,
     doctor_http,
     doctor_standby,
@@ -69,6 +70,7 @@ class Seen(NamedTuple):
     failed_page: str | None
     custody: custody.Told
     faults: list[dict[str, Any]]
+    feeds: list[dict[str, Any]]
 
 
 def register(app: typer.Typer) -> None:
@@ -172,6 +174,7 @@ def _ask_node(place: Workspace) -> tuple[Seen | None, str]:
                 pages=wire.call("ask", about="pages", timeout_s=10),
                 accepted_at=accepted, failed_page=failed, custody=custody.ask(wire),
                 faults=wire.call("ask", about="escalation-lint", timeout_s=10)["findings"],
+                feeds=wire.call("ask", about="feeds", timeout_s=10),
             ), ""  # fmt: skip
     except FailwellError as error:
         return None, error.message.split("\n")[0]
@@ -208,6 +211,7 @@ def _of_node(seen: Seen | None, trouble: str) -> Iterator[Check]:
         yield _seal(seen)
         yield from (Check(*line) for line in doctor_channels.lines(seen))
         yield from (Check(*line) for line in doctor_telling.lines(seen.faults))
+        yield from (Check(*line) for line in doctor_feeds.lines(seen.feeds))
     yield Check(
         "anchors", KNOWN, "grade C: nobody but this operator is declared to hold a checkpoint of this record",
         "keep the mails of incidents with somebody else: failwell ledger verify --checkpoint FILE",

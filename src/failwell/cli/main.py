@@ -27,6 +27,7 @@ from failwell.cli import (
     escalation_lint,
     escalation_prove,
     escalation_receive,
+    feed,
     floor,
     guard,
     hold,
@@ -65,8 +66,8 @@ class _Commands(TyperGroup):
     """The overview: in the order in which a newcomer needs them."""
 
     ORDER = ("demo", "init", "person", "agent", "contract", "floor", "run", "gateway", "action", "permit", "stop",
-             "ticket", "incident", "escalation", "digest", "team", "clock", "hold", "response", "backtest", "ledger",
-             "guard", "serve", "config", "doctor")  # fmt: skip
+             "ticket", "incident", "escalation", "digest", "team", "clock", "feed", "hold", "response", "backtest",
+             "ledger", "guard", "serve", "config", "doctor")  # fmt: skip
 
     def list_commands(self, ctx: Any) -> list[str]:
         named = super().list_commands(ctx)
@@ -139,7 +140,7 @@ incident_authority.register(incident.app)
 stop_one.register(stop.app)
 for _name, _part in (("person", person), ("agent", agent), ("contract", contract), ("floor", floor), ("stop", stop),
                      ("permit", permit), ("ticket", ticket), ("action", undoing), ("incident", incident),
-                     ("escalation", escalation), ("digest", digest), ("team", team), ("clock", clock),
+                     ("escalation", escalation), ("digest", digest), ("team", team), ("clock", clock), ("feed", feed),
                      ("hold", hold), ("response", response), ("ledger", ledger), ("guard", guard)):  # fmt: skip
     app.add_typer(_part.app, name=_name)
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from failwell.core.errors import InputError, NotFound
 from failwell.identity import keys
 from failwell.node.escalation_settings import ChannelSettings
+from failwell.node.feed_settings import FeedSettings
 from failwell.node.kept import SecretSettings
 from failwell.notify import pagerduty
 from failwell.notify.apprise import Apprise
@@ -46,7 +47,7 @@ def _made(
     said: ChannelSettings, secrets: dict[str, SecretSettings], place: Path, keys_at: Path, clock: Clock
 ) -> Channel:
     secret = functools.partial(read_secret, said.secret or "", secrets, place)
-    at = functools.partial(_endpoint, said, place)
+    at = functools.partial(endpoint, said, place)
     if said.kind == "webhook":
         shared = None if said.secret is None else secret
         return Webhook(at(said.url or ""), clock, lambda signed: webhook_key(keys_at).sign(signed), shared)
@@ -61,7 +62,8 @@ def _made(
     return Apprise(secret, clock, said.deadline_s)
 
 
-def _endpoint(said: ChannelSettings, place: Path, url: str) -> Endpoint:
+def endpoint(said: ChannelSettings | FeedSettings, place: Path, url: str) -> Endpoint:
+    """The address that is spoken to, with the bounds that the settings set."""
     allow: tuple[Network, ...] = tuple(ipaddress.ip_network(text) for text in said.allow_private)
     ca_file = None if said.ca_file is None else place / said.ca_file
     return Endpoint(url, allow=allow, ca_file=ca_file, deadline_s=said.deadline_s)
@@ -70,7 +72,7 @@ def _endpoint(said: ChannelSettings, place: Path, url: str) -> Endpoint:
 def _secret_endpoint(said: ChannelSettings, place: Path, url: str) -> Endpoint:
     """Attack: a mistyped URL whose error, with the secret in its path, would come to stand in an entry."""
     try:
-        return _endpoint(said, place, url)
+        return endpoint(said, place, url)
     except InputError:
         pass
     raise NotifyFailed(

@@ -12,6 +12,7 @@ from failwell.ledger.jobs import CONTAINMENT, Plan, Turn
 from failwell.node.asking_back import AskingBack
 from failwell.node.compensating import Compensator
 from failwell.node.ensuring import Ensurer
+from failwell.node.feeds import Feeds
 from failwell.node.maildir import Maildir
 from failwell.node.revoking import Revoker
 from failwell.node.web_door import WebDoor
@@ -44,6 +45,7 @@ class Duties:
         self.copies = WorkingCopies(node)
         self.inbox = Maildir(node)
         self.asking_back = AskingBack(node)
+        self.feeds = Feeds(node)
         self.web = WebDoor(node)
         self._over_at = self._clock_at = 0.0
 
@@ -58,6 +60,7 @@ class Duties:
         await self.compensator.tick()
         self.inbox.tick(now_s)
         self.asking_back.tick(now_s)
+        self.feeds.tick()
         self.copies.tick(now_s)
         if now_s >= self._over_at:
             self._over_at = now_s + OVER_S
@@ -81,12 +84,13 @@ class Duties:
 
     def busy(self) -> bool:
         """Whether something is under way, or due without anybody's doing: a node does not end by itself then."""
-        return self.compensator.busy() or self.copies.busy()
+        return self.compensator.busy() or self.copies.busy() or self.feeds.busy()
 
     async def end(self) -> None:
         """Stop what is under way; the next start takes it up again."""
         self.copies.end()
         await self.asking_back.end()
+        await self.feeds.end()
         await self.web.end()
         await self._node.tested.end()
         await self.revoker.end()

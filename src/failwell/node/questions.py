@@ -24,6 +24,7 @@ from failwell.node.action_answers import ActionAnswers
 from failwell.node.coverage_answers import CoverageAnswers
 from failwell.node.digest_answers import DigestAnswers
 from failwell.node.escalation_answers import EscalationAnswers
+from failwell.node.feed_answers import FeedAnswers
 from failwell.node.hold_answers import HoldAnswers
 from failwell.node.impact_answers import ImpactAnswers
 from failwell.node.incident_answers import IncidentAnswers
@@ -54,6 +55,7 @@ class Questions:
         self.impacts = ImpactAnswers(node)
         self.escalations = EscalationAnswers(node)
         digests = DigestAnswers(node)
+        feeds = FeedAnswers(node)
         coverage = CoverageAnswers(node)
         self._answers: dict[str, Callable[[Any], Any]] = {
             "status": self._status,
@@ -67,6 +69,8 @@ class Questions:
             "incidents": self.incidents.listed,
             "digest": digests.told,
             "digests": digests.listed,
+            "feed": feeds.told,
+            "feeds": feeds.listed,
             "escalation": self.escalations.told,
             "escalations": self.escalations.listed,
             "channels": self._channels,

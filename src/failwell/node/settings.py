@@ -19,6 +19,7 @@ from failwell.effects.settings import Settings as Log
 from failwell.effects.settings import parse_settings as parse_log
 from failwell.node.agreed_settings import ObjectiveSettings, PreserveSettings
 from failwell.node.escalation_settings import ChannelSettings, EscalationSettings, TeamSettings, check_telling
+from failwell.node.feed_settings import FeedSettings
 from failwell.node.kept import SecretSettings, check_forwarded, check_headers, check_held
 from failwell.node.mail_settings import MailSettings
 from failwell.node.reached import HttpSettings, ToolLimits, UpstreamSettings
@@ -190,6 +191,7 @@ class Settings(Section, frozen=True, kw_only=True):
     escalation: EscalationSettings | None = None
     teams: dict[str, TeamSettings] = {}
     channels: dict[str, ChannelSettings] = {}
+    feeds: dict[str, FeedSettings] = {}
 
 
 DEFAULT_TEXT = """\
@@ -261,6 +263,10 @@ interrupt_bound_ms = 50    # the stated bound from an order to the last process 
 # kind = "pagerduty"       # webhook | pagerduty | slack | terminal | desktop | apprise
 # secret = "pd"
 
+# [feeds.soc]              # another system that is told of incidents: docs/feeds.md
+# kind = "ocsf"            # or servicenow, jira
+# to = "file:/var/log/failwell/incidents.jsonl"
+
 # [identity]
 # certificate_minutes = 60   # how long the certificates of agents are good, 5 to 1440
 
@@ -313,6 +319,8 @@ def _check_telling(found: Settings) -> None:
     for name, channel in found.channels.items():
         channel.check(name)
     check_telling(house.steps, found.teams, found.channels, found.secrets)
+    for name, feed in found.feeds.items():
+        feed.check(name, found.secrets)
 
 
 def read_settings(workspace: Path) -> Settings:
@@ -326,10 +334,8 @@ def read_settings(workspace: Path) -> Settings:
 
 #: Tables whose keys a person names; those of later releases are left out where they are empty, so that an upgrade
 #: alone changes no settings in force.
-_TABLES = (
-    "witness", "tools", "revocation", "sources", "trust", "secrets", "upstreams", "preserve", "teams", "channels",
-)  # fmt: skip
-_LATER = ("revocation", "sources", "trust", "secrets", "upstreams", "preserve", "teams", "channels")
+_LATER = ("revocation", "sources", "trust", "secrets", "upstreams", "preserve", "teams", "channels", "feeds")
+_TABLES = ("witness", "tools", *_LATER)
 _LATER_SECTIONS: dict[str, object] = {
     "identity": IdentitySettings(), "permits": PermitSettings(), "http": None, "objectives": {}, "keepers": {},
     "escalation": None,

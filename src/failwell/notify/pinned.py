@@ -1,4 +1,4 @@
-"""One POST to an address that was checked: the address that is spoken to is the one that was looked at.
+"""One question to an address that was checked: the address that is spoken to is the one that was looked at.
 
 Attack: a name that leads to a public address when it is checked and to 169.254.169.254 when it is connected to; a
 server that redirects there; a proxy that the environment names; a server that sends one byte a second for ever. So
@@ -105,10 +105,15 @@ class Endpoint:
 
     def post(self, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Post once. NotifyFailed where nothing was answered, or the address must not be spoken to."""
+        return self.ask("POST", body, headers)
+
+    def ask(self, method: str, body: bytes, headers: Mapping[str, str], *, under: str = "") -> Answer:
+        """The same by another method, and of a page `under` the address. The same errors."""
         ends_s = time.monotonic() + self._deadline_s
+        path = self._address.path.rstrip("/") + under if under else self._address.path
         with _failures(self.where):
             addresses = self._checked(self._addresses(ends_s))
-            return self._spoken(addresses, body, headers, ends_s)
+            return self._spoken(addresses, (method, path), body, headers, ends_s)
 
     def _addresses(self, ends_s: float) -> tuple[str, ...]:
         """The addresses of the name, by the deadline: the system's own lookup has none."""
@@ -149,16 +154,19 @@ class Endpoint:
             return True
         return self._address.secure and is_public(address)
 
-    def _spoken(self, addresses: tuple[str, ...], body: bytes, headers: Mapping[str, str], ends_s: float) -> Answer:
+    def _spoken(
+        self, addresses: tuple[str, ...], asked: tuple[str, str], body: bytes, headers: Mapping[str, str], ends_s: float
+    ) -> Answer:
         line = _Line(self._address, addresses, self._tls(), ends_s)
+        method, path = asked
         try:
-            line.request("POST", self._address.path, body=body, headers={**headers, "Connection": "close"})
+            line.request(method, path, body=body or None, headers={**headers, "Connection": "close"})
             answer = line.getresponse()
             text = answer.read(MAX_ANSWER_BYTES)
             if time.monotonic() >= ends_s:
                 # Attack: what the deadline cut off in its header reads like an answer that ended there.
                 raise TimeoutError("its time was over before it had answered")
-            sent = "\n".join((self._address.path, *headers.values(), body.decode("utf-8", "replace")))
+            sent = "\n".join((path, *headers.values(), body.decode("utf-8", "replace")))
             return Answer(answer.status, {name.lower(): value for name, value in answer.getheaders()}, text, sent)
         finally:
             line.let_go()

@@ -12,7 +12,7 @@ import hmac
 import json
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from failwell.core.errors import InputError
 from failwell.core.instants import format_at
@@ -45,19 +45,23 @@ class Webhook:
 
     def tell(self, message: Message) -> Receipt:
         """Post it once. NotifyFailed where it was not taken."""
-        if not _KEY.fullmatch(message.key):  # it is signed with dots round it
-            raise InputError(f"{message.key[:80]!r} is no key of a message: letters, digits, _ and -")
-        body = json.dumps(payload(message), ensure_ascii=True, separators=(",", ":")).encode()
+        said = self.post(message.key, payload(message))
+        return Receipt(accepted=True, detail=said, at=format_at(self._clock.wall_us()))
+
+    def post(self, key: str, content: dict[str, Any]) -> str:
+        """Post `content` once, signed; what the other side said. NotifyFailed where it was not taken."""
+        if not _KEY.fullmatch(key):  # it is signed with dots round it
+            raise InputError(f"{key[:80]!r} is no key of a message: letters, digits, _ and -")
+        body = json.dumps(content, ensure_ascii=True, separators=(",", ":")).encode()
         at_s = self._clock.wall_us() // 1_000_000
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "failwell",
-            "webhook-id": message.key,
+            "webhook-id": key,
             "webhook-timestamp": str(at_s),
-            "webhook-signature": self.signatures(message.key, at_s, body),
+            "webhook-signature": self.signatures(key, at_s, body),
         }
-        said = expect(self._endpoint.post(body, headers), self.provider, _taken)
-        return Receipt(accepted=True, detail=said, at=format_at(self._clock.wall_us()))
+        return expect(self._endpoint.post(body, headers), self.provider, _taken)
 
     def signatures(self, key: str, at_s: int, body: bytes) -> str:
         """The header's value: a signature for each key, blanks between them."""
@@ -85,7 +89,7 @@ def public_text(public: bytes) -> str:
     return PUBLIC_PREFIX + base64.b64encode(public).decode("ascii")
 
 
-def payload(message: Message) -> dict[str, object]:
+def payload(message: Message) -> dict[str, Any]:
     """What a webhook is told: `type`, `timestamp` and `data`, as the specification recommends."""
     about = "notice" if message.incident is None else "incident"
     return {

@@ -26,6 +26,7 @@ from failwell.verify.digests import DigestsInTime
 from failwell.verify.ends import Ends
 from failwell.verify.escalations import EscalationsInTime
 from failwell.verify.facts import fact_faults
+from failwell.verify.feeds import FeedsWhole
 from failwell.verify.finding import REACTIONS, VERDICTS, Findings
 from failwell.verify.followed import Followed
 from failwell.verify.holds import Holds
@@ -94,6 +95,7 @@ class Conduct:
             Repeats(), ClassesShown(), Leftovers(), StatesPreserved(), Ends(), Undone(), Permitted(), Served(),
             Takeovers(), GivenBack(), CustomersShown(), Holds(), HostsWords(), CasesInTime(), EscalationsInTime(),
             TurnsAsDeclared(), DigestsInTime(), PagesAsTried(), AnswersAsSent(), AskedInTime(),
+            FeedsWhole(),
         )  # fmt: skip
 
     def stop(self, seq: int) -> None:

@@ -37,6 +37,7 @@ def test_every_command_of_the_stable_face_that_is_built_is_there() -> None:
         "incident done", "incident draft", "incident escalate", "incident find", "incident hand-over",
         "incident impact", "escalation show", "escalation lint", "digest list", "digest show", "digest receive",
         "team list", "team show", "team cover", "team uncover",
+        "feed list", "feed show", "feed test",
         "clock end", "clock list", "clock met", "clock show", "clock start", "escalation channels",
         "escalation confirm", "escalation keys", "escalation prove", "escalation receive",
         "incident inform", "incident list", "incident lower", "incident merge",

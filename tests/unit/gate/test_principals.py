@@ -22,9 +22,9 @@ def open_for(*principals: str) -> House:
 @pytest.mark.parametrize(
     ("principal", "verdict"),
     [
-        ("customer:8841", "ALLOW"), ("user:anna", "ALLOW"), ("user:berta", "DENY"), ("admin:8841", "DENY"),
+        ("customer:kunde-8841x", "ALLOW"), ("user:anna", "ALLOW"), ("user:berta", "DENY"), ("admin:8841", "DENY"),
         ("customer", "DENY"), ("customer:", "DENY"), ("Customer:8841", "DENY"), ("cu\u0455tomer:8841", "DENY"),
-        (" customer:8841", "DENY"), ("user:anna ", "DENY"), (None, "DENY"),
+        (" customer:kunde-8841x", "DENY"), ("user:anna ", "DENY"), (None, "DENY"),
     ],
 )  # fmt: skip
 def test_a_call_on_behalf_of_another_principal_than_the_contract_names_is_denied(
@@ -48,7 +48,7 @@ def test_without_a_word_on_principals_it_acts_for_anybody_and_for_nobody() -> No
 
 def test_the_principal_stands_nowhere_in_clear_but_for_its_kind() -> None:
     house = open_for("customer")
-    house.ask(house.run(principal="customer:8841", agent=AGENT))
+    house.ask(house.run(principal="customer:kunde-8841x", agent=AGENT))
     data = b"".join(row.data for row in house.storage.entries(0, 1000))
-    assert b"8841" not in data
+    assert b"kunde-8841x" not in data
     assert house.bodies(kinds.RunOpened2)[-1].principal_kind == "customer"

@@ -103,7 +103,8 @@ def start(
         *(f"{each.deadline} is due {_at(each.due_us)}" for each in due), legal_periods.COUNSEL,
     ]  # fmt: skip
     with session.take_hand(place, person, yes=yes, about=about) as hand:
-        details = o.ClockStart(incident=number, clock=clock, data=found.digest, aware=moment)
+        shown = found.shown(parse_at(moment))
+        details = o.ClockStart(incident=number, clock=clock, data=found.digest, aware=moment, deadlines=shown)
         entry = hand.give("clock.start", details)
         name = hand.person
 

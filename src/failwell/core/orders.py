@@ -558,6 +558,14 @@ class DigestReceive(Details, frozen=True):
     digest: Count
 
 
+class DueBy(Details, frozen=True):
+    """One deadline of a duty, as whoever says that it applies was shown it."""
+
+    deadline: Name
+    at: At
+    incomplete: bool
+
+
 class ClockStart(Details, frozen=True):
     """A duty to inform applies to an incident, as the data file `data` (its digest) says it; known of since `aware`."""
 
@@ -565,6 +573,7 @@ class ClockStart(Details, frozen=True):
     clock: Name
     data: Digest
     aware: At
+    deadlines: Annotated[tuple[DueBy, ...], Meta(min_length=1, max_length=16)]
 
 
 class ClockMeet(Details, frozen=True):

@@ -31,7 +31,8 @@ def start(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
         order, draft = admit(turn, signed, verify, wanted="clock.start", agent=case.agent or None, source="node")
         _may(turn, order.person, case)
         found = named(details.clock)
-        if found.digest != details.data:
+        aware_us = parse_at(details.aware)
+        if found.digest != details.data or found.shown(aware_us) != details.deadlines:
             raise Refused(
                 f"the data of {details.clock} is not what was shown: this node's is of another release",
                 hint="failwell clock list shows what this node goes by.",
@@ -39,7 +40,6 @@ def start(signed: SignedOrder, verify: VerifyOrder, said: Said) -> Job[int]:
         running = turn.state.clock.get(clocks.key_of(details.incident, details.clock))
         if running is not None and running.state == clocks.RUNNING:
             raise Refused(f"{details.clock} runs for incident {details.incident} already (entry {running.entry})")
-        aware_us = parse_at(details.aware)
         if aware_us > turn.now_us:
             raise Refused(f"{details.aware} is still to come: nobody knows of it yet")
         body = kinds.ClockStarted(

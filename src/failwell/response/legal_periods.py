@@ -16,7 +16,9 @@ from typing import Annotated, Any
 import msgspec
 
 from failwell.core.errors import NotFound
+from failwell.core.instants import format_at
 from failwell.core.kinds import Deadline
+from failwell.core.orders import DueBy
 
 COUNSEL = "Whether it applies, and whether it was met, is for counsel. This is what somebody read on the day it names."
 HOUR_US = 3_600_000_000
@@ -61,6 +63,13 @@ class Known(msgspec.Struct, frozen=True):
         return tuple(
             Deadline(deadline=each.name, due_us=aware_us + each.within_us, incomplete=each.incomplete)
             for each in self.period.deadlines
+        )
+
+    def shown(self, aware_us: int) -> tuple[DueBy, ...]:
+        """The same as the person is shown and signs them."""
+        return tuple(
+            DueBy(deadline=each.deadline, at=format_at(each.due_us), incomplete=each.incomplete)
+            for each in self.due(aware_us)
         )
 
     def told(self) -> dict[str, Any]:

@@ -30,7 +30,9 @@ def order_fault(entry: Entry[Any], body: Any, order: Order[Any], state: State) -
         return "the incident, clock or person is not that of the order"
     if isinstance(body, kinds.ClockStarted):
         same = (details.data, parse_at(details.aware)) == (body.data, body.aware_us)
-        return None if same else "the data, or since when it is known of, is not that of the order"
+        signed = [(each.deadline, parse_at(each.at), each.incomplete) for each in details.deadlines]
+        same = same and signed == [(each.deadline, each.due_us, each.incomplete) for each in body.deadlines]
+        return None if same else "the data, what is due when, or since when it is known of, is not that of the order"
     if isinstance(body, kinds.ClockEnded):
         return None if details.reason == body.why else "the reason is not that of the order"
     return _met(body, details, state)

@@ -88,7 +88,13 @@ DETAILS: dict[str, orders.Details] = {
     "channel.ask": orders.ChannelAsk(channel="pager", person="ben"),
     "channel.confirm": orders.ChannelConfirm(channel="email", person="ben"),
     "digest.receive": orders.DigestReceive(digest=1),
-    "clock.start": orders.ClockStart(incident=1, clock="gdpr-33", data="0" * 64, aware="2026-11-23T09:00:00.000000Z"),
+    "clock.start": orders.ClockStart(
+        incident=1,
+        clock="gdpr-33",
+        data="0" * 64,
+        aware="2026-11-23T09:00:00.000000Z",
+        deadlines=(orders.DueBy(deadline="authority", at="2026-11-26T09:00:00.000000Z", incomplete=True),),
+    ),
     "clock.meet": orders.ClockMeet(
         incident=1,
         clock="gdpr-33",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from failwell.core import kinds, orders
 from failwell.core.errors import Corrupt, NotFound, Refused
@@ -13,6 +14,7 @@ from failwell.core.records import Draft
 from failwell.identity import persons
 from failwell.response import clocks, legal_periods
 from failwell.response.said import Said
+from failwell.verify.clocks import order_fault
 from tests.unit.gate.house import House
 from tests.unit.response.asking import FATAL, opened
 
@@ -27,8 +29,10 @@ def give(house: House, person: str, kind: str, details: orders.Details) -> Any:
 
 def start(house: House, person: str = "olga", clock: str = "gdpr-33", ago_us: int = 0, data: str | None = None) -> Any:
     found = legal_periods.named(clock)
-    aware = format_at(house.state.last_at_us - ago_us)
-    details = orders.ClockStart(incident=1, clock=clock, data=data or found.digest, aware=aware)
+    aware_us = house.state.last_at_us - ago_us
+    details = orders.ClockStart(
+        incident=1, clock=clock, data=data or found.digest, aware=format_at(aware_us), deadlines=found.shown(aware_us)
+    )
     return give(house, person, "clock.start", details)
 
 
@@ -150,6 +154,19 @@ def test_who_says_that_a_duty_applies_is_not_who_says_that_it_does_not() -> None
     assert after(house, 100 * HOUR_US) == []
 
 
+@pytest.mark.requirement("R17.5")
+def test_an_approver_who_started_a_clock_does_not_end_it_by_another_name_either() -> None:
+    house = opened(amount=FATAL)
+    house.enrol("sara", "operator", "approver")
+    house.signers["twin"] = persons.Signer("twin", house.signers["sara"].key)
+    house.enrol("twin", "operator", "approver")
+    start(house, "sara")
+    for person in ("sara", "twin"):
+        with pytest.raises(Refused, match="started this clock"):
+            give(house, person, "clock.end", orders.ClockEnd(incident=1, clock="gdpr-33", reason="none"))
+    assert house.state.clock["1/gdpr-33"].state == "running"
+
+
 def test_a_duty_that_nobody_ordered_or_that_was_not_missed_is_not_written() -> None:
     house = opened(amount=FATAL)
     start(house)
@@ -162,3 +179,16 @@ def test_a_duty_that_nobody_ordered_or_that_was_not_missed_is_not_written() -> N
     ):
         with pytest.raises(Corrupt):
             house.write(Draft(body=body, actor="node", agent=agent))
+
+
+def test_a_deadline_that_is_not_the_one_that_was_signed_is_found() -> None:
+    """Attack: who keeps the log puts off what a person signed to be due."""
+    house = opened(amount=FATAL)
+    start(house)
+    started = next(entry for entry in house.entries() if isinstance(entry.body, kinds.ClockStarted))
+    signed = orders.parse_order(house.entries()[started.seq - 1].body.text)
+    assert order_fault(started, started.body, signed, house.state) is None
+    (due,) = started.body.deadlines
+    for other in (replace(due, due_us=due.due_us + HOUR_US), replace(due, incomplete=not due.incomplete)):
+        body = replace(started.body, deadlines=(other,))
+        assert order_fault(replace(started, body=body), body, signed, house.state) is not None

@@ -461,7 +461,9 @@ def of_being_told(made: Made) -> None:
     ask = orders.ChannelAsk(channel="pager", person="olga")
     made.do(proofs.ask(made.sign("olga", "channel.ask", ask), persons.verify_order, lambda page: f"{page:064x}"))
     gdpr = legal_periods.named("gdpr-33")
-    clock = orders.ClockStart(incident=1, clock="gdpr-33", data=gdpr.digest, aware=format_at(now_us))
+    clock = orders.ClockStart(
+        incident=1, clock="gdpr-33", data=gdpr.digest, aware=format_at(now_us), deadlines=gdpr.shown(now_us)
+    )
     made.do(clocks.start(made.sign("olga", "clock.start", clock), persons.verify_order, Said()))
     made.clock.skip(30_000_000)
     made.do(digests.make_digests)

@@ -48,7 +48,7 @@ demo: run
 # In several processes, a file in one of them: half of the time goes by in waiting, so one more than there are cores, up
 # to four. ARGS="-n 0 ..." runs in this one. The documents run in `check` and only there: once is enough.
 test: dev
-	@cores=$$(nproc); $(BIN)/python -m pytest -n $$((cores < 4 ? cores + 1 : 4)) --dist loadfile --ignore=tests/docs $(ARGS)
+	@cores=$$(nproc); $(BIN)/python -m pytest -n $$((cores < 4 ? cores + 1 : 4)) --dist loadfile --no-loadscope-reorder --ignore=tests/docs $(ARGS)
 
 check: dev
 	$(BIN)/ruff format --check .

@@ -22,6 +22,9 @@ from tests.claims import table
 
 ROOT = Path(__file__).resolve().parent.parent
 
+#: Folders of tests that start processes.
+LONG = ("integration", "e2e", "faults", "peers", "attacks", "data")
+
 STEADY_SEED = 20260101
 _given = os.environ.get("FAILWELL_TEST_SEED", "")
 SEED = int(_given) if _given else STEADY_SEED
@@ -74,7 +77,11 @@ def rng(request: pytest.FixtureRequest) -> random.Random:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """A mark that names no sub-claim shows nothing: it is a typing error, said at once."""
+    """A mark that names no sub-claim shows nothing: it is a typing error, said at once.
+
+    Files of few long tests come first: one of them begun last would have all processes but its own wait for it.
+    """
+    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[1] not in LONG)
     known = {claim.id for requirement in table.load(ROOT) for claim in requirement.claims}
     for item in items:
         for mark in item.iter_markers("requirement"):

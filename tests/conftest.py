@@ -81,7 +81,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     Files of few long tests come first: one of them begun last would have all processes but its own wait for it.
     """
-    items.sort(key=lambda item: item.path.relative_to(ROOT).parts[1] not in LONG)
+    items.sort(key=lambda item: item.path.is_relative_to(ROOT) and item.path.relative_to(ROOT).parts[1] not in LONG)
     known = {claim.id for requirement in table.load(ROOT) for claim in requirement.claims}
     for item in items:
         for mark in item.iter_markers("requirement"):

@@ -92,7 +92,7 @@ async def stopped_ms(house: House, name: str, address: str) -> float:
 
 def sealed(house: House) -> bool:
     """Whether a checkpoint covers all that is on record."""
-    return int(house.ask("checkpoint").splitlines()[1]) == house.ask("status")["entries"]
+    return bool(int(house.ask("checkpoint").splitlines()[1]) == house.ask("status")["entries"])
 
 
 @pytest.mark.slow

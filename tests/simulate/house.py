@@ -39,6 +39,7 @@ from failwell.node.audit import verify_workspace
 from failwell.node.beginning import begin
 from failwell.node.workspace import Workspace
 from tests.invariants import check, entries
+from tests.simulate.warm import Forked, stable
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOL = Path(__file__).with_name("tool.py")
@@ -122,19 +123,25 @@ class NodeProcess:
         self.log = house.root / "node.err"
         workspace = str(house.workspace.path)
         if crashing:
-            command = ["tests.simulate.crashing_node", workspace, str(self.plan), str(shown())]
+            module, args = "tests.simulate.crashing_node", [workspace, str(self.plan), str(shown())]
         elif tested:
-            command = ["failwell.node", "--workspace", workspace, "--idle-s", "0"]
+            module, args = "failwell.node", ["--workspace", workspace, "--idle-s", "0"]
         else:
-            command = ["tests.simulate.shown_node", workspace, str(shown())]
+            module, args = "tests.simulate.shown_node", [workspace, str(shown())]
+        said = {**os.environ, "PYTHONFAULTHANDLER": "1", **env}
+        self.process: subprocess.Popen[bytes] | Forked
         with open(self.log, "ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors,
-                cwd=ROOT, env={**os.environ, "PYTHONFAULTHANDLER": "1", **env}, start_new_session=True,
-            )  # fmt: skip
-        assert self.process.stdout is not None
-        self.first_line = self.process.stdout.readline().decode().strip()
-        self.process.stdout.close()
+            if tested or env:  # what a process was started with stands in its files of /proc: these start like any
+                process = subprocess.Popen(
+                    [sys.executable, "-m", module, *args], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                    stderr=errors, cwd=ROOT, env=said, start_new_session=True,
+                )  # fmt: skip
+                assert process.stdout is not None
+                self.process, output = process, process.stdout
+            else:
+                self.process, output = stable().start(module, args, said, errors)
+        with output:
+            self.first_line = output.readline().decode().strip()
 
     @property
     def pid(self) -> int:

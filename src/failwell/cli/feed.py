@@ -103,5 +103,7 @@ def reach(name: Name, workspace: options.Workspace = None, as_json: options.AsJs
 def _state(told: dict[str, Any]) -> str:
     if told["state"] != "failed":
         return str(told["state"])
+    if told["next"] is None:
+        return f"failed: {told['detail']}"
     at = f"{told['next'][:10]} {clock(told['next'])[:8]} UTC"
     return f"failed {plural(told['failures'], 'time')}: {told['detail']}; next at {at}"

@@ -45,12 +45,13 @@ class FeedAnswers:
 
     def _one(self, state: State, name: str) -> dict[str, Any]:
         said, row = self._node.settings.feeds.get(name), reached(state, name)
-        failed = row.attempts > 0
+        trouble = None if said is None else self._node.duties.feeds.trouble(name)
+        failed = row.attempts > 0 or trouble is not None
         waits = said is not None and self._node.duties.feeds.behind(name)
         return {
             "feed": name, "kind": None if said is None else said.kind, "to": None if said is None else said.to,
             "state": GONE if said is None else FAILED if failed else WAITS if waits else ALL_TOLD,
             "last": None if row.last == BEGIN else row.last, "entries": state.size, "incidents": len(row.theirs),
-            "failures": row.attempts, "detail": row.detail or None,
-            "next": format_at(row.due_us) if failed else None,
+            "failures": row.attempts, "detail": trouble or row.detail or None,
+            "next": format_at(row.due_us) if row.attempts else None,
         }  # fmt: skip

@@ -52,6 +52,8 @@ class Feed:
         self._over = threading.Event()
         self._reading = Reading(node.storage, node.origin, self._opened, self._called)
         self._looked = BEGIN
+        #: What keeps it from telling that is no failure of the other side; None where nothing does.
+        self.trouble: str | None = None
         self._thread = threading.Thread(target=self._run, name=f"feed {name}", daemon=True)
         self._thread.start()
 
@@ -78,12 +80,18 @@ class Feed:
         place = self._node.workspace
         settings = self._node.settings
         system = system_of(self.said, settings.secrets, place.path, place.keys, self._node.origin, self._node.clock)
-        while not self._over.wait(LOOK_EVERY_S):
+        pause_s = LOOK_EVERY_S
+        while not self._over.wait(pause_s):
+            pause_s = LOOK_EVERY_S
             try:
                 while not self._over.is_set() and self._step(system):
                     pass
+                self.trouble = None
             except FailwellError:
                 continue  # the ledger does not write: what is to be told stays so
+            except Exception as error:  # noqa: BLE001  a fault of ours ends no feed, and is shown where feeds are
+                self.trouble = f"{type(error).__name__} while reading what is to be told"
+                pause_s = FIRST_PAUSE_US / 1_000_000
 
     def _step(self, system: System) -> bool:
         """Tell some. Whether there may be more at once."""
@@ -208,6 +216,11 @@ class Feeds:
             for name, said in settings.feeds.items():
                 if name not in self._feeds and name not in busy:
                     self._feeds[name] = Feed(self._node, name, said)
+
+    def trouble(self, name: str) -> str | None:
+        """What is wrong here with one of them."""
+        feed = self._feeds.get(name)
+        return None if feed is None else feed.trouble
 
     def behind(self, name: str) -> bool:
         """Whether there may be something to tell to one of them."""

@@ -14,6 +14,7 @@ def _take(**said: object) -> Taken:
     return take([ClientServer("My Server", **said)], "/usr/bin:/bin")[0]  # type: ignore[arg-type]
 
 
+@pytest.mark.requirement("R3.26")
 def test_a_programs_secrets_are_named_and_its_path_is_absolute() -> None:
     taken = _take(command=("sh", "-c", "true"), env={"API_KEY": TOKEN, "LEVEL": "debug", "KEY_FILE": "/etc/key"})
     assert taken.declared is not None

@@ -87,7 +87,7 @@ def all_told(house: House, name: str) -> Any:
     return await_true(lambda: (told := house.ask("feed", name))["state"] == "all told" and told, 20)
 
 
-@pytest.mark.requirement("R33.4")
+@pytest.mark.requirement("R33.4", "R33.7", "R33.10")
 def test_a_system_that_was_away_is_told_everything_later_in_order_and_as_it_stood_then(stage: Path) -> None:
     with copied(stage) as house, receivers.receiving(receivers.status(503)) as soc:
         house.node()

@@ -89,13 +89,14 @@ class _Judging:
     def take(self, entry: dict[str, Any], at_us: int) -> None:
         body = entry["body"]
         handle = {
-            "escalation.started": self._started, "escalation.stepped": self._stepped, "escalation.ended": self._ended,
+            "escalation.started": self._started, "escalation.ended": self._ended,
             "acknowledged": self._acknowledged, "page.queued": self._queued, "person.left": self._gone,
             "incident.changed": self._changed, "incident.merged": self._changed, "team.covered": self._covered,
             "team.uncovered": self._uncovered,
         }.get(entry["kind"])  # fmt: skip
         if entry["kind"] == "escalation.stepped":
             self._asked_for(body, entry["actor"])
+            self._stepped(entry["seq"], body, entry["actor"].removeprefix("person:"), at_us)
         if handle is not None:
             handle(entry["seq"], body, at_us)
         if entry["actor"].startswith("person:") and isinstance(body.get("incident"), int):
@@ -142,7 +143,7 @@ class _Judging:
             self._say(seq, "its path has no last resort at its end, or states another total")
         self.told[body["incident"]].cycles.append(Cycle(body["cycle"], body["why"], steps, total_us, at_us))
 
-    def _stepped(self, seq: int, body: dict[str, Any], at_us: int) -> None:
+    def _stepped(self, seq: int, body: dict[str, Any], asking: str, at_us: int) -> None:
         cycle = self._cycle(body["incident"])
         if cycle is None or cycle.number != body["cycle"] or cycle.ended:
             self._say(seq, "a step of no cycle that runs")
@@ -161,7 +162,7 @@ class _Judging:
             self._say(seq, "a step that asks nobody")
         word, _, team = cycle.path[body["step"] - 1]["notify"].partition(":")
         if word == "team":
-            self._by_cover(seq, team, body["persons"], at_us)
+            self._by_cover(seq, team, body["persons"], asking, at_us)
         within_us = cycle.path[body["step"] - 1]["within_us"]
         if body["due_us"] < min(at_us, last["due_us"]) + within_us:
             self._say(seq, "a step with less time than its path gives it")
@@ -237,15 +238,18 @@ class _Judging:
         if self._covers.pop(body["cover"], None) is None:
             self._say(seq, "a cover ends that there is not")
 
-    def _by_cover(self, seq: int, team: str, persons: list[str], at_us: int) -> None:
-        """Whoever covers for a team is asked, and whose turn they cover is left alone."""
+    def _by_cover(self, seq: int, team: str, persons: list[str], asking: str, at_us: int) -> None:
+        """Whoever covers for a team is asked, and whose turn they cover is left alone.
+
+        `asking`: who asked for somebody else by this step, and is not asked by it themselves.
+        """
         covers = [
             body for body in self._covers.values()
             if body["team"] == team and body["since_us"] <= at_us < body["until_us"]
             and body["person"] not in self._left
         ]  # fmt: skip
         covering = {body["person"] for body in covers}
-        if missing := covering - set(persons):
+        if missing := covering - set(persons) - {asking}:
             self._say(seq, f"{sorted(missing)} covers {team} and is not asked")
         if relieved := {body["instead_of"] for body in covers} & (set(persons) - covering):
             self._say(seq, f"{sorted(relieved)} is asked in spite of a cover")
